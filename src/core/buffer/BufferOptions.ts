@@ -1,0 +1,30 @@
+/**
+ * Limits of one shard's buffer machine. Every bound has a refusal.
+ *
+ * @module
+ */
+export interface BufferOptions {
+  /** Requests that may be pending or leased at a time. */
+  readonly pendingCountMax: number
+  /** Sum of `sizeBytes` of the same. */
+  readonly pendingBytesMax: number
+  /** How long a lease lives without a sign of its worker (NVCF: 30 s). */
+  readonly visibilityTimeoutMs: number
+  /** First redelivery delay; doubles with each attempt up to `redeliveryDelayMaxMs`. */
+  readonly redeliveryDelayMs: number
+  readonly redeliveryDelayMaxMs: number
+  /** How long a kept result can be claimed. */
+  readonly resultRetentionMs: number
+  /** What a refused caller is told to wait when no service rate is known. */
+  readonly retryAfterMs: number
+}
+
+export const defaults: BufferOptions = {
+  pendingCountMax: 100_000,
+  pendingBytesMax: 4 * 1024 * 1024 * 1024,
+  visibilityTimeoutMs: 30_000,
+  redeliveryDelayMs: 100,
+  redeliveryDelayMaxMs: 30_000,
+  resultRetentionMs: 3_600_000,
+  retryAfterMs: 1_000
+}

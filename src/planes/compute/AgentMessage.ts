@@ -1,0 +1,121 @@
+/**
+ * What the control plane and an agent tell each other. Orders go over the work queue (`agent.{cluster}.create`,
+ * `agent.{cluster}.terminate`), reports over pub/sub (`cluster.{cluster}.report`), both as JSON.
+ *
+ * @module
+ */
+import * as Schema from "effect/Schema"
+
+export const CreateInstance = Schema.Struct({
+  instanceId: Schema.String,
+  tenant: Schema.String,
+  functionId: Schema.String,
+  functionName: Schema.String,
+  versionId: Schema.String,
+  generation: Schema.Int,
+  command: Schema.Array(Schema.String),
+  workingDirectory: Schema.optionalKey(Schema.String),
+  environment: Schema.Record(Schema.String, Schema.String),
+  /** Slots of the worker. */
+  concurrency: Schema.Int,
+  gpu: Schema.Struct({ kind: Schema.String, count: Schema.Int }),
+  instanceType: Schema.String,
+  cpuMillis: Schema.Int,
+  memoryBytes: Schema.Int,
+  startDeadlineMs: Schema.Int,
+  graceMs: Schema.Int,
+  /** Unix time in ms of the decision; an order older than its start deadline is not carried out. */
+  decidedAtMs: Schema.Number,
+  /** Why, for people. */
+  reason: Schema.String
+})
+export type CreateInstance = typeof CreateInstance.Type
+
+export const TerminateInstance = Schema.Struct({
+  instanceId: Schema.String,
+  versionId: Schema.String,
+  graceMs: Schema.Int,
+  reason: Schema.String
+})
+export type TerminateInstance = typeof TerminateInstance.Type
+
+/** States of the instance machine as reported; see src/core/instance. */
+export const InstanceReport = Schema.Struct({
+  instanceId: Schema.String,
+  functionId: Schema.String,
+  versionId: Schema.String,
+  generation: Schema.Int,
+  cluster: Schema.String,
+  state: Schema.Literals(["requested", "starting", "ready", "draining", "stopped", "failed"]),
+  phase: Schema.String,
+  /** Unix ms. */
+  requestedAtMs: Schema.Number,
+  startedAtMs: Schema.NullOr(Schema.Number),
+  readyAtMs: Schema.NullOr(Schema.Number),
+  endedAtMs: Schema.NullOr(Schema.Number),
+  pid: Schema.NullOr(Schema.Int),
+  /** For people: last output on failure, or why it stopped. */
+  detail: Schema.String,
+  retryable: Schema.Boolean
+})
+export type InstanceReport = typeof InstanceReport.Type
+
+export const AgentReport = Schema.Union([
+  Schema.TaggedStruct("InstanceChanged", { cluster: Schema.String, instance: InstanceReport }),
+  Schema.TaggedStruct("Heartbeat", {
+    cluster: Schema.String,
+    region: Schema.String,
+    backend: Schema.String,
+    isolation: Schema.String,
+    instanceTypes: Schema.Array(
+      Schema.Struct({
+        name: Schema.String,
+        gpuKind: Schema.String,
+        gpuCount: Schema.Int,
+        total: Schema.Int,
+        free: Schema.Int
+      })
+    ),
+    /** All that run, so that a control plane that was away knows again. */
+    instances: Schema.Array(InstanceReport)
+  })
+])
+export type AgentReport = typeof AgentReport.Type
+
+/** From the invocation plane, `instance.worker`: a worker of this instance declared itself ready, or is gone. */
+export const WorkerReport = Schema.Union([
+  Schema.TaggedStruct("WorkerReady", {
+    instanceId: Schema.String,
+    versionId: Schema.String,
+    slots: Schema.Int,
+    phases: Schema.Struct({ processMs: Schema.Number, initialiseMs: Schema.Number, connectMs: Schema.Number })
+  }),
+  Schema.TaggedStruct("WorkerDraining", { instanceId: Schema.String, versionId: Schema.String }),
+  Schema.TaggedStruct("WorkerGone", { instanceId: Schema.String, versionId: Schema.String })
+])
+export type WorkerReport = typeof WorkerReport.Type
+
+/** From shard owners, `demand`: figures of one version, after each change that matters to scaling. */
+export const DemandReport = Schema.Struct({
+  shard: Schema.String,
+  versionId: Schema.String,
+  pending: Schema.Int,
+  leased: Schema.Int,
+  /** Per instance, so that the least busy can be picked for stopping. */
+  leasedByInstance: Schema.Record(Schema.String, Schema.Int),
+  arrivalsTotal: Schema.Int,
+  /** Age of the oldest pending request; null = none pending. */
+  oldestPendingMs: Schema.NullOr(Schema.Number)
+})
+export type DemandReport = typeof DemandReport.Type
+
+export const subjects = {
+  create: (cluster: string) => `agent.${cluster}.create`,
+  terminate: (cluster: string) => `agent.${cluster}.terminate`,
+  report: (cluster: string) => `cluster.${cluster}.report`,
+  reports: "cluster.*.report",
+  worker: "instance.worker",
+  demand: "demand",
+  /** Ask the owner to drain the workers of an instance before it is terminated; payload: `{ instanceId, versionId, reason }`. */
+  drain: "instance.drain"
+} as const

@@ -1,0 +1,111 @@
+/**
+ * What tenants and operators register: functions, versions, deployments. Stored in the key-value store as JSON, shown
+ * by the control API in the same shape.
+ *
+ * @module
+ */
+import * as Schema from "effect/Schema"
+
+const Name = Schema.String.check(Schema.isPattern(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/)).annotate({
+  description: "1 to 63 of a-z, 0-9 and -, not - at either end"
+})
+const PositiveMs = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 86_400_000 }))
+
+export const FunctionId = Schema.String.check(Schema.isUUID()).pipe(Schema.brand("FunctionId"))
+export type FunctionId = typeof FunctionId.Type
+export const VersionId = Schema.String.check(Schema.isUUID()).pipe(Schema.brand("VersionId"))
+export type VersionId = typeof VersionId.Type
+
+export const Durability = Schema.Literals(["accepted", "always", "memory"])
+
+/** What to run. Immutable once the version exists. */
+export const VersionSpec = Schema.Struct({
+  /** Program and arguments; `node` means the Node that runs Millrace. */
+  command: Schema.Array(Schema.String).check(Schema.isMinLength(1)),
+  workingDirectory: Schema.optionalKey(Schema.String),
+  environment: Schema.Record(Schema.String, Schema.String),
+  durability: Durability,
+  /** Path that `exec`/`pexec` invocations call. */
+  inferencePath: Schema.String.check(Schema.isPattern(/^\//))
+})
+export type VersionSpec = typeof VersionSpec.Type
+
+export const FunctionRecord = Schema.Struct({
+  id: FunctionId,
+  tenant: Schema.String,
+  name: Name,
+  createdAt: Schema.String,
+  /** Receives the calls that name no version. */
+  activeVersionId: Schema.NullOr(VersionId)
+})
+export type FunctionRecord = typeof FunctionRecord.Type
+
+export const VersionRecord = Schema.Struct({
+  id: VersionId,
+  functionId: FunctionId,
+  tenant: Schema.String,
+  /** Counts from 1 within the function. */
+  number: Schema.Int,
+  createdAt: Schema.String,
+  spec: VersionSpec
+})
+export type VersionRecord = typeof VersionRecord.Type
+
+/** How a version should run. */
+export const DeploymentSpec = Schema.Struct({
+  minInstances: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 10_000 })),
+  maxInstances: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 10_000 })),
+  /** Requests that one instance takes at a time (its slots). */
+  concurrency: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 10_000 })),
+  /** Without any request for this long, an instance above `minInstances` is stopped. */
+  idleWindowMs: Schema.Int.check(Schema.isBetween({ minimum: 100, maximum: 86_400_000 })),
+  startDeadlineMs: PositiveMs,
+  graceMs: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 3_600_000 })),
+  /** A request that names no deadline gets this one. */
+  requestTimeoutMs: PositiveMs,
+  maxAttempts: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 100 })),
+  bodyBytesMax: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_099_511_627_776 })),
+  policy: Schema.Literals(["demand", "fixed"]),
+  instanceType: Schema.String,
+  gpu: Schema.Struct({ kind: Schema.String, count: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1024 })) }),
+  cpuMillis: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_024_000 })),
+  memoryBytes: Schema.Int.check(Schema.isBetween({ minimum: 1_048_576, maximum: 70_368_744_177_664 })),
+  /** Names of clusters it may run in; empty = any. */
+  clusters: Schema.Array(Schema.String)
+}).check(
+  Schema.makeFilter((spec) =>
+    spec.minInstances <= spec.maxInstances
+      ? undefined
+      : { path: ["minInstances"], issue: "minInstances must not exceed maxInstances" }
+  )
+)
+export type DeploymentSpec = typeof DeploymentSpec.Type
+
+export const deploymentDefaults: DeploymentSpec = {
+  minInstances: 0,
+  maxInstances: 4,
+  concurrency: 16,
+  idleWindowMs: 60_000,
+  startDeadlineMs: 60_000,
+  graceMs: 10_000,
+  requestTimeoutMs: 1_200_000,
+  maxAttempts: 3,
+  bodyBytesMax: 100 * 1024 * 1024,
+  policy: "demand",
+  instanceType: "local",
+  gpu: { kind: "none", count: 0 },
+  cpuMillis: 1_000,
+  memoryBytes: 512 * 1024 * 1024,
+  clusters: []
+}
+
+export const DeploymentRecord = Schema.Struct({
+  versionId: VersionId,
+  functionId: FunctionId,
+  tenant: Schema.String,
+  /** Grows with each restart: instances of an older generation drain and are replaced. */
+  generation: Schema.Int,
+  createdAt: Schema.String,
+  spec: DeploymentSpec
+})
+export type DeploymentRecord = typeof DeploymentRecord.Type

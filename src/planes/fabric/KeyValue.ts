@@ -1,0 +1,54 @@
+/**
+ * Small values by key: specs of functions, deployments, keys, ownership. Never requests.
+ *
+ * Laws (`tests/fabric/keyValueLaws.ts`): K1 a confirmed put is read back, also after a restart. K2 revisions strictly
+ * grow over the whole store. K3 of several compare-and-sets at one revision at most one succeeds. K4 a watch delivers
+ * the present state first, then every change in order of revision, without gaps and without repeats; a delete is a change.
+ * K5 a prefix matches literally: no key character is special.
+ *
+ * @module
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { FabricUnavailable, OutcomeUnknown, RevisionConflict } from "./FabricError.ts"
+
+export interface Entry {
+  readonly key: string
+  readonly value: Uint8Array
+  readonly revision: number
+}
+
+export type Change =
+  | { readonly _tag: "Put"; readonly entry: Entry }
+  | { readonly _tag: "Deleted"; readonly key: string; readonly revision: number }
+  /** Everything that was there when the watch began has been delivered. */
+  | { readonly _tag: "CaughtUp" }
+
+export class KeyValue extends Context.Service<
+  KeyValue,
+  {
+    readonly get: (key: string) => Effect.Effect<Entry | undefined, FabricUnavailable>
+    /** In order of key. */
+    readonly list: (prefix: string) => Effect.Effect<ReadonlyArray<Entry>, FabricUnavailable>
+    /**
+     * Durable when it succeeds; answers the new revision. `expectedRevision`: absent = whatever is there, 0 = the key
+     * must not exist.
+     */
+    readonly put: (
+      key: string,
+      value: Uint8Array,
+      expectedRevision?: number
+    ) => Effect.Effect<number, RevisionConflict | FabricUnavailable | OutcomeUnknown>
+    /** Deleting what is not there succeeds. */
+    readonly remove: (
+      key: string,
+      expectedRevision?: number
+    ) => Effect.Effect<void, RevisionConflict | FabricUnavailable | OutcomeUnknown>
+    /** Calls `onChange` until the scope closes. In the embedded maker a change arrives before `put` answers. */
+    readonly watch: (
+      prefix: string,
+      onChange: (change: Change) => void
+    ) => Effect.Effect<void, FabricUnavailable, Scope.Scope>
+  }
+>()("millrace/planes/fabric/KeyValue") {}

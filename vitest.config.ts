@@ -1,0 +1,13 @@
+import { defineConfig } from "vitest/config"
+
+export default defineConfig({
+  resolve: { conditions: ["millrace-source"] },
+  ssr: { resolve: { conditions: ["millrace-source"] } },
+  test: {
+    include: ["src/**/*.test.ts", "property-tests/**/*.test.ts", "tests/**/*.test.ts", "examples/*/*.test.ts"],
+    pool: "threads",
+    maxWorkers: 2,
+    testTimeout: 20_000,
+    hookTimeout: 60_000
+  }
+})
