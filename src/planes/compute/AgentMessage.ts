@@ -34,6 +34,9 @@ export type CreateInstance = typeof CreateInstance.Type
 export const TerminateInstance = Schema.Struct({
   instanceId: Schema.String,
   versionId: Schema.String,
+  /** How long its worker may finish what it holds before the backend is told to end it. */
+  drainMs: Schema.Int,
+  /** SIGTERM to SIGKILL, after the drain. */
   graceMs: Schema.Int,
   reason: Schema.String
 })
