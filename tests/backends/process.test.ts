@@ -1,0 +1,218 @@
+/**
+ * The process backend: the laws of every backend, and what only child processes can promise.
+ *
+ * @module
+ */
+import { spawn } from "node:child_process"
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import { ComputeBackend, type InstanceSpec } from "../../src/backends/ComputeBackend.ts"
+import * as ProcessBackend from "../../src/backends/process/ProcessBackend.ts"
+import { backendLaws, obedient, stubborn } from "./backendLaws.ts"
+import { nodeSpec } from "./nodeSpec.ts"
+import { isAlive, waitFor } from "./waitFor.ts"
+
+const quiet = Logger.layer([])
+const layerOf = (options: ProcessBackend.Options) => ProcessBackend.layer(options).pipe(Layer.provide(quiet))
+
+backendLaws("process", {
+  layer: layerOf,
+  spec: nodeSpec,
+  failingSpec: (instanceId) => ({ ...nodeSpec(instanceId, obedient), command: ["/nowhere/at/all"] }),
+  addedVariables: ["PATH", "HOME", "TMPDIR", "LANG", "MILLRACE_BACKEND_ID"],
+  isRunning: isAlive
+})
+
+const withDirectory = <A>(use: (directory: string) => Effect.Effect<A, unknown, never>) =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "millrace-process-"))),
+    use,
+    (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
+  )
+
+const oneBackend = <A>(
+  use: (backend: ComputeBackend["Service"]) => Effect.Effect<A, unknown>,
+  options: ProcessBackend.Options = {}
+) => Effect.flatMap(ComputeBackend, use).pipe(Effect.provide(layerOf(options)))
+
+describe("process backend", () => {
+  for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+    it.live(`no instance, no child of one and no runaway grandchild outlives a parent that dies by ${signal}`, () =>
+      Effect.gen(function* () {
+        const parent = spawn(process.execPath, [fileURLToPath(new URL("./parent.ts", import.meta.url))], {
+          stdio: ["ignore", "pipe", "inherit"]
+        })
+        let output = ""
+        parent.stdout.on("data", (chunk) => (output += chunk))
+        yield* waitFor("the pids", () => output.includes("\n"))
+        const pids: ReadonlyArray<number> = JSON.parse(output)
+        assert.strictEqual(pids.filter(isAlive).length, 9)
+        parent.kill(signal)
+        yield* waitFor(
+          "all nine to be gone",
+          () => pids.every((pid) => !isAlive(pid)),
+          () => pids.filter(isAlive)
+        )
+      })
+    )
+  }
+
+  it.live("a killed watcher is replaced, and the new one knows the instances of the old one", () =>
+    Effect.gen(function* () {
+      const parent = spawn(process.execPath, [fileURLToPath(new URL("./parent.ts", import.meta.url))], {
+        stdio: ["ignore", "pipe", "inherit"]
+      })
+      let output = ""
+      parent.stdout.on("data", (chunk) => (output += chunk))
+      yield* waitFor("the pids", () => output.includes("\n"))
+      const pids: ReadonlyArray<number> = JSON.parse(output)
+      const watcherOf = () => childrenOf(parent.pid!).find((pid) => commandOf(pid).includes("millrace-death-watch"))
+      const first = yield* waitFor("a watcher", watcherOf)
+      process.kill(first, "SIGKILL")
+      yield* waitFor("another watcher", () => {
+        const now = watcherOf()
+        return now !== undefined && now !== first
+      })
+      parent.kill("SIGKILL")
+      yield* waitFor("all to be gone", () => pids.every((pid) => !isAlive(pid)))
+    })
+  )
+
+  it.live("launch leaves in the same turn: the process exists when the effect was run synchronously", () =>
+    oneBackend((backend) =>
+      Effect.gen(function* () {
+        Effect.runSync(backend.launch(nodeSpec("a", obedient)))
+        const [only] = Effect.runSync(backend.list)
+        assert.isTrue(only?.pid !== undefined && isAlive(only.pid))
+        yield* Effect.void
+      })
+    )
+  )
+
+  it.live("each failure to start has its reason and says what to do", () =>
+    withDirectory((directory) =>
+      oneBackend((backend) =>
+        Effect.gen(function* () {
+          const plain = join(directory, "plain.sh")
+          writeFileSync(plain, "#!/bin/sh\n")
+          chmodSync(plain, 0o644)
+          const good = nodeSpec("a", obedient)
+          const cases: ReadonlyArray<readonly [Partial<InstanceSpec>, string, RegExp]> = [
+            [{ command: ["no-such-program-here"] }, "command-not-found", /full path/],
+            [{ command: [plain] }, "command-not-found", /chmod/],
+            [{ command: [] }, "bad-spec", /command/],
+            [{ command: ["node", "a\0b"] }, "bad-spec", /null bytes/],
+            [{ environment: { A: "a\0b" } }, "bad-spec", /null bytes/],
+            [{ environment: { A: "x".repeat(3_000_000) } }, "bad-spec", /too long/],
+            [{ workingDirectory: join(directory, "missing") }, "bad-spec", /working directory .*missing/],
+            [{ instanceType: "GB200.8x" }, "bad-spec", /deploy with local/],
+            [{ gpu: { kind: "H100", count: 1 } }, "no-capacity", /GPU/]
+          ]
+          for (const [change, reason, advice] of cases) {
+            const failed = yield* Effect.flip(backend.launch({ ...good, ...change }))
+            assert.strictEqual(failed.reason, reason, JSON.stringify(change).slice(0, 80))
+            assert.match(failed.message, advice)
+          }
+          assert.deepStrictEqual(yield* backend.list, [])
+        })
+      )
+    )
+  )
+
+  it.live("the command runs in its working directory, with relative programs found from there", () =>
+    withDirectory((directory) =>
+      oneBackend((backend) =>
+        Effect.gen(function* () {
+          mkdirSync(join(directory, "bin"))
+          writeFileSync(join(directory, "bin", "say.sh"), "#!/bin/sh\npwd\n", { mode: 0o755 })
+          yield* backend.launch({ ...nodeSpec("a", ""), command: ["./bin/say.sh"], workingDirectory: directory })
+          const lines = yield* waitUntilLogged(backend, "a")
+          assert.strictEqual(lines[0]?.text.endsWith(directory), true)
+        })
+      )
+    )
+  )
+
+  it.live("compiled code is kept per function, so that one function's cache is not another's", () =>
+    withDirectory((directory) =>
+      oneBackend(
+        (backend) =>
+          Effect.gen(function* () {
+            const script = join(directory, "a.ts")
+            writeFileSync(script, "const n: number = 1\nconsole.log(n)\n")
+            for (const functionId of ["one", "two", "../up"]) {
+              const spec = { ...nodeSpec(functionId, ""), functionId, command: ["node", script] }
+              yield* backend.launch(spec)
+              yield* waitFor("its end", () => Effect.runSync(backend.list).length === 0)
+            }
+            assert.deepStrictEqual(readdirSync(join(directory, "cache")).sort(), ["one", "two"])
+          }),
+        { compileCacheDirectory: join(directory, "cache") }
+      )
+    )
+  )
+
+  it.live("output of ended instances is kept for at most 200 of them", () =>
+    oneBackend(
+      (backend) =>
+        Effect.gen(function* () {
+          for (let index = 0; index < 203; index++) {
+            yield* backend.launch({ ...nodeSpec(`i${index}`, ""), command: ["/bin/sh", "-c", "echo said"] })
+            yield* waitFor("its end", () => Effect.runSync(backend.list).length < 4)
+          }
+          yield* waitFor("the end of all", () => Effect.runSync(backend.list).length === 0)
+          const kept: Array<number> = []
+          for (let index = 0; index < 203; index++) {
+            if ((yield* backend.logs(`i${index}`)).length > 0) kept.push(index)
+          }
+          assert.strictEqual(kept.length, 200)
+          assert.isTrue(kept.includes(202))
+        }),
+      { instancesMax: 4 }
+    )
+  )
+
+  it.live("says aloud that it isolates nothing", () =>
+    Effect.gen(function* () {
+      const said: Array<string> = []
+      const listen = Logger.layer([Logger.make(({ message, logLevel }) => said.push(`${logLevel} ${String(message)}`))])
+      const backend = yield* Effect.provide(ComputeBackend, ProcessBackend.layer().pipe(Layer.provide(listen)))
+      assert.strictEqual(backend.abilities.isolation, "none")
+      assert.deepStrictEqual(
+        said.map((line) => /Warn.*isolates nothing/.test(line)),
+        [true]
+      )
+    })
+  )
+
+  it.live("a closing backend does not wait for instances that ignore signals", () =>
+    Effect.gen(function* () {
+      const from = Date.now()
+      yield* oneBackend((backend) => backend.launch(nodeSpec("a", stubborn)))
+      assert.isTrue(Date.now() - from < 1_500, `took ${Date.now() - from} ms`)
+    })
+  )
+})
+
+const waitUntilLogged = (backend: ComputeBackend["Service"], instanceId: string) =>
+  waitFor("a line", () => {
+    const lines = Effect.runSync(backend.logs(instanceId))
+    return lines.length > 0 && lines
+  })
+
+const childrenOf = (pid: number): ReadonlyArray<number> =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").map(Number)
+
+const commandOf = (pid: number): string => {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8")
+  } catch {
+    return ""
+  }
+}
