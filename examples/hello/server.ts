@@ -1,0 +1,4 @@
+import { serve } from "millrace/worker"
+import { app } from "./app.ts"
+
+serve(app)

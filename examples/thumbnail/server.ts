@@ -1,0 +1,4 @@
+import { serve } from "millrace/worker"
+import { handle } from "./Handler.ts"
+
+serve({ fetch: handle })
