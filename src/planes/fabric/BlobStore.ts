@@ -14,6 +14,11 @@ import type { FabricUnavailable } from "./FabricError.ts"
 /** One blob being written. Calls are in order; `write` resolves when more may come. */
 export interface BlobWriter {
   readonly write: (chunk: Uint8Array) => Promise<void>
+  /**
+   * What was written so far, from `offset`, at most `bytesMax`; empty at the end of it. Works until `finish` or `abort`
+   * has resolved, so that a body can be worked on while it still comes in.
+   */
+  readonly readBack: (offset: number, bytesMax: number) => Promise<Uint8Array>
   /** On stable storage when it resolves; answers the size in bytes. */
   readonly finish: () => Promise<number>
   /** Leaves nothing. */

@@ -1,0 +1,379 @@
+/**
+ * One call on its connection: from the head of the request to the last byte of the answer.
+ *
+ * @module
+ */
+import type { IncomingMessage, ServerResponse } from "node:http"
+import type { HeaderList } from "../../worker-sdk/protocol/WorkerMessage.ts"
+import type { ControlView } from "../control/ControlView.ts"
+import type { Route } from "../control/RoutingTable.ts"
+import type { BlobStore } from "../fabric/BlobStore.ts"
+import { type Body, chunks, emptyBody } from "./Body.ts"
+import * as CallBody from "./CallBody.ts"
+import { type CallHeaders, forwarded } from "./CallHeaders.ts"
+import type { Answer, Caller, End, Entry } from "./Entry.ts"
+import { nowMs } from "./PlaneClock.ts"
+import * as Problem from "./Problem.ts"
+import * as Receipt from "./Receipt.ts"
+import * as Responder from "./Responder.ts"
+import type { Shard } from "./Shard.ts"
+import * as Wrapped from "./Wrapped.ts"
+
+export interface CallContext {
+  readonly blobs: BlobStore["Service"]
+  readonly shardOf: (versionId: string) => Shard
+  readonly startTimeline: ControlView["startTimeline"]
+  readonly defect: (error: unknown) => void
+}
+
+export interface CallInit {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly requestId: string
+  readonly receivedMs: number
+  readonly route: Route
+  readonly deployment: NonNullable<Route["deployment"]>
+  readonly path: string
+  readonly headers: CallHeaders
+  /** Answer 202 when the function has not answered by then. */
+  readonly waitMs: number | undefined
+  /** `exec`: the answer goes out wrapped in NVCF's JSON. */
+  readonly wrapped: boolean
+}
+
+export class Call implements Caller {
+  readonly #context: CallContext
+  readonly #init: CallInit
+  readonly #shard: Shard
+  #entry: Entry | undefined
+  #waitTimer: NodeJS.Timeout | undefined
+  #stopWaiting: (() => void) | undefined
+  #over = false
+  #replayed = false
+  #wrapper: Wrapped.Collector | undefined
+
+  constructor(context: CallContext, init: CallInit) {
+    this.#context = context
+    this.#init = init
+    this.#shard = context.shardOf(init.route.versionId)
+    if (init.wrapped) this.#wrapper = new Wrapped.Collector()
+  }
+
+  start(): void {
+    const { request, response, headers, deployment, route } = this.#init
+    response.on("close", () => this.#onClose())
+    response.on("drain", () => {
+      if (this.#entry !== undefined) this.#shard.callerDrained(this.#entry)
+    })
+    const keyed = headers.idempotencyKey !== undefined
+    const { bodyBytesMax } = deployment.spec
+    if (this.#init.wrapped) {
+      this.#startWrapped(Math.min(bodyBytesMax, Wrapped.bodyBytesMax))
+      return
+    }
+    const inline = CallBody.small(request, bodyBytesMax, (bytes) => {
+      if (typeof bytes === "string") return this.#noBody(bytes, bodyBytesMax)
+      const body: Body = bytes.length === 0 ? emptyBody : { kind: "inline", bytes }
+      this.#submit(body, bytes.length, keyed ? this.#digest().update(bytes).digest() : undefined)
+    })
+    if (inline) return
+    const early = !keyed && !headers.respondAsync && route.version.durability !== "always"
+    CallBody.intake(request, {
+      requestId: this.#init.requestId,
+      bytesMax: bodyBytesMax,
+      early,
+      digest: keyed ? this.#digest() : undefined,
+      blobs: this.#context.blobs
+    }).then(
+      (intake) => {
+        switch (intake.kind) {
+          case "ready":
+            return this.#submit(intake.body, intake.bytes, intake.digest)
+          case "streaming": {
+            this.#submit(intake.body, Number(request.headers["content-length"] ?? 0), undefined)
+            return void intake.rest.then((end) => {
+              if (end === "complete") return
+              // A call whose body never came whole cannot be run again, whatever its caller wishes.
+              if (this.#entry !== undefined) this.#shard.callerLeft(this.#entry, true)
+              this.#noBody(end, bodyBytesMax)
+            })
+          }
+          default:
+            return this.#noBody(intake.kind, bodyBytesMax)
+        }
+      },
+      (error: unknown) => {
+        this.#context.defect(error)
+        this.refused(Problem.fromRefusal({ kind: "store-failed" }))
+      }
+    )
+  }
+
+  // --- told by the shard -------------------------------------------------------------------------------------------
+
+  accepted(): void {
+    if (this.#over || this.#init.response.headersSent) return
+    this.#finish()
+    const { requestId, response, request, route } = this.#init
+    const base = `http://${request.headers.host ?? "localhost"}/requests/${requestId}`
+    if (this.#wrapper !== undefined) {
+      const stamp = { requestId: undefined, receipt: this.#receipt() }
+      return Responder.json(response, stamp, 202, Wrapped.inProgress(requestId))
+    }
+    Responder.json(
+      response,
+      { requestId, receipt: this.#receipt() },
+      202,
+      {
+        requestId,
+        status: "in-progress",
+        statusUrl: base,
+        resultUrl: `${base}/result`,
+        cancelUrl: `${base}/cancel`,
+        // P1 does not hold for such a version, and whoever gets the 202 must know.
+        durable: route.version.durability !== "memory"
+      },
+      ["location", `/requests/${requestId}`, "retry-after", "1"]
+    )
+  }
+
+  refused(problem: Problem.Problem): void {
+    if (this.#over) return
+    this.#finish()
+    Responder.problem(this.#init.response, this.#stamp(), problem)
+  }
+
+  joined(original: Entry): void {
+    this.#replayed = true
+    this.#entry = undefined
+    if (this.#init.headers.respondAsync) {
+      // The same key again: the same id again.
+      return this.#follow(original, true)
+    }
+    this.#follow(original, false)
+  }
+
+  head(status: number, headers: HeaderList): void {
+    if (this.#wrapper !== undefined) return this.#wrapper.head(status, headers)
+    clearTimeout(this.#waitTimer)
+    Responder.begin(this.#init.response, this.#stamp(), status, headers)
+  }
+
+  chunk(bytes: Uint8Array): boolean {
+    if (this.#wrapper !== undefined) return this.#wrapper.chunk(bytes)
+    return this.#init.response.write(bytes)
+  }
+
+  done(): void {
+    this.#finish()
+    if (this.#wrapper !== undefined) return this.#answerWrapped(this.#wrapper.answer())
+    this.#init.response.end()
+  }
+
+  whole(answer: Answer): void {
+    if (this.#over) return
+    this.#finish()
+    if (this.#wrapper !== undefined) return this.#answerWrapped(answer)
+    this.#write(answer)
+  }
+
+  ended(end: End): void {
+    if (this.#over) return
+    this.#finish()
+    const { response } = this.#init
+    if (response.headersSent) {
+      // Bytes of this attempt were shown: a broken stream is the only honest end.
+      response.destroy()
+      return
+    }
+    Responder.problem(response, this.#stamp(), Problem.fromEnd(end.terminal, end.reason, end.message))
+  }
+
+  // --- inside ------------------------------------------------------------------------------------------------------
+
+  #startWrapped(bytesMax: number): void {
+    const { request, requestId } = this.#init
+    CallBody.intake(request, { requestId, bytesMax, early: false, digest: undefined, blobs: this.#context.blobs })
+      .then(async (intake) => {
+        if (intake.kind !== "ready") return this.#noBody(intake.kind === "streaming" ? "left" : intake.kind, bytesMax)
+        const parts: Array<Uint8Array> = []
+        for await (const part of chunks(this.#context.blobs, intake.body)) parts.push(part)
+        const call = Wrapped.parse(Buffer.concat(parts))
+        if ("kind" in call) return this.refused(call)
+        this.#armWait(call.pollMs)
+        this.#submit({ kind: "inline", bytes: call.body }, call.body.length, undefined, [
+          ["content-type", "application/json"],
+          ["content-length", String(call.body.length)]
+        ])
+      })
+      .catch((error: unknown) => {
+        this.#context.defect(error)
+        this.refused(Problem.badRequest("The body could not be read."))
+      })
+  }
+
+  #submit(body: Body, bytes: number, digest: Buffer | undefined, ownHeaders?: HeaderList): void {
+    if (this.#over) return
+    const { request, headers, route, deployment, path, requestId, receivedMs, wrapped } = this.#init
+    const head = {
+      method: wrapped ? "POST" : (request.method ?? "GET"),
+      path,
+      headers: ownHeaders ?? forwarded(request.rawHeaders, request.headers.connection)
+    }
+    const { durability } = route.version
+    const entry = this.#shard.submit(
+      {
+        requestId,
+        tenant: route.tenant,
+        functionId: route.functionId,
+        functionName: route.functionName,
+        versionId: route.versionId,
+        mode: headers.respondAsync ? "async" : "sync",
+        durability,
+        deadlineMs: headers.deadlineMs ?? receivedMs + deployment.spec.requestTimeoutMs,
+        maxAttempts: deployment.spec.maxAttempts,
+        receivedMs,
+        head,
+        body,
+        sizeBytes: bytes + request.rawHeaders.length * 24,
+        idempotencyKey: headers.idempotencyKey,
+        fingerprint: digest?.toString("base64")
+      },
+      this
+    )
+    // `joined` may have set another one in the same turn.
+    if (!this.#replayed && !this.#over) {
+      this.#entry = entry
+      this.#armWait(this.#init.waitMs)
+    } else this.#entry ??= entry
+  }
+
+  #armWait(waitMs: number | undefined): void {
+    if (waitMs === undefined || this.#waitTimer !== undefined || this.#init.headers.respondAsync) return
+    this.#waitTimer = setTimeout(() => {
+      if (this.#entry !== undefined && !this.#over) this.#shard.detach(this.#entry)
+    }, waitMs)
+  }
+
+  /** Waits for a request that another call began. */
+  #follow(original: Entry, acceptedOnly: boolean): void {
+    const { response } = this.#init
+    if (acceptedOnly) {
+      this.#finish()
+      const base = `http://${this.#init.request.headers.host ?? "localhost"}/requests/${original.requestId}`
+      const value = {
+        requestId: original.requestId,
+        status: original.end === undefined ? "in-progress" : original.end.terminal,
+        statusUrl: base,
+        resultUrl: `${base}/result`,
+        cancelUrl: `${base}/cancel`
+      }
+      const stamp = { requestId: original.requestId, receipt: undefined }
+      return Responder.json(response, stamp, 202, value, ["location", `/requests/${original.requestId}`])
+    }
+    this.#stopWaiting = original.onEnd(() => {
+      if (this.#over) return
+      this.#finish()
+      this.answerFrom(original)
+    })
+  }
+
+  /** Answers with the kept result of an ended request. */
+  answerFrom(entry: Entry): void {
+    const { response } = this.#init
+    this.#shard.answerOf(entry).then(
+      (answer) => {
+        this.#entry = entry
+        if (answer !== undefined) return this.#write(answer)
+        const end = entry.end
+        Responder.problem(
+          response,
+          this.#stamp(),
+          Problem.fromEnd(end?.terminal ?? "failed", end?.reason ?? null, end?.message ?? null)
+        )
+      },
+      (error: unknown) => {
+        this.#context.defect(error)
+        Responder.problem(response, this.#stamp(), Problem.fromRefusal({ kind: "store-failed" }))
+      }
+    )
+  }
+
+  #write(answer: Answer): void {
+    const { response } = this.#init
+    const headers: HeaderList = this.#replayed ? [...answer.headers, ["idempotency-replayed", "true"]] : answer.headers
+    writeAnswer(response, this.#stamp(), { ...answer, headers }, this.#context.blobs).catch((error: unknown) => {
+      this.#context.defect(error)
+      response.destroy()
+    })
+  }
+
+  #answerWrapped(answer: Answer): void {
+    const { requestId, response } = this.#init
+    const wrapped = Wrapped.answer(requestId, answer)
+    if ("kind" in wrapped) return Responder.problem(response, this.#stamp(), wrapped)
+    Responder.json(response, { requestId: undefined, receipt: this.#receipt() }, wrapped.status, wrapped.body)
+  }
+
+  #noBody(why: "too-large" | "left", bytesMax: number): void {
+    if (why === "too-large") this.refused(Problem.bodyTooLarge(bytesMax))
+    else this.#finish()
+  }
+
+  #onClose(): void {
+    clearTimeout(this.#waitTimer)
+    if (this.#over) return
+    this.#finish()
+    if (this.#entry !== undefined && !this.#replayed) {
+      this.#shard.callerLeft(this.#entry, this.#init.headers.cancelOnDisconnect)
+    }
+  }
+
+  #finish(): void {
+    this.#over = true
+    clearTimeout(this.#waitTimer)
+    this.#stopWaiting?.()
+  }
+
+  #digest() {
+    return CallBody.digestOf(this.#init.request.method ?? "GET", this.#init.path)
+  }
+
+  #stamp(): Responder.Stamp {
+    return { requestId: this.#entry?.requestId ?? this.#init.requestId, receipt: this.#receipt() }
+  }
+
+  #receipt(): string {
+    const { receivedMs } = this.#init
+    const untilMs = nowMs()
+    const entry = this.#entry
+    if (entry === undefined || this.#replayed) {
+      return Receipt.serverTiming({ admit: untilMs - receivedMs }, untilMs - receivedMs)
+    }
+    const start = entry.lastInstanceId === undefined ? undefined : this.#context.startTimeline(entry.lastInstanceId)
+    return Receipt.serverTiming(Receipt.phases(entry, start, untilMs), untilMs - receivedMs)
+  }
+}
+
+/** A kept or whole answer; from a blob it streams with backpressure. */
+export const writeAnswer = async (
+  response: ServerResponse,
+  stamp: Responder.Stamp,
+  answer: Answer,
+  blobs: BlobStore["Service"]
+): Promise<void> => {
+  if (answer.body.kind === "inline") {
+    return Responder.whole(response, stamp, answer.status, answer.headers, answer.body.bytes)
+  }
+  Responder.begin(response, stamp, answer.status, answer.headers)
+  for await (const bytes of chunks(blobs, answer.body)) {
+    if (response.destroyed) return
+    if (!response.write(bytes)) {
+      await new Promise<void>((resolve) => {
+        response.once("drain", resolve)
+        response.once("close", resolve)
+      })
+    }
+  }
+  response.end()
+}

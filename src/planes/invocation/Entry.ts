@@ -1,0 +1,157 @@
+/**
+ * What the shell keeps beside the buffer machine for one request: its bytes, who waits for it, and the times that its
+ * receipt and its story are made of. The machine decides; this remembers.
+ *
+ * @module
+ */
+import type { Durability, Mode, Reason, Terminal } from "../../core/buffer/BufferEvent.ts"
+import type { HeaderList, RequestHead } from "../../worker-sdk/protocol/WorkerMessage.ts"
+import type { Attempt } from "./Attempt.ts"
+import type { Body } from "./Body.ts"
+import type { Problem } from "./Problem.ts"
+
+export interface Answer {
+  readonly status: number
+  readonly headers: HeaderList
+  readonly body: Body
+}
+
+export interface End {
+  readonly terminal: Terminal
+  readonly reason: Reason | null
+  readonly message: string | null
+  readonly resultKept: boolean
+}
+
+/** The connection that waits for this very call. Calls come in this order: accepted?, then head chunk* done, or whole, or ended. */
+export interface Caller {
+  /** 202 may be told. */
+  readonly accepted: () => void
+  readonly refused: (problem: Problem) => void
+  /** Another call with the same idempotency key is the request; wait for that one. */
+  readonly joined: (original: Entry) => void
+  readonly head: (status: number, headers: HeaderList) => void
+  /** False: `onDrain` of the attempt is to be called before more. */
+  readonly chunk: (bytes: Uint8Array) => boolean
+  readonly done: () => void
+  /** The whole answer at once. */
+  readonly whole: (answer: Answer) => void
+  /** No answer, or no more of it: after `head` the stream can only be broken off. */
+  readonly ended: (end: End) => void
+}
+
+export interface Times {
+  /** The head of the call was here. */
+  readonly receivedMs: number
+  /** The machine was told. */
+  arrivedMs: number
+  storedMs: number | undefined
+  firstAssignedMs: number | undefined
+  assignedMs: number | undefined
+  headMs: number | undefined
+  endedMs: number | undefined
+}
+
+export interface Story {
+  readonly atMs: number
+  readonly what: string
+}
+
+/** A request's story is bounded: a poison request must not grow it. */
+const storyMax = 40
+
+export class Entry {
+  readonly sequence: number
+  readonly requestId: string
+  readonly tenant: string
+  readonly functionId: string
+  readonly functionName: string
+  readonly versionId: string
+  readonly method: string
+  readonly path: string
+  readonly mode: Mode
+  readonly durability: Durability
+  readonly deadlineMs: number
+  readonly maxAttempts: number
+  readonly times: Times
+  /** Undefined once it was stored and memory was needed: it is read back from `callPosition`. */
+  call: { readonly head: RequestHead; readonly body: Body } | undefined
+  callPosition: number | undefined
+  answer: Answer | undefined
+  answerPosition: number | undefined
+  caller: Caller | undefined
+  attempt: Attempt | undefined
+  lastInstanceId: string | undefined
+  attempts = 0
+  end: End | undefined
+  progress: { readonly percent: number; readonly note: string } | undefined
+  waiters: Array<() => void> | undefined
+  story: Array<Story> = []
+
+  constructor(init: {
+    readonly sequence: number
+    readonly requestId: string
+    readonly tenant: string
+    readonly functionId: string
+    readonly functionName: string
+    readonly versionId: string
+    readonly mode: Mode
+    readonly durability: Durability
+    readonly deadlineMs: number
+    readonly maxAttempts: number
+    readonly receivedMs: number
+    readonly arrivedMs: number
+    readonly head: RequestHead
+    readonly body: Body
+    readonly caller: Caller | undefined
+  }) {
+    this.sequence = init.sequence
+    this.requestId = init.requestId
+    this.tenant = init.tenant
+    this.functionId = init.functionId
+    this.functionName = init.functionName
+    this.versionId = init.versionId
+    this.method = init.head.method
+    this.path = init.head.path
+    this.mode = init.mode
+    this.durability = init.durability
+    this.deadlineMs = init.deadlineMs
+    this.maxAttempts = init.maxAttempts
+    this.times = {
+      receivedMs: init.receivedMs,
+      arrivedMs: init.arrivedMs,
+      storedMs: undefined,
+      firstAssignedMs: undefined,
+      assignedMs: undefined,
+      headMs: undefined,
+      endedMs: undefined
+    }
+    this.call = { head: init.head, body: init.body }
+    this.caller = init.caller
+  }
+
+  note(atMs: number, what: string): void {
+    if (this.story.length < storyMax) this.story.push({ atMs, what })
+  }
+
+  /** Calls `listener` once the request has ended (at once if it has). Answers a way to stop waiting. */
+  onEnd(listener: () => void): () => void {
+    if (this.end !== undefined) {
+      listener()
+      return () => {}
+    }
+    this.waiters ??= []
+    this.waiters.push(listener)
+    return () => {
+      const at = this.waiters?.indexOf(listener) ?? -1
+      if (at >= 0) this.waiters?.splice(at, 1)
+    }
+  }
+
+  tellEnd(end: End): void {
+    this.end = end
+    const waiters = this.waiters
+    this.waiters = undefined
+    if (waiters !== undefined) for (const waiter of waiters) waiter()
+  }
+}

@@ -1,0 +1,295 @@
+/**
+ * The HTTP door of the invocation plane: takes calls, and answers what callers ask about their requests. Callbacks on
+ * `node:http`, because a call costs more in any framework than all that Millrace does for it.
+ *
+ * @module
+ */
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import type { AddressInfo, Socket } from "node:net"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type { ControlView } from "../control/ControlView.ts"
+import type { RoutingTable } from "../control/RoutingTable.ts"
+import type { BlobStore } from "../fabric/BlobStore.ts"
+import { Call, type CallContext, writeAnswer } from "./Call.ts"
+import * as CallHeaders from "./CallHeaders.ts"
+import type { Entry } from "./Entry.ts"
+import * as GatewayRoute from "./GatewayRoute.ts"
+import { nowMs } from "./PlaneClock.ts"
+import * as Problem from "./Problem.ts"
+import type { RequestDirectory } from "./RequestDirectory.ts"
+import * as RequestId from "./RequestId.ts"
+import * as Responder from "./Responder.ts"
+import type { Shard } from "./Shard.ts"
+import type { Shards } from "./Shards.ts"
+import * as Wrapped from "./Wrapped.ts"
+
+export interface GatewayOptions {
+  readonly host: string
+  /** 0: any free one. */
+  readonly port: number
+  /** How long calls in flight may finish when the gateway closes. */
+  readonly drainMs: number
+}
+
+export interface GatewayParts {
+  readonly routes: RoutingTable
+  readonly shards: Shards
+  readonly blobs: BlobStore["Service"]
+  readonly control: Pick<ControlView, "startTimeline">
+  readonly directory: RequestDirectory
+  readonly defect: (error: unknown) => void
+}
+
+export class PortTaken extends Schema.TaggedError<PortTaken>()("PortTaken", {
+  what: Schema.String,
+  host: Schema.String,
+  port: Schema.Int,
+  flag: Schema.String,
+  reason: Schema.String
+}) {
+  override get message() {
+    return `the ${this.what} cannot listen on ${this.host}:${this.port} (${this.reason}): stop what uses the port, or choose another with ${this.flag}`
+  }
+}
+
+export const listen = (
+  options: GatewayOptions,
+  parts: GatewayParts
+): Effect.Effect<{ readonly port: number }, PortTaken, Scope.Scope> =>
+  Effect.gen(function* () {
+    const gateway = new Gateway(parts)
+    yield* Effect.acquireRelease(
+      Effect.callback<void, PortTaken>((resume) => {
+        gateway.server.once("error", (error: NodeJS.ErrnoException) =>
+          resume(
+            Effect.fail(
+              new PortTaken({
+                what: "gateway",
+                host: options.host,
+                port: options.port,
+                flag: "--port or MILLRACE_PORT",
+                reason: error.code === "EADDRINUSE" ? "the port is taken" : error.message
+              })
+            )
+          )
+        )
+        gateway.server.listen(options.port, options.host, () => resume(Effect.void))
+      }),
+      () => Effect.promise(() => gateway.close(options.drainMs))
+    )
+    const address = gateway.server.address()
+    // A listening TCP server has an AddressInfo.
+    return { port: (address as AddressInfo).port }
+  })
+
+class Gateway {
+  readonly server: Server
+  readonly #parts: GatewayParts
+  readonly #context: CallContext
+  #closing = false
+
+  constructor(parts: GatewayParts) {
+    this.#parts = parts
+    this.#context = {
+      blobs: parts.blobs,
+      shardOf: parts.shards.forVersion,
+      startTimeline: parts.control.startTimeline,
+      defect: parts.defect
+    }
+    // Answers may take minutes, so only the head and a silent connection have limits.
+    this.server = createServer({ requestTimeout: 0, headersTimeout: 20_000, keepAliveTimeout: 60_000, noDelay: true })
+    this.server.on("request", (request, response) => this.#handle(request, response))
+    this.server.on("checkContinue", (request, response) => this.#handle(request, response))
+    this.server.on("upgrade", (_request, socket) => refuseUpgrade(socket as Socket))
+    this.server.on("clientError", (error: NodeJS.ErrnoException, socket) => onClientError(error, socket as Socket))
+  }
+
+  async close(drainMs: number): Promise<void> {
+    this.#closing = true
+    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()))
+    this.server.closeIdleConnections()
+    const timer = setTimeout(() => this.server.closeAllConnections(), drainMs)
+    await closed
+    clearTimeout(timer)
+  }
+
+  #handle(request: IncomingMessage, response: ServerResponse): void {
+    const receivedMs = nowMs()
+    try {
+      if (this.#closing) return Responder.problem(response, unstamped, Problem.shuttingDown())
+      const route = GatewayRoute.resolve(request, this.#parts.routes)
+      switch (route.kind) {
+        case "invoke":
+          return this.#invoke(request, response, route, receivedMs)
+        case "status":
+          return this.#status(request, response, route)
+        case "request":
+          return this.#aboutRequest(request, response, route)
+        case "health":
+          return Responder.json(response, unstamped, 200, { status: "OK" })
+        case "preflight":
+          return Responder.preflight(request, response)
+        case "problem":
+          return Responder.problem(response, unstamped, route.problem)
+      }
+    } catch (error) {
+      this.#parts.defect(error)
+      Responder.problem(response, unstamped, {
+        status: 500,
+        kind: "defect",
+        detail: "The gateway met a defect of its own while it took this call; nothing is known to have been enqueued."
+      })
+    }
+  }
+
+  #invoke(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { surface, route, path }: Extract<GatewayRoute.GatewayRoute, { kind: "invoke" }>,
+    receivedMs: number
+  ): void {
+    const { deployment } = route
+    if (deployment === undefined) {
+      return Responder.problem(response, unstamped, Problem.notDeployed(route.functionName))
+    }
+    const headers = CallHeaders.parse(request.headers, receivedMs)
+    if (CallHeaders.isProblem(headers)) return Responder.problem(response, unstamped, headers)
+    let waitMs = headers.waitMs
+    if (surface === "pexec") {
+      const pollMs = CallHeaders.parsePollMs(request.headers, true)
+      if (typeof pollMs !== "number") return Responder.problem(response, unstamped, pollMs)
+      waitMs ??= pollMs
+    }
+    if (request.headers.expect !== undefined) response.writeContinue()
+    new Call(this.#context, {
+      request,
+      response,
+      requestId: RequestId.make(receivedMs),
+      receivedMs,
+      route,
+      deployment,
+      path,
+      headers,
+      waitMs: surface === "exec" ? (waitMs ?? CallHeaders.pollDefaultMs) : waitMs,
+      wrapped: surface === "exec"
+    }).start()
+  }
+
+  /** NVCF's status polling: the answer of the function, or 202 after the poll time. */
+  #status(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { requestId, wrapped }: Extract<GatewayRoute.GatewayRoute, { kind: "status" }>
+  ): void {
+    const found = this.#parts.shards.byRequestId(requestId)
+    if (found === undefined) return Responder.problem(response, unstamped, Problem.unknownRequest())
+    const pollMs = wrapped ? CallHeaders.pollDefaultMs : CallHeaders.parsePollMs(request.headers, true)
+    if (typeof pollMs !== "number") return Responder.problem(response, unstamped, pollMs)
+    this.#claim(response, found.shard, found.entry, pollMs, wrapped)
+  }
+
+  #aboutRequest(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { requestId, part }: Extract<GatewayRoute.GatewayRoute, { kind: "request" }>
+  ): void {
+    const found = this.#parts.shards.byRequestId(requestId)
+    if (part === "cancel") {
+      const outcome = this.#parts.directory.cancel(requestId)
+      if (outcome === "unknown") return Responder.problem(response, unstamped, Problem.unknownRequest())
+      return Responder.json(response, stampOf(requestId), 200, { requestId, outcome })
+    }
+    if (part === "view") {
+      const view = this.#parts.directory.get(requestId)
+      if (view === undefined) return Responder.problem(response, unstamped, Problem.unknownRequest())
+      return Responder.json(response, { requestId: undefined, receipt: undefined }, 200, view)
+    }
+    if (found === undefined) return Responder.problem(response, unstamped, Problem.unknownRequest())
+    const wait = new URL(request.url ?? "/", "http://localhost").searchParams.get("wait") ?? "0"
+    if (!/^\d{1,4}$/.test(wait) || Number(wait) > 3600) {
+      return Responder.problem(
+        response,
+        stampOf(requestId),
+        Problem.badRequest(`wait is ${Problem.quote(wait)}; expected whole seconds, at most 3600.`)
+      )
+    }
+    this.#claim(response, found.shard, found.entry, Number(wait) * 1000, false)
+  }
+
+  /** The kept result, now or within `waitMs`; else 202. */
+  #claim(response: ServerResponse, shard: Shard, entry: Entry, waitMs: number, wrapped: boolean): void {
+    const { requestId } = entry
+    let timer: NodeJS.Timeout | undefined
+    let answered = false
+    const answer = () => {
+      if (answered) return
+      answered = true
+      clearTimeout(timer)
+      this.#answerClaim(response, shard, entry, wrapped).catch((error: unknown) => {
+        this.#parts.defect(error)
+        Responder.problem(response, stampOf(requestId), Problem.fromRefusal({ kind: "store-failed" }))
+      })
+    }
+    const stop = entry.onEnd(answer)
+    if (answered) return
+    response.on("close", () => {
+      stop()
+      clearTimeout(timer)
+    })
+    timer = setTimeout(() => {
+      if (answered) return
+      answered = true
+      stop()
+      if (wrapped) return Responder.json(response, unstamped, 202, Wrapped.inProgress(requestId))
+      const progress = entry.progress === undefined ? [] : ["nvcf-percent-complete", String(entry.progress.percent)]
+      Responder.json(response, stampOf(requestId), 202, { requestId, status: "in-progress" }, [
+        "retry-after",
+        "1",
+        ...progress
+      ])
+    }, waitMs)
+  }
+
+  async #answerClaim(response: ServerResponse, shard: Shard, entry: Entry, wrapped: boolean): Promise<void> {
+    const { end, requestId } = entry
+    const answer = await shard.answerOf(entry)
+    if (answer === undefined) {
+      const { terminal, reason, message } = end ?? { terminal: "failed", reason: null, message: null }
+      return Responder.problem(response, stampOf(requestId), Problem.fromEnd(terminal, reason, message))
+    }
+    if (!wrapped) return writeAnswer(response, stampOf(requestId), answer, this.#parts.blobs)
+    const value = Wrapped.answer(requestId, answer)
+    if ("kind" in value) return Responder.problem(response, stampOf(requestId), value)
+    Responder.json(response, unstamped, value.status, value.body)
+  }
+}
+
+const unstamped: Responder.Stamp = { requestId: undefined, receipt: undefined }
+const stampOf = (requestId: string): Responder.Stamp => ({ requestId, receipt: undefined })
+
+const rawProblem = (problem: Problem.Problem): string => {
+  const body = Problem.encode(problem)
+  return `HTTP/1.1 ${problem.status} Error\r\ncontent-type: application/problem+json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body.toString("utf8")}`
+}
+
+const refuseUpgrade = (socket: Socket): void => {
+  socket.end(rawProblem(Problem.notServed("An upgraded connection (WebSocket)")))
+}
+
+const onClientError = (error: NodeJS.ErrnoException, socket: Socket): void => {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  const status = error.code === "HPE_HEADER_OVERFLOW" ? 431 : error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? 408 : 400
+  socket.end(
+    rawProblem({
+      status,
+      kind: "bad-http",
+      detail: "This is not a well-formed HTTP/1.1 request, so the connection is closed. Nothing was enqueued."
+    })
+  )
+}

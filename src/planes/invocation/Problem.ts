@@ -1,0 +1,153 @@
+/**
+ * Errors as callers see them: problem details (RFC 9457) with a status, a stable kind and a sentence that says what
+ * happened, what it means and what to do.
+ *
+ * @module
+ */
+import { STATUS_CODES } from "node:http"
+import type { Reason, Refusal, Terminal } from "../../core/buffer/BufferEvent.ts"
+
+export interface Problem {
+  readonly status: number
+  /** Stable, for programs; becomes `type: urn:millrace:problem:{kind}`. */
+  readonly kind: string
+  readonly detail: string
+  readonly retryAfterSeconds?: number
+  readonly allow?: string
+}
+
+export const encode = (problem: Problem, requestId?: string): Buffer =>
+  Buffer.from(
+    JSON.stringify({
+      type: `urn:millrace:problem:${problem.kind}`,
+      title: STATUS_CODES[problem.status] ?? "Error",
+      status: problem.status,
+      detail: problem.detail,
+      ...(requestId === undefined ? {} : { instance: `urn:uuid:${requestId}` })
+    })
+  )
+
+const problem = (status: number, kind: string, detail: string, more?: Partial<Problem>): Problem => ({
+  status,
+  kind,
+  detail,
+  ...more
+})
+
+/** What a caller named came from outside: shown shortened and without control characters. */
+export const quote = (text: string): string => {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is taken out
+  const printable = text.replace(/[\u0000-\u001f\u007f-\u009f]/g, "?")
+  return JSON.stringify(printable.length > 120 ? `${printable.slice(0, 117)}...` : printable)
+}
+
+export const unknownFunction = (name: string) =>
+  problem(
+    404,
+    "unknown-function",
+    `No function or version ${quote(name)} is registered: check the name, or deploy it with \`millrace deploy\`.`
+  )
+
+export const notDeployed = (name: string) =>
+  problem(
+    409,
+    "not-deployed",
+    `The function ${quote(name)} exists and its version is not deployed, so nothing may run it: deploy it with \`millrace deploy\`.`
+  )
+
+export const unknownRoute = (path: string) =>
+  problem(
+    404,
+    "unknown-route",
+    `Nothing is served at ${quote(path)}: call /f/{name}/..., /v2/nvcf/pexec/functions/{id} or the host {functionId}.invocation.localhost.`
+  )
+
+export const unknownRequest = () =>
+  problem(
+    404,
+    "unknown-request",
+    "No request with this id is known: it never was accepted here, it was answered to its waiting caller, or its result was kept and has expired."
+  )
+
+export const methodNotAllowed = (allow: string) =>
+  problem(405, "method-not-allowed", `This address takes ${allow} only.`, { allow })
+
+export const notServed = (what: string) =>
+  problem(501, "not-served", `${what} is part of the NVCF interface and is not served by this version of Millrace.`)
+
+export const badHeader = (name: string, value: string, expected: string) =>
+  problem(400, "bad-header", `The header ${name} is ${quote(value)}; expected ${expected}. Nothing was enqueued.`)
+
+export const badRequest = (detail: string) => problem(400, "bad-request", detail)
+
+export const bodyTooLarge = (limit: number) =>
+  problem(
+    413,
+    "body-too-large",
+    `The body exceeds ${limit} bytes, the limit of this deployment (bodyBytesMax): send less, or raise the limit. Nothing was enqueued.`
+  )
+
+export const shuttingDown = () =>
+  problem(503, "shutting-down", "This gateway is shutting down and accepts nothing new: try again shortly.", {
+    retryAfterSeconds: 1
+  })
+
+export const fromRefusal = (refusal: Refusal): Problem => {
+  switch (refusal.kind) {
+    case "queue-full":
+      return problem(
+        429,
+        "queue-full",
+        `The queue is full (limit by ${refusal.limit}): nothing was enqueued, try again later.`,
+        { retryAfterSeconds: Math.max(1, Math.ceil(refusal.retryAfterMs / 1000)) }
+      )
+    case "idempotency-conflict":
+      return problem(
+        409,
+        "idempotency-conflict",
+        "This Idempotency-Key was used with another method, path or body: use a new key for a new request."
+      )
+    case "deadline-passed":
+      return problem(504, "deadline-passed", "The deadline had passed when the request came: nothing was enqueued.")
+    case "duplicate-sequence":
+      return problem(
+        500,
+        "defect",
+        "The shard refused its own numbering; nothing was enqueued. This is a defect of Millrace."
+      )
+    case "store-failed":
+      return problem(
+        503,
+        "store-failed",
+        "The store failed, so nothing can be accepted: look at the log of this process, free or replace the disk, and restart it. Accepted requests are kept.",
+        { retryAfterSeconds: 5 }
+      )
+  }
+}
+
+/** A request that ended without an answer of the function. */
+export const fromEnd = (terminal: Terminal, reason: Reason | null, message: string | null): Problem => {
+  const said = message === null || message === "" ? "" : ` ${message}`
+  switch (terminal) {
+    case "expired":
+      return problem(504, "deadline-passed", `The deadline of this request passed before an answer was there.${said}`)
+    case "cancelled":
+      return problem(409, "cancelled", `The request was cancelled.${said}`)
+    case "dead-lettered":
+      return problem(
+        502,
+        "attempts-exhausted",
+        `Every attempt of this request was lost, so it was set aside as a dead letter.${said}`
+      )
+    case "failed":
+      return reason === "store-failed"
+        ? problem(503, "store-failed", `The store failed before the answer could be kept.${said}`, {
+            retryAfterSeconds: 5
+          })
+        : reason === "function-removed"
+          ? problem(410, "function-removed", `The function was removed while the request waited.${said}`)
+          : problem(502, "function-failed", `The function failed.${said}`)
+    case "responded":
+      return problem(410, "result-not-kept", `The request was answered and its result was not kept.${said}`)
+  }
+}

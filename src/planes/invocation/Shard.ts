@@ -1,0 +1,698 @@
+/**
+ * The shell of one shard: feeds the buffer machine with what happened and carries out what it orders. It decides nothing
+ * about requests; every `if` about their fate is in `Buffer.step`.
+ *
+ * H1 events are stepped one after another, also when carrying out a command causes the next one. H2 every record that
+ * the machine orders goes to the log in that order. H3 every message of a worker is checked against the live token
+ * before it touches a byte.
+ *
+ * @module
+ */
+import type * as Effect from "effect/Effect"
+import * as Buffer_ from "../../core/buffer/Buffer.ts"
+import type { Command, DurableRecord, Event, RecordRef } from "../../core/buffer/BufferEvent.ts"
+import type { BufferOptions } from "../../core/buffer/BufferOptions.ts"
+import {
+  type FromWorker,
+  initialCreditBytes,
+  inlineBodyBytesMax,
+  type RequestHead
+} from "../../worker-sdk/protocol/WorkerMessage.ts"
+import type { BlobStore } from "../fabric/BlobStore.ts"
+import type { FabricUnavailable, OutcomeUnknown, PositionConflict } from "../fabric/FabricError.ts"
+import { Attempt } from "./Attempt.ts"
+import { type Body, chunks, emptyBytes } from "./Body.ts"
+import { type Answer, type Caller, Entry } from "./Entry.ts"
+import { LogWriter } from "./LogWriter.ts"
+import { nowMs } from "./PlaneClock.ts"
+import { fromRefusal } from "./Problem.ts"
+import * as StoredRecord from "./StoredRecord.ts"
+import type { SessionIdentity, WorkerConnection } from "./WorkerSession.ts"
+import { WorkerState } from "./WorkerState.ts"
+
+export interface ShardPorts {
+  readonly append: (
+    expectedPosition: number,
+    records: ReadonlyArray<Uint8Array>
+  ) => Effect.Effect<number, PositionConflict | FabricUnavailable | OutcomeUnknown>
+  /** One record of the log. */
+  readonly readRecord: (position: number) => Promise<StoredRecord.StoredRecord>
+  readonly blobs: BlobStore["Service"]
+  readonly removeBlob: (id: string) => void
+}
+
+export interface ShardEvents {
+  readonly demandChanged: (versionId: string, urgent: boolean) => void
+  readonly ended: (entry: Entry) => void
+  readonly staleMessage: (workerId: string, event: string) => void
+  readonly storeFailed: (message: string) => void
+  /** A defect was caught: the process goes on, the evidence must be kept. */
+  readonly defect: (error: unknown) => void
+}
+
+export interface NewCall {
+  readonly requestId: string
+  readonly tenant: string
+  readonly functionId: string
+  readonly functionName: string
+  readonly versionId: string
+  readonly mode: "sync" | "async"
+  readonly durability: "accepted" | "always" | "memory"
+  readonly deadlineMs: number
+  readonly maxAttempts: number
+  readonly receivedMs: number
+  readonly head: RequestHead
+  readonly body: Body
+  readonly sizeBytes: number
+  readonly idempotencyKey: string | undefined
+  readonly fingerprint: string | undefined
+}
+
+/** Bytes of stored calls and answers that stay in memory; beyond it they are read back from the log when needed. */
+const payloadCacheBytesMax = 64 * 1024 * 1024
+
+export class Shard {
+  readonly name: string
+  readonly #ports: ShardPorts
+  readonly #events: ShardEvents
+  readonly #entries = new Map<number, Entry>()
+  readonly #byRequestId = new Map<string, Entry>()
+  readonly #workers = new Map<string, WorkerState>()
+  readonly #log: LogWriter
+  #state: Buffer_.State
+  #queue: Array<Event> = []
+  #stepping = false
+  #lastSequence: number
+  #timer: NodeJS.Timeout | undefined
+  #timerAtMs = Number.POSITIVE_INFINITY
+  #cachedBytes = 0
+  #closed = false
+  staleCount = 0
+
+  constructor(init: {
+    readonly name: string
+    readonly options: BufferOptions
+    readonly ports: ShardPorts
+    readonly events: ShardEvents
+    /** What recovery found. */
+    readonly state: Buffer_.State
+    readonly entries: Iterable<Entry>
+    readonly position: number
+    readonly lastSequence: number
+    readonly epoch: number
+  }) {
+    this.name = init.name
+    this.#ports = init.ports
+    this.#events = init.events
+    this.#state = init.state
+    this.#lastSequence = init.lastSequence
+    for (const entry of init.entries) this.#index(entry)
+    this.#log = new LogWriter({
+      position: init.position,
+      append: init.ports.append,
+      encode: (record, ref) => this.#encode(record, ref),
+      events: {
+        started: (records) => this.#send({ _tag: "FlushStarted", records }),
+        persisted: (records, first) => this.#onPersisted(records, first),
+        failed: (records, outcome, message) => {
+          this.#events.storeFailed(message)
+          this.#send({ _tag: "PersistFailed", nowMs: nowMs(), records, outcome })
+        }
+      }
+    })
+    this.#send({ _tag: "Recovered", nowMs: nowMs(), epoch: init.epoch })
+  }
+
+  // --- calls -------------------------------------------------------------------------------------------------------
+
+  /** Admits a call; what becomes of it is told to `caller`. */
+  submit(call: NewCall, caller: Caller): Entry {
+    const arrivedMs = nowMs()
+    const sequence = ++this.#lastSequence
+    const entry = new Entry({ ...call, sequence, arrivedMs, caller })
+    this.#index(entry)
+    this.#send({
+      _tag: "Arrived",
+      nowMs: arrivedMs,
+      sequence,
+      requestId: call.requestId,
+      tenant: call.tenant,
+      version: call.versionId,
+      mode: call.mode,
+      durability: call.durability,
+      deadlineMs: call.deadlineMs,
+      sizeBytes: call.sizeBytes,
+      maxAttempts: call.maxAttempts,
+      ...(call.idempotencyKey === undefined ? {} : { idempotencyKey: call.idempotencyKey }),
+      ...(call.fingerprint === undefined ? {} : { fingerprint: call.fingerprint })
+    })
+    return entry
+  }
+
+  callerLeft(entry: Entry, cancel: boolean): void {
+    if (entry.end !== undefined) return
+    entry.caller = undefined
+    entry.note(nowMs(), cancel ? "the caller left and had asked to cancel then" : "the caller left; the result is kept")
+    this.#send({ _tag: "CallerLeft", nowMs: nowMs(), sequence: entry.sequence, cancel })
+  }
+
+  /** The caller's wait is over; `accepted` of the caller is called when that is on disk. */
+  detach(entry: Entry): void {
+    this.#send({ _tag: "Detached", nowMs: nowMs(), sequence: entry.sequence })
+  }
+
+  cancel(entry: Entry): "cancelled" | "ended" {
+    if (entry.end !== undefined) return "ended"
+    this.#send({ _tag: "CancelRequested", nowMs: nowMs(), sequence: entry.sequence })
+    return "cancelled"
+  }
+
+  callerDrained(entry: Entry): void {
+    entry.attempt?.onCallerDrain()
+  }
+
+  removeVersion(versionId: string): void {
+    this.#send({ _tag: "VersionRemoved", nowMs: nowMs(), version: versionId })
+  }
+
+  /** The kept answer, read back from the log where memory let it go. */
+  async answerOf(entry: Entry): Promise<Answer | undefined> {
+    if (entry.answer !== undefined || entry.answerPosition === undefined) return entry.answer
+    const { answer } = await this.#ports.readRecord(entry.answerPosition)
+    return answer === null ? undefined : answer
+  }
+
+  // --- workers -----------------------------------------------------------------------------------------------------
+
+  workerOpened(identity: SessionIdentity, connection: WorkerConnection): WorkerState {
+    const known = this.#workers.get(identity.workerId)
+    const worker = known ?? new WorkerState(identity)
+    if (known === undefined) this.#workers.set(identity.workerId, worker)
+    else if (known.connection !== undefined) known.connection.close("the same worker opened another connection")
+    worker.connection = connection
+    worker.drained()
+    return worker
+  }
+
+  workerMessage(worker: WorkerState, message: FromWorker): void {
+    switch (message._tag) {
+      case "Heartbeat":
+        return this.#send({ _tag: "WorkerHeard", nowMs: nowMs(), workerId: worker.identity.workerId })
+      case "Ready":
+        return this.#onReady(worker, message)
+      case "Draining":
+        return this.drainWorker(worker)
+      default:
+        return this.#onRequestMessage(worker, message)
+    }
+  }
+
+  drainWorker(worker: WorkerState): void {
+    worker.draining = true
+    this.#send({ _tag: "WorkerDraining", nowMs: nowMs(), workerId: worker.identity.workerId })
+  }
+
+  workersOf(instanceId: string): ReadonlyArray<WorkerState> {
+    return [...this.#workers.values()].filter((worker) => worker.identity.instanceId === instanceId)
+  }
+
+  workerClosed(worker: WorkerState, connection: WorkerConnection, clean: boolean): void {
+    if (worker.connection !== connection) return
+    worker.connection = undefined
+    worker.drained()
+    if (clean) return this.workerLost(worker)
+    this.#send({ _tag: "WorkerDisconnected", nowMs: nowMs(), workerId: worker.identity.workerId })
+  }
+
+  /** Its process is known to be gone. */
+  workerLost(worker: WorkerState): void {
+    this.#workers.delete(worker.identity.workerId)
+    this.#send({ _tag: "WorkerLost", nowMs: nowMs(), workerId: worker.identity.workerId })
+    worker.connection?.close("the instance is gone")
+  }
+
+  // --- queries -----------------------------------------------------------------------------------------------------
+
+  byRequestId(requestId: string): Entry | undefined {
+    return this.#byRequestId.get(requestId)
+  }
+
+  bySequence(sequence: number): Entry | undefined {
+    return this.#entries.get(sequence)
+  }
+
+  entries(): Iterable<Entry> {
+    return this.#entries.values()
+  }
+
+  get state(): Buffer_.State {
+    return this.#state
+  }
+
+  get logPosition(): number {
+    return this.#log.position
+  }
+
+  /** Everything ordered so far is on disk, or never will be. */
+  flushed(): Promise<void> {
+    return this.#log.flushed()
+  }
+
+  close(): void {
+    this.#closed = true
+    clearTimeout(this.#timer)
+    for (const worker of this.#workers.values()) worker.connection?.close("the plane is shutting down")
+  }
+
+  // --- the loop ----------------------------------------------------------------------------------------------------
+
+  #send(event: Event): void {
+    if (this.#closed) return
+    if (this.#stepping) {
+      this.#queue.push(event)
+      return
+    }
+    this.#stepping = true
+    try {
+      let current: Event | undefined = event
+      while (current !== undefined) {
+        const [state, commands] = Buffer_.step(this.#state, current)
+        this.#state = state
+        for (const command of commands) this.#carryOut(command)
+        current = this.#queue.shift()
+      }
+    } finally {
+      this.#stepping = false
+    }
+    this.#arm()
+  }
+
+  #arm(): void {
+    const dueMs = Buffer_.nextDueMs(this.#state)
+    if (dueMs === undefined || dueMs >= this.#timerAtMs) return
+    clearTimeout(this.#timer)
+    this.#timerAtMs = dueMs
+    // Node fires at once above 2^31 ms; waking early costs one tick that does nothing.
+    const delayMs = Math.min(Math.max(1, Math.ceil(dueMs - nowMs())), 3_600_000)
+    this.#timer = setTimeout(() => {
+      this.#timerAtMs = Number.POSITIVE_INFINITY
+      this.#send({ _tag: "Ticked", nowMs: nowMs() })
+    }, delayMs)
+    this.#timer.unref()
+  }
+
+  #carryOut(command: Command): void {
+    switch (command._tag) {
+      case "Append":
+        return this.#log.add(command.record, command.ref, command.urgent)
+      case "DropAppend":
+        return this.#log.drop(command.sequence)
+      case "Assign":
+        return this.#assign(command)
+      case "TellEnded":
+        return this.#tellEnded(command)
+      case "Forget":
+        return this.#forget(command.sequence)
+      case "DemandChanged":
+        return this.#events.demandChanged(command.version, command.urgent)
+      case "TellAccepted":
+        return this.#entries.get(command.sequence)?.caller?.accepted()
+      case "Refuse": {
+        const entry = this.#entries.get(command.sequence)
+        if (entry === undefined) return
+        this.#unindex(entry)
+        entry.caller?.refused(fromRefusal(command.refusal))
+        return
+      }
+      case "Join": {
+        const entry = this.#entries.get(command.sequence)
+        const original = this.#entries.get(command.original)
+        if (entry === undefined || original === undefined) return
+        this.#unindex(entry)
+        this.#dropBody(entry.call?.body)
+        entry.caller?.joined(original)
+        return
+      }
+      case "ReleaseResponse": {
+        const entry = this.#entries.get(command.sequence)
+        if (entry?.attempt?.token === command.token && entry.caller !== undefined) entry.attempt.release(entry.caller)
+        return
+      }
+      case "CollectResponse": {
+        const entry = this.#entries.get(command.sequence)
+        if (entry?.attempt?.token === command.token) entry.attempt.collect(this.#ports.blobs)
+        return
+      }
+      case "DiscardResponse": {
+        const attempt = this.#entries.get(command.sequence)?.attempt
+        if (attempt?.token === command.token) this.#detachAttempt(attempt)
+        return
+      }
+      case "CancelAttempt":
+        return this.#cancelAttempt(command)
+      case "RejectStale":
+        this.staleCount++
+        return this.#events.staleMessage(command.workerId, command.event)
+    }
+  }
+
+  // --- carrying out ------------------------------------------------------------------------------------------------
+
+  #assign(command: Extract<Command, { _tag: "Assign" }>): void {
+    const entry = this.#entries.get(command.sequence)
+    const worker = this.#workers.get(command.workerId)
+    if (entry === undefined || worker === undefined) return
+    if (entry.attempt !== undefined) this.#detachAttempt(entry.attempt)
+    const assignedMs = nowMs()
+    entry.times.firstAssignedMs ??= assignedMs
+    entry.times.assignedMs = assignedMs
+    entry.attempts = command.attempt
+    entry.lastInstanceId = worker.identity.instanceId
+    const attempt = new Attempt(entry, worker, command.token, initialCreditBytes)
+    entry.attempt = attempt
+    worker.attempts.set(entry.requestId, attempt)
+    if (entry.call !== undefined) return this.#sendCall(attempt, entry.call, command)
+    this.#loadCall(entry).then(
+      (call) => {
+        if (!attempt.over) this.#sendCall(attempt, call, command)
+      },
+      (error: unknown) => this.#failAttempt(attempt, true, `its call could not be read back: ${String(error)}`)
+    )
+  }
+
+  #sendCall(attempt: Attempt, call: NonNullable<Entry["call"]>, command: Extract<Command, { _tag: "Assign" }>): void {
+    const { entry, worker } = attempt
+    const inline =
+      call.body.kind === "inline" && call.body.bytes.length <= inlineBodyBytesMax ? call.body.bytes : undefined
+    worker.send({
+      _tag: "Assign",
+      requestId: entry.requestId,
+      token: command.token,
+      attempt: command.attempt,
+      deadlineMs: Math.round(command.deadlineMs),
+      tenant: entry.tenant,
+      head: call.head,
+      body: inline ?? emptyBytes,
+      bodyEnd: inline !== undefined
+    })
+    if (inline !== undefined) {
+      attempt.bodySent = true
+      return
+    }
+    this.#pumpBody(attempt, call.body).catch((error: unknown) =>
+      this.#failAttempt(attempt, false, `its body could not be sent: ${error instanceof Error ? error.message : error}`)
+    )
+  }
+
+  async #pumpBody(attempt: Attempt, body: Body): Promise<void> {
+    const { entry, worker, token } = attempt
+    for await (const bytes of chunks(this.#ports.blobs, body)) {
+      await attempt.creditAvailable()
+      await worker.writable()
+      if (attempt.over) return
+      attempt.bodyCredit -= bytes.length
+      worker.send({ _tag: "BodyChunk", requestId: entry.requestId, token, bytes })
+    }
+    if (attempt.over) return
+    attempt.bodySent = true
+    worker.send({ _tag: "BodyEnd", requestId: entry.requestId, token })
+  }
+
+  #cancelAttempt(command: Extract<Command, { _tag: "CancelAttempt" }>): void {
+    const entry = this.#entries.get(command.sequence)
+    const worker = this.#workers.get(command.workerId)
+    if (entry === undefined) return
+    worker?.send({ _tag: "Cancel", requestId: entry.requestId, token: command.token, reason: command.reason })
+    if (entry.attempt?.token === command.token) this.#detachAttempt(entry.attempt)
+  }
+
+  #tellEnded(command: Extract<Command, { _tag: "TellEnded" }>): void {
+    const entry = this.#entries.get(command.sequence)
+    if (entry === undefined) return
+    const { terminal, reason, message, resultKept } = command
+    entry.times.endedMs ??= nowMs()
+    const caller = entry.caller
+    entry.caller = undefined
+    const attempt = entry.attempt
+    if (attempt !== undefined) this.#detachAttempt(attempt)
+    if (caller !== undefined) {
+      if (terminal === "responded" && attempt?.released === true) caller.done()
+      else if (terminal === "responded" && entry.answer !== undefined) caller.whole(entry.answer)
+      else caller.ended({ terminal, reason, message, resultKept })
+    }
+    entry.tellEnd({ terminal, reason, message, resultKept })
+    this.#events.ended(entry)
+  }
+
+  #forget(sequence: number): void {
+    const entry = this.#entries.get(sequence)
+    if (entry === undefined) return
+    this.#unindex(entry)
+    if (entry.callPosition !== undefined) this.#cachedBytes -= bytesOf(entry.call?.body)
+    this.#dropBody(entry.call?.body)
+    this.#dropBody(entry.answer?.body)
+    entry.call = undefined
+    entry.answer = undefined
+  }
+
+  #onPersisted(records: ReadonlyArray<RecordRef>, first: number): void {
+    const atMs = nowMs()
+    records.forEach((ref, index) => {
+      const entry = this.#entries.get(ref.sequence)
+      if (entry === undefined) return
+      if (ref.kind === "arrived") {
+        entry.callPosition = first + index
+        entry.times.storedMs = atMs
+        this.#cachedBytes += bytesOf(entry.call?.body)
+        if (this.#cachedBytes > payloadCacheBytesMax) this.#evict(entry)
+      } else if (ref.kind === "ended" && entry.answer !== undefined) {
+        entry.answerPosition = first + index
+      }
+    })
+    this.#send({ _tag: "Persisted", nowMs: atMs, records })
+    for (const ref of records) {
+      const entry = ref.kind === "ended" ? this.#entries.get(ref.sequence) : undefined
+      if (entry === undefined) continue
+      // Ended and stored: the call is not needed any more, the answer only on request.
+      this.#evict(entry)
+      if (this.#cachedBytes > payloadCacheBytesMax && entry.answer?.body.kind === "inline") entry.answer = undefined
+    }
+  }
+
+  #evict(entry: Entry): void {
+    if (entry.call === undefined || entry.callPosition === undefined || entry.call.body.kind === "spool") return
+    this.#cachedBytes -= bytesOf(entry.call.body)
+    entry.call = undefined
+  }
+
+  async #loadCall(entry: Entry): Promise<NonNullable<Entry["call"]>> {
+    if (entry.callPosition === undefined) throw new Error("it was never stored")
+    const { call } = await this.#ports.readRecord(entry.callPosition)
+    if (call === null) throw new Error(`the log holds no call at position ${entry.callPosition}`)
+    return { head: call.head, body: call.body }
+  }
+
+  #encode(record: DurableRecord, ref: RecordRef): Uint8Array {
+    const entry = this.#entries.get(ref.sequence)
+    const call = ref.kind === "arrived" ? entry?.call : undefined
+    const answer = record._tag === "RecordEnded" && record.resultKept ? entry?.answer : undefined
+    return StoredRecord.encode({
+      record,
+      call:
+        entry === undefined || call === undefined
+          ? null
+          : {
+              functionId: entry.functionId,
+              functionName: entry.functionName,
+              head: call.head,
+              body: call.body.kind === "inline" ? call.body : { kind: "blob", id: call.body.id }
+            },
+      answer:
+        answer === undefined
+          ? null
+          : {
+              status: answer.status,
+              headers: answer.headers,
+              body: answer.body.kind === "inline" ? answer.body : { kind: "blob", id: answer.body.id }
+            }
+    })
+  }
+
+  // --- what workers say --------------------------------------------------------------------------------------------
+
+  #onReady(worker: WorkerState, message: Extract<FromWorker, { _tag: "Ready" }>): void {
+    worker.slots = message.slots
+    worker.draining = false
+    worker.readyAtMs = nowMs()
+    const holds: Array<{ sequence: number; token: number }> = []
+    for (const { requestId, token } of message.holds) {
+      const attempt = worker.attempts.get(requestId)
+      // Bytes that were under way when the connection broke are lost: only an attempt that had its whole call and had
+      // answered nothing yet can go on.
+      if (attempt?.token === token && attempt.bodySent && attempt.status === undefined) {
+        holds.push({ sequence: attempt.entry.sequence, token })
+      } else worker.send({ _tag: "Cancel", requestId, token, reason: "lease-expired" })
+    }
+    const held = new Set(holds.map((hold) => hold.sequence))
+    for (const attempt of [...worker.attempts.values()]) {
+      if (!held.has(attempt.entry.sequence)) this.#detachAttempt(attempt)
+    }
+    this.#send({
+      _tag: "WorkerJoined",
+      nowMs: nowMs(),
+      workerId: worker.identity.workerId,
+      instanceId: worker.identity.instanceId,
+      version: worker.identity.versionId,
+      slots: message.slots,
+      holds
+    })
+  }
+
+  #onRequestMessage(
+    worker: WorkerState,
+    message: Exclude<FromWorker, { _tag: "Ready" | "Draining" | "Heartbeat" }>
+  ): void {
+    const attempt = worker.attempts.get(message.requestId)
+    if (attempt === undefined || attempt.token !== message.token || attempt.over || !this.#isLive(attempt)) {
+      this.staleCount++
+      this.#events.staleMessage(worker.identity.workerId, message._tag)
+      return
+    }
+    const { entry } = attempt
+    switch (message._tag) {
+      case "ResponseHead": {
+        if (attempt.status !== undefined) return this.#failAttempt(attempt, false, "the worker answered twice")
+        attempt.status = message.status
+        attempt.headers = message.headers
+        entry.times.headMs = nowMs()
+        if (message.end) {
+          entry.answer = {
+            status: message.status,
+            headers: message.headers,
+            body: { kind: "inline", bytes: message.body }
+          }
+          return this.#responseEnded(attempt, message.body.length)
+        }
+        this.#send({
+          _tag: "ResponseStarted",
+          nowMs: nowMs(),
+          sequence: entry.sequence,
+          workerId: worker.identity.workerId,
+          token: attempt.token
+        })
+        if (message.body.length > 0) attempt.chunk(message.body, this.#ports.blobs)
+        return
+      }
+      case "ResponseChunk":
+        if (attempt.status === undefined)
+          return this.#failAttempt(attempt, true, "the worker sent a body without a head")
+        return attempt.chunk(message.bytes, this.#ports.blobs)
+      case "ResponseEnd":
+        return this.#onResponseEnd(attempt)
+      case "Failed":
+        return this.#failAttempt(attempt, message.retryable, message.message)
+      case "Progress":
+        entry.progress = { percent: message.percent, note: message.note }
+        return
+      case "Credit":
+        return attempt.addCredit(message.bytes)
+    }
+  }
+
+  #onResponseEnd(attempt: Attempt): void {
+    if (attempt.status === undefined)
+      return this.#failAttempt(attempt, true, "the worker ended an answer without a head")
+    attempt.complete = true
+    const { entry, status, headers } = attempt
+    const held = attempt.heldBody()
+    if (held !== undefined) {
+      entry.answer = { status, headers, body: held }
+      return this.#responseEnded(attempt, bytesOf(held))
+    }
+    if (attempt.released) return this.#responseEnded(attempt, 0)
+    attempt.collectedBody().then(
+      (body) => {
+        if (attempt.over) return
+        entry.answer = body === undefined ? tooLargeToKeep : { status, headers, body }
+        this.#responseEnded(attempt, bytesOf(body))
+      },
+      (error: unknown) => this.#failAttempt(attempt, true, `its answer could not be stored: ${String(error)}`)
+    )
+  }
+
+  #responseEnded(attempt: Attempt, resultBytes: number): void {
+    this.#send({
+      _tag: "ResponseEnded",
+      nowMs: nowMs(),
+      sequence: attempt.entry.sequence,
+      workerId: attempt.worker.identity.workerId,
+      token: attempt.token,
+      resultBytes
+    })
+  }
+
+  #failAttempt(attempt: Attempt, retryable: boolean, message: string): void {
+    if (attempt.over) return
+    const { entry, worker, token } = attempt
+    const atMs = nowMs()
+    entry.note(atMs, `attempt ${entry.attempts} failed: ${message.slice(0, 300)}`)
+    worker.attempts.delete(entry.requestId)
+    this.#send({
+      _tag: "AttemptFailed",
+      nowMs: atMs,
+      sequence: entry.sequence,
+      workerId: worker.identity.workerId,
+      token,
+      retryable,
+      message: message.slice(0, 2000)
+    })
+  }
+
+  // --- bookkeeping -------------------------------------------------------------------------------------------------
+
+  #isLive(attempt: Attempt): boolean {
+    return Buffer_.isLive(this.#state, attempt.entry.sequence, attempt.worker.identity.workerId, attempt.token)
+  }
+
+  #detachAttempt(attempt: Attempt): void {
+    const { entry, worker } = attempt
+    if (worker.attempts.get(entry.requestId) === attempt) worker.attempts.delete(entry.requestId)
+    if (entry.attempt === attempt) entry.attempt = undefined
+    attempt.finish()
+    attempt.discard().catch((error: unknown) => this.#events.defect(error))
+  }
+
+  #index(entry: Entry): void {
+    this.#entries.set(entry.sequence, entry)
+    this.#byRequestId.set(entry.requestId, entry)
+  }
+
+  #unindex(entry: Entry): void {
+    this.#entries.delete(entry.sequence)
+    this.#byRequestId.delete(entry.requestId)
+  }
+
+  #dropBody(body: Body | undefined): void {
+    if (body !== undefined && body.kind !== "inline") this.#ports.removeBlob(body.id)
+  }
+}
+
+const bytesOf = (body: Body | undefined): number => (body?.kind === "inline" ? body.bytes.length : 0)
+
+/** Shown to whoever claims an answer of which more was streamed to a caller than is kept. */
+const tooLargeToKeep: Answer = {
+  status: 410,
+  headers: [["content-type", "application/problem+json"]],
+  body: {
+    kind: "inline",
+    bytes: new TextEncoder().encode(
+      JSON.stringify({
+        type: "urn:millrace:problem:result-not-kept",
+        title: "Gone",
+        status: 410,
+        detail:
+          "The caller left in the middle of a stream of which more had been sent than is kept, so its beginning is gone: call again, or ask for the result with `Prefer: respond-async`."
+      })
+    )
+  }
+}

@@ -1,0 +1,199 @@
+/**
+ * The shards that this process owns: opened under a lease with an epoch, recovered from their logs, compacted while they
+ * run, closed in order. A version always hashes to the same shard.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Buffer_ from "../../core/buffer/Buffer.ts"
+import type { BufferOptions } from "../../core/buffer/BufferOptions.ts"
+import { type DemandReport, subjects } from "../compute/AgentMessage.ts"
+import { BlobStore } from "../fabric/BlobStore.ts"
+import type { FabricUnavailable, OutcomeUnknown, RevisionConflict } from "../fabric/FabricError.ts"
+import { KeyValue } from "../fabric/KeyValue.ts"
+import { Log } from "../fabric/Log.ts"
+import { PubSub } from "../fabric/PubSub.ts"
+import type { Entry } from "./Entry.ts"
+import { nowMs } from "./PlaneClock.ts"
+import { Shard } from "./Shard.ts"
+import * as ShardRecovery from "./ShardRecovery.ts"
+import * as StoredRecord from "./StoredRecord.ts"
+
+export interface ShardsOptions {
+  readonly shardCount: number
+  readonly buffer: BufferOptions
+}
+
+export interface ShardsEvents {
+  readonly ended: (entry: Entry) => void
+  readonly staleMessage: (workerId: string, event: string) => void
+  readonly storeFailed: (message: string) => void
+  readonly defect: (error: unknown) => void
+}
+
+export interface Shards {
+  readonly all: ReadonlyArray<Shard>
+  readonly forVersion: (versionId: string) => Shard
+  readonly byRequestId: (requestId: string) => { readonly shard: Shard; readonly entry: Entry } | undefined
+  readonly recordsReplayed: number
+}
+
+/** Figures of a version go out at most this often, except when a request waits. */
+const demandIntervalMs = 100
+
+/** Records after the last snapshot that make a new one worth its replay. */
+const compactAfterRecords = 20_000
+const compactCheckMs = 5_000
+
+export const open = (
+  options: ShardsOptions,
+  events: ShardsEvents
+): Effect.Effect<
+  Shards,
+  FabricUnavailable | OutcomeUnknown | RevisionConflict,
+  Log | KeyValue | PubSub | BlobStore | Scope.Scope
+> =>
+  Effect.gen(function* () {
+    const log = yield* Log
+    const blobs = yield* BlobStore
+    const pubSub = yield* PubSub
+    const shards: Array<Shard> = []
+    let recordsReplayed = 0
+    for (let index = 0; index < options.shardCount; index++) {
+      const name = `shard-${index}`
+      const epoch = yield* acquire(name)
+      const recovered = yield* ShardRecovery.recover(log, name, options.buffer)
+      recordsReplayed += recovered.recordCount
+      const demand = demandPublisher(pubSub, () => shard)
+      const shard: Shard = new Shard({
+        name,
+        options: options.buffer,
+        epoch,
+        state: recovered.state,
+        entries: recovered.entries.values(),
+        position: recovered.position,
+        lastSequence: recovered.lastSequence,
+        ports: {
+          append: (position, records) => log.append(name, position, records),
+          readRecord: async (position) => {
+            const [record] = await Effect.runPromise(log.read(name, position, 1))
+            if (record === undefined) throw new Error(`the log of ${name} ends before position ${position}`)
+            return StoredRecord.decode(record.bytes)
+          },
+          blobs,
+          removeBlob: (id) => {
+            Effect.runFork(blobs.remove(id).pipe(Effect.ignore))
+          }
+        },
+        events: { ...events, demandChanged: demand.changed }
+      })
+      shards.push(shard)
+      yield* compactor(log, shard, options.buffer, events)
+      yield* Effect.addFinalizer(() =>
+        Effect.promise(async () => {
+          demand.stop()
+          await shard.flushed()
+          shard.close()
+        })
+      )
+    }
+    yield* dropOrphanBlobs(blobs, shards)
+    return {
+      all: shards,
+      recordsReplayed,
+      forVersion: (versionId) => {
+        const shard = shards[hash(versionId) % shards.length]
+        if (shard === undefined) throw new Error("invariant broken: a process has at least one shard")
+        return shard
+      },
+      byRequestId: (requestId) => {
+        for (const shard of shards) {
+          const entry = shard.byRequestId(requestId)
+          if (entry !== undefined) return { shard, entry }
+        }
+        return undefined
+      }
+    }
+  })
+
+/** FNV-1a: stable over releases, because a stored request must stay in its shard. */
+const hash = (text: string): number => {
+  let value = 0x811c9dc5
+  for (let at = 0; at < text.length; at++) value = Math.imul(value ^ text.charCodeAt(at), 0x01000193)
+  return value >>> 0
+}
+
+/** Each opening of a shard is a new epoch, so fencing tokens of an earlier process stay lower than every new one. */
+const acquire = Effect.fnUntraced(function* (shard: string) {
+  const keyValue = yield* KeyValue
+  const key = `shards/${shard}/owner`
+  const entry = yield* keyValue.get(key)
+  const before = entry === undefined ? 0 : Number(JSON.parse(Buffer.from(entry.value).toString("utf8")).epoch)
+  const epoch = before + 1
+  yield* keyValue.put(key, Buffer.from(JSON.stringify({ epoch, pid: process.pid })), entry?.revision ?? 0)
+  return epoch
+})
+
+/** Tells the scaling machine: at once when a request waits for a slot, else with the latest figures of the interval. */
+const demandPublisher = (pubSub: PubSub["Service"], shardOf: () => Shard) => {
+  const dirty = new Set<string>()
+  let timer: NodeJS.Timeout | undefined
+  const publish = (versionId: string) => {
+    const shard = shardOf()
+    const figures = Buffer_.demand(shard.state, versionId)
+    const report: DemandReport = {
+      shard: shard.name,
+      versionId,
+      pending: figures.pending,
+      leased: figures.leased,
+      leasedByInstance: figures.leasedByInstance,
+      arrivalsTotal: figures.arrivalsTotal,
+      oldestPendingMs: figures.oldestPendingAtMs === null ? null : Math.max(0, nowMs() - figures.oldestPendingAtMs)
+    }
+    pubSub.publish(subjects.demand, Buffer.from(JSON.stringify(report)))
+  }
+  const flush = () => {
+    timer = undefined
+    const versions = [...dirty]
+    dirty.clear()
+    for (const versionId of versions) publish(versionId)
+  }
+  return {
+    changed: (versionId: string, urgent: boolean) => {
+      if (urgent) {
+        dirty.delete(versionId)
+        publish(versionId)
+        return
+      }
+      dirty.add(versionId)
+      timer ??= setTimeout(flush, demandIntervalMs)
+    },
+    stop: () => clearTimeout(timer)
+  }
+}
+
+/** Replays what came since the last snapshot into a new one, beside the serving shard, and frees the log before it. */
+const compactor = (log: Log["Service"], shard: Shard, options: BufferOptions, events: ShardsEvents) => {
+  let compactedTo = shard.logPosition
+  const compact = Effect.gen(function* () {
+    if (shard.logPosition - compactedTo < compactAfterRecords) return
+    const recovered = yield* ShardRecovery.recover(log, shard.name, options)
+    yield* log.saveSnapshot(shard.name, {
+      position: recovered.position,
+      bytes: ShardRecovery.encodeSnapshot(recovered)
+    })
+    yield* log.truncate(shard.name, ShardRecovery.truncatable(recovered))
+    compactedTo = recovered.position
+  }).pipe(Effect.catchCause((cause) => Effect.sync(() => events.defect(cause))))
+  return Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(compactCheckMs), compact)))
+}
+
+/** Blobs that no live request names: their request is gone, or was never accepted. */
+const dropOrphanBlobs = Effect.fnUntraced(function* (blobs: BlobStore["Service"], shards: ReadonlyArray<Shard>) {
+  for (const id of yield* blobs.list()) {
+    // A blob's name begins with the id of its request.
+    const requestId = id.slice(0, 36)
+    if (!shards.some((shard) => shard.byRequestId(requestId) !== undefined)) yield* blobs.remove(id)
+  }
+})

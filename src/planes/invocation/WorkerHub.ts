@@ -1,0 +1,128 @@
+/**
+ * Takes workers in: checks their credential, finds the shard of their version, and passes their messages on. Reports to
+ * the control plane who is ready, draining and gone.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { initialCreditBytes } from "../../worker-sdk/protocol/WorkerMessage.ts"
+import { type AgentReport, subjects, type WorkerReport } from "../compute/AgentMessage.ts"
+import type { RoutingTable } from "../control/RoutingTable.ts"
+import { PubSub } from "../fabric/PubSub.ts"
+import { nowMs } from "./PlaneClock.ts"
+import type { Shards } from "./Shards.ts"
+import type { ConnectRefusal, SessionIdentity, WorkerConnectionHandler, WorkerHost } from "./WorkerSession.ts"
+import * as WorkerToken from "./WorkerToken.ts"
+
+export interface WorkerHubOptions {
+  readonly region: string
+  readonly heartbeatMs: number
+  readonly visibilityTimeoutMs: number
+  /** Signs worker tokens. */
+  readonly secret: Uint8Array
+  /** How long the token of a connected worker lasts; it gets a fresh one with each `ConnectOnce`. */
+  readonly tokenLifetimeMs: number
+}
+
+export const make = (
+  options: WorkerHubOptions,
+  shards: Shards,
+  routes: RoutingTable
+): Effect.Effect<WorkerHost, never, PubSub | Scope.Scope> =>
+  Effect.gen(function* () {
+    const pubSub = yield* PubSub
+    const report = (message: WorkerReport) => pubSub.publish(subjects.worker, Buffer.from(JSON.stringify(message)))
+
+    const refuse = (kind: ConnectRefusal["kind"], message: string): ConnectRefusal => ({ kind, message })
+
+    /** Worker ids announced in `ConnectOnce`, by the token that was handed out for them. */
+    const announced = new Map<string, SessionIdentity>()
+
+    yield* pubSub.subscribe(subjects.drain, (payload) => {
+      const { instanceId, reason } = JSON.parse(Buffer.from(payload).toString("utf8"))
+      for (const shard of shards.all) {
+        for (const worker of shard.workersOf(String(instanceId))) {
+          if (!worker.draining) shard.drainWorker(worker)
+          worker.send({ _tag: "Drain", reason: String(reason) })
+        }
+      }
+    })
+
+    // An instance whose end was seen by its agent will not come back: its leases are over at once.
+    yield* pubSub.subscribe(subjects.reports, (payload) => {
+      const message: AgentReport = JSON.parse(Buffer.from(payload).toString("utf8"))
+      if (message._tag !== "InstanceChanged") return
+      const { instanceId, state } = message.instance
+      if (state !== "stopped" && state !== "failed") return
+      for (const shard of shards.all) for (const worker of shard.workersOf(instanceId)) shard.workerLost(worker)
+    })
+
+    return {
+      connectOnce: (request) => {
+        const claims = WorkerToken.verify(options.secret, request.token, nowMs())
+        if (
+          claims === undefined ||
+          claims.instanceId !== request.instanceId ||
+          claims.versionId !== request.versionId ||
+          claims.functionId !== request.functionId
+        ) {
+          return refuse(
+            "unauthenticated",
+            "the worker token is not valid for this instance: start the instance through Millrace, which hands it its token"
+          )
+        }
+        if (routes.byVersionId(request.versionId)?.deployment === undefined) {
+          return refuse(
+            "unknown-version",
+            `version ${request.versionId} is not deployed any more: nothing will be sent to it`
+          )
+        }
+        const tokenExpiresAtMs = Math.round(nowMs() + options.tokenLifetimeMs)
+        const token = WorkerToken.issue(options.secret, { ...claims, expiresAtMs: tokenExpiresAtMs })
+        announced.set(token, {
+          instanceId: request.instanceId,
+          functionId: request.functionId,
+          versionId: request.versionId,
+          workerId: request.workerId
+        })
+        return {
+          region: options.region,
+          otherRegions: [],
+          workUrl: "",
+          heartbeatMs: options.heartbeatMs,
+          visibilityTimeoutMs: options.visibilityTimeoutMs,
+          initialCreditBytes,
+          token,
+          tokenExpiresAtMs
+        }
+      },
+      open: (token, connect) => {
+        const identity = announced.get(token)
+        if (identity === undefined || WorkerToken.verify(options.secret, token, nowMs()) === undefined) {
+          return refuse("unauthenticated", "call ConnectOnce first and open the stream with the token that it answers")
+        }
+        announced.delete(token)
+        const shard = shards.forVersion(identity.versionId)
+        const connection = connect(identity)
+        const worker = shard.workerOpened(identity, connection)
+        const about = { instanceId: identity.instanceId, versionId: identity.versionId }
+        const handler: WorkerConnectionHandler = {
+          onMessage: (message) => {
+            // Before the first assignment, so that the control plane knows it as ready when the answer's receipt asks.
+            if (message._tag === "Ready") {
+              report({ _tag: "WorkerReady", ...about, slots: message.slots, phases: message.phases })
+            }
+            shard.workerMessage(worker, message)
+            if (message._tag === "Draining") report({ _tag: "WorkerDraining", ...about })
+          },
+          onDrain: () => worker.drained(),
+          onClose: ({ clean }) => {
+            shard.workerClosed(worker, connection, clean)
+            if (worker.connection === undefined) report({ _tag: "WorkerGone", ...about })
+          }
+        }
+        return handler
+      }
+    }
+  })

@@ -1,0 +1,38 @@
+/**
+ * The credential of one instance: it may serve its own version and nothing else. Signed, so that no plane has to look
+ * it up: `mw1.{payload}.{HMAC-SHA256}`, both parts base64url.
+ *
+ * @module
+ */
+import { createHmac, timingSafeEqual } from "node:crypto"
+
+export interface WorkerClaims {
+  readonly instanceId: string
+  readonly functionId: string
+  readonly versionId: string
+  /** Unix ms. */
+  readonly expiresAtMs: number
+}
+
+const prefix = "mw1"
+
+const sign = (secret: Uint8Array, payload: string): Buffer =>
+  createHmac("sha256", secret).update(`${prefix}.${payload}`).digest()
+
+export const issue = (secret: Uint8Array, claims: WorkerClaims): string => {
+  const payload = Buffer.from(JSON.stringify(claims)).toString("base64url")
+  return `${prefix}.${payload}.${sign(secret, payload).toString("base64url")}`
+}
+
+/** The claims, or undefined for anything forged, damaged or expired. */
+export const verify = (secret: Uint8Array, token: string, atMs: number): WorkerClaims | undefined => {
+  if (token.length > 4096) return undefined
+  const [kind, payload, signature, ...rest] = token.split(".")
+  if (kind !== prefix || payload === undefined || signature === undefined || rest.length > 0) return undefined
+  const expected = sign(secret, payload)
+  const given = Buffer.from(signature, "base64url")
+  if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined
+  // The signature proves that `issue` wrote it.
+  const claims = JSON.parse(Buffer.from(payload, "base64url").toString("utf8")) as WorkerClaims
+  return claims.expiresAtMs > atMs ? claims : undefined
+}
