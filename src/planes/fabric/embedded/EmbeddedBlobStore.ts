@@ -1,0 +1,231 @@
+/**
+ * `BlobStore` as files of one folder. Laws: see `BlobStore`.
+ *
+ * A blob is written under `blobs-partial/`, synced, linked into `blobs/` and the folder synced: it is whole or absent.
+ * What lies in `blobs-partial/` at the start was never finished and is removed.
+ *
+ * @module
+ */
+import * as fs from "node:fs/promises"
+import * as path from "node:path"
+import * as Effect from "effect/Effect"
+import type { BlobStore, BlobWriter } from "../BlobStore.ts"
+import { FabricUnavailable } from "../FabricError.ts"
+import { type Place, refuse } from "./Outcome.ts"
+
+const readBytes = 64 * 1024
+
+const place = (operation: string): Place => ({ port: "BlobStore", operation })
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : ""
+
+/** Trying again can help when room is made. */
+const retryableCodes: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EMFILE", "ENFILE"])
+
+const unavailable = (operation: string, id: string, error: unknown): FabricUnavailable => {
+  // Made by this file: it says what happened better than we could here.
+  if (error instanceof FabricUnavailable) return error
+  const reason = error instanceof Error ? error.message : String(error)
+  return refuse(place(operation), `blob ${id}: ${reason}`, retryableCodes.has(codeOf(error)))
+}
+
+const isId = (id: string) => /^[A-Za-z0-9._-]{1,100}$/.test(id) && id !== "." && id !== ".."
+
+const requireId = (operation: string, id: string): void => {
+  if (!isId(id)) throw refuse(place(operation), `${JSON.stringify(id.slice(0, 120))} is no id of a blob`, false)
+}
+
+const syncFolder = async (folder: string): Promise<void> => {
+  const handle = await fs.open(folder, "r")
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Finishes that wait together share one sync of the folder. */
+const sharedFolderSync = (folder: string) => {
+  let running: Promise<void> | undefined
+  let next: Promise<void> | undefined
+  const start = (): Promise<void> => {
+    running = syncFolder(folder).finally(() => {
+      running = undefined
+    })
+    return running
+  }
+  return (): Promise<void> => {
+    if (running === undefined) return start()
+    // The running one may have begun before this caller's file was named.
+    next ??= running
+      .catch(() => undefined)
+      .then(() => {
+        next = undefined
+        return start()
+      })
+    return next
+  }
+}
+
+interface Folders {
+  readonly whole: string
+  readonly partial: string
+  readonly syncWhole: () => Promise<void>
+}
+
+const writer = async ({ whole, partial, syncWhole }: Folders, id: string): Promise<BlobWriter> => {
+  const temporary = path.join(partial, id)
+  const target = path.join(whole, id)
+  const handle = await fs.open(temporary, "wx+")
+  let bytes = 0
+  let state: "Open" | "Broken" | "Ending" = "Open"
+
+  const requireOpen = (operation: string) => {
+    if (state === "Open") return
+    const reason = state === "Broken" ? "damaged by a failed write" : "finished or aborted"
+    throw refuse(place(operation), `blob ${id} is ${reason}`, false)
+  }
+
+  const write = async (chunk: Uint8Array): Promise<void> => {
+    requireOpen("write")
+    try {
+      let offset = 0
+      while (offset < chunk.byteLength) {
+        offset += (await handle.write(chunk, offset, chunk.byteLength - offset, bytes + offset)).bytesWritten
+      }
+      bytes += chunk.byteLength
+    } catch (error) {
+      state = "Broken"
+      throw error
+    }
+  }
+
+  const readBack = async (offset: number, bytesMax: number): Promise<Uint8Array> => {
+    const length = Math.max(0, Math.min(bytesMax, bytes - offset))
+    const chunk = new Uint8Array(length)
+    if (length === 0) return chunk
+    const { bytesRead } = await handle.read(chunk, 0, length, offset)
+    return bytesRead === length ? chunk : chunk.subarray(0, bytesRead)
+  }
+
+  /** Not awaited: until `finish` and `abort` have resolved, `readBack` must find the file open. */
+  const closeLater = () => void handle.close().catch(() => undefined)
+
+  const finish = async (): Promise<number> => {
+    requireOpen("finish")
+    state = "Ending"
+    try {
+      await handle.sync()
+      // Unlike a rename, a link refuses to replace a blob of the same id.
+      await fs.link(temporary, target)
+      await fs.rm(temporary, { force: true })
+      await syncWhole()
+      return bytes
+    } catch (error) {
+      await fs.rm(temporary, { force: true })
+      throw error
+    } finally {
+      closeLater()
+    }
+  }
+
+  const abort = async (): Promise<void> => {
+    if (state === "Ending") return
+    state = "Ending"
+    await fs.rm(temporary, { force: true })
+    closeLater()
+  }
+
+  const wrapped = <A>(operation: string, promise: Promise<A>): Promise<A> =>
+    promise.catch((error: unknown) => {
+      throw unavailable(operation, id, error)
+    })
+
+  return {
+    write: (chunk) => wrapped("write", write(chunk)),
+    readBack: (offset, bytesMax) => wrapped("readBack", readBack(offset, bytesMax)),
+    finish: () => wrapped("finish", finish()),
+    abort: () => wrapped("abort", abort())
+  }
+}
+
+async function* readFile(file: string, id: string, offset: number): AsyncGenerator<Uint8Array> {
+  let handle: fs.FileHandle | undefined
+  try {
+    handle = await fs.open(file, "r")
+    let position = offset
+    while (true) {
+      const chunk = new Uint8Array(readBytes)
+      const { bytesRead } = await handle.read(chunk, 0, readBytes, position)
+      if (bytesRead === 0) return
+      position += bytesRead
+      yield bytesRead === readBytes ? chunk : chunk.subarray(0, bytesRead)
+    }
+  } catch (error) {
+    throw unavailable("read", id, error)
+  } finally {
+    await handle?.close()
+  }
+}
+
+/** Makes the folders and removes what was never finished. */
+export const make = Effect.fnUntraced(function* (
+  directory: string
+): Effect.fn.Return<BlobStore["Service"], FabricUnavailable> {
+  const whole = path.join(directory, "blobs")
+  const partial = path.join(directory, "blobs-partial")
+  yield* Effect.tryPromise({
+    try: async () => {
+      await fs.rm(partial, { recursive: true, force: true })
+      await fs.mkdir(partial, { recursive: true })
+      await fs.mkdir(whole, { recursive: true })
+      await syncFolder(directory)
+    },
+    catch: (error) => unavailable("open", "folder", error)
+  })
+  const folders: Folders = { whole, partial, syncWhole: sharedFolderSync(whole) }
+
+  const attempt = <A>(operation: string, id: string, run: (file: string) => Promise<A>) =>
+    Effect.tryPromise({
+      try: async () => {
+        requireId(operation, id)
+        return await run(path.join(whole, id))
+      },
+      catch: (error) => unavailable(operation, id, error)
+    })
+
+  const exists = async (file: string): Promise<boolean> =>
+    fs.access(file).then(
+      () => true,
+      () => false
+    )
+
+  return {
+    create: async (id) => {
+      try {
+        requireId("create", id)
+        if (await exists(path.join(whole, id))) throw refuse(place("create"), `blob ${id} exists already`, false)
+        return await writer(folders, id)
+      } catch (error) {
+        throw unavailable("create", id, error)
+      }
+    },
+    read: (id, offset = 0) => {
+      requireId("read", id)
+      return readFile(path.join(whole, id), id, offset)
+    },
+    size: (id) =>
+      attempt("size", id, async (file) => {
+        try {
+          return (await fs.stat(file)).size
+        } catch (error) {
+          if (codeOf(error) === "ENOENT") return undefined
+          throw error
+        }
+      }),
+    remove: (id) => attempt("remove", id, (file) => fs.rm(file, { force: true })),
+    list: () =>
+      Effect.tryPromise({ try: () => fs.readdir(whole), catch: (error) => unavailable("list", "folder", error) })
+  }
+})

@@ -1,0 +1,87 @@
+/**
+ * Keys, values and revisions in SQLite. Runs in the store thread, inside its transactions.
+ *
+ * Laws: T5 a revision is never given twice, also after a deletion and a restart: the counter is written in the same
+ * transaction. T6 a prefix is matched as text: keys are walked in order from the prefix to the first that lacks it.
+ *
+ * @module
+ */
+import type { DatabaseSync } from "node:sqlite"
+import { done, type StoredEntry, type StoreOrder, type TableAnswer } from "./StoreMessage.ts"
+
+type Order<Tag extends StoreOrder["_tag"]> = Extract<StoreOrder, { readonly _tag: Tag }>
+
+const entryOf = (row: Record<string, unknown>): StoredEntry => {
+  const { key, value, revision } = row
+  if (typeof key !== "string" || !(value instanceof Uint8Array) || typeof revision !== "number") {
+    throw new Error("a row of key_value is not an entry")
+  }
+  return { key, value, revision }
+}
+
+export const make = (database: DatabaseSync) => {
+  const selectEntry = database.prepare("SELECT key, value, revision FROM key_value WHERE key = ?")
+  const selectFrom = database.prepare("SELECT key, value, revision FROM key_value WHERE key >= ? ORDER BY key")
+  const selectRevision = database.prepare("SELECT revision FROM key_value WHERE key = ?")
+  const replaceEntry = database.prepare("INSERT OR REPLACE INTO key_value (key, value, revision) VALUES (?, ?, ?)")
+  const deleteEntry = database.prepare("DELETE FROM key_value WHERE key = ?")
+  const selectCounter = database.prepare("SELECT revision FROM key_value_revision")
+  const updateCounter = database.prepare("UPDATE key_value_revision SET revision = ?")
+
+  const loadCounter = (): number => Number(selectCounter.get()?.["revision"])
+  let revision = loadCounter()
+  let writtenRevision = revision
+
+  const actualRevision = (key: string): number => Number(selectRevision.get(key)?.["revision"] ?? 0)
+
+  const list = (order: Order<"List">): TableAnswer<"List"> => {
+    const entries: Array<StoredEntry> = []
+    for (const row of selectFrom.iterate(order.prefix)) {
+      const entry = entryOf(row)
+      if (!entry.key.startsWith(order.prefix)) break
+      entries.push(entry)
+    }
+    return done(entries)
+  }
+
+  const put = (order: Order<"Put">): TableAnswer<"Put"> => {
+    if (order.expectedRevision !== undefined) {
+      const actual = actualRevision(order.key)
+      if (actual !== order.expectedRevision) return { _tag: "Conflict", actual }
+    }
+    revision += 1
+    replaceEntry.run(order.key, order.value, revision)
+    return done(revision)
+  }
+
+  const remove = (order: Order<"Remove">): TableAnswer<"Remove"> => {
+    const actual = actualRevision(order.key)
+    if (order.expectedRevision !== undefined && actual !== order.expectedRevision) return { _tag: "Conflict", actual }
+    if (actual === 0) return done(0)
+    revision += 1
+    deleteEntry.run(order.key)
+    return done(revision)
+  }
+
+  return {
+    get: (order: Order<"Get">): TableAnswer<"Get"> => {
+      const row = selectEntry.get(order.key)
+      return done(row === undefined ? undefined : entryOf(row))
+    },
+    list,
+    put,
+    remove,
+    /** Writes the counter once for a whole group. */
+    beforeCommit: () => {
+      if (revision === writtenRevision) return
+      updateCounter.run(revision)
+      writtenRevision = revision
+    },
+    reload: () => {
+      revision = loadCounter()
+      writtenRevision = revision
+    }
+  }
+}
+
+export type KeyValueTable = ReturnType<typeof make>

@@ -1,0 +1,363 @@
+/**
+ * Which message of the work queues goes to which consumer, and when again. All messages are in memory, which is why
+ * their number and bytes are limited; the store only makes them survive.
+ *
+ * Laws: Q1 to Q6 of `WorkQueue`, and: E1 a message that was settled before it was sent to the store is never written.
+ * E2 an ack of a holder whose time was over counts, since the work is done; its `nak` and `extend` do not. E3 ids are
+ * remembered while their message lives and then for `rememberMs`, at most `rememberedMax` per queue.
+ *
+ * @module
+ */
+import type { ConsumeOptions, Delivery } from "../WorkQueue.ts"
+import { type Consumer, consumes, type PublishOutcome, type QueuedMessage } from "./QueuedMessage.ts"
+import type { ReportFault } from "./ReportFault.ts"
+import type { StoredMessage } from "./StoreMessage.ts"
+
+export const rememberMs = 120_000
+export const rememberedMax = 10_000
+/** Over all queues. Orders are few and small: whoever gets here has a consumer that is gone. */
+export const messagesMax = 100_000
+export const payloadBytesMax = 64 * 1024 * 1024
+
+/** A longer timer would fire at once. */
+const timerMsMax = 2_147_483_647
+
+/** What the store is told. Answers are wanted for publishing only. */
+export interface QueueStore {
+  /** `isWanted` is asked when the message is sent: false withdraws it. */
+  readonly publish: (
+    message: QueuedMessage,
+    isWanted: () => boolean,
+    onOutcome: (outcome: PublishOutcome) => void
+  ) => void
+  readonly countDelivery: (message: QueuedMessage) => void
+  readonly settle: (message: QueuedMessage, settledAtMs: number) => void
+  readonly deadLetter: (message: QueuedMessage, reason: string, settledAtMs: number) => void
+  readonly forget: (sequences: ReadonlyArray<number>) => void
+}
+
+export interface Options {
+  readonly store: QueueStore
+  readonly messages: ReadonlyArray<StoredMessage>
+  readonly nextSequence: number
+  /** Wall clock, milliseconds: it must mean something after a restart. */
+  readonly nowMs: () => number
+  readonly report: ReportFault
+}
+
+interface Remembered {
+  readonly sequence: number
+  readonly settledAtMs: number
+  readonly isStored: boolean
+}
+
+interface Queue {
+  readonly name: string
+  /** Every message that is not settled, by id. */
+  readonly live: Map<string, QueuedMessage>
+  /** Settled, oldest first. */
+  readonly remembered: Map<string, Remembered>
+  /** Not yet delivered, in order of publishing. Sets keep the order and give up any member cheaply. */
+  readonly fresh: Set<QueuedMessage>
+  /** To be delivered again; goes before `fresh`. */
+  readonly again: Set<QueuedMessage>
+}
+
+export type PublishAnswer = { readonly answer: "published" | "duplicate"; readonly outcome: PublishOutcome }
+
+export const make = ({ store, messages, nextSequence, nowMs, report }: Options) => {
+  const queues = new Map<string, Queue>()
+  /** Those with something to deliver. */
+  const backlogged = new Set<Queue>()
+  /** Those to look at in the running `pump`. */
+  const toServe = new Set<Queue>()
+  let consumers: ReadonlyArray<Consumer> = []
+  let sequence = nextSequence
+  let messageCount = 0
+  let payloadBytes = 0
+  let isPumping = false
+  let isClosed = false
+
+  const queueOf = (name: string): Queue => {
+    const known = queues.get(name)
+    if (known !== undefined) return known
+    const queue: Queue = { name, live: new Map(), remembered: new Map(), fresh: new Set(), again: new Set() }
+    queues.set(name, queue)
+    return queue
+  }
+
+  const keep = (queue: Queue, message: QueuedMessage) => {
+    queue.live.set(message.messageId, message)
+    queue.fresh.add(message)
+    backlogged.add(queue)
+    messageCount += 1
+    payloadBytes += message.payload.byteLength
+  }
+
+  /** Takes the message out of everything but the memory of ids. */
+  const drop = (queue: Queue, message: QueuedMessage) => {
+    clearTimeout(message.timer)
+    message.holder?.held.delete(message)
+    message.holder = undefined
+    message.stage = "Settled"
+    queue.live.delete(message.messageId)
+    queue.fresh.delete(message)
+    queue.again.delete(message)
+    messageCount -= 1
+    payloadBytes -= message.payload.byteLength
+  }
+
+  /** E3. */
+  const forgetOld = (queue: Queue) => {
+    const oldestMs = nowMs() - rememberMs
+    const forgotten: Array<number> = []
+    for (const [messageId, { sequence, settledAtMs, isStored }] of queue.remembered) {
+      if (settledAtMs > oldestMs && queue.remembered.size <= rememberedMax) break
+      queue.remembered.delete(messageId)
+      if (isStored) forgotten.push(sequence)
+    }
+    if (forgotten.length > 0) store.forget(forgotten)
+    if (queue.remembered.size === 0 && queue.live.size === 0) {
+      queues.delete(queue.name)
+      backlogged.delete(queue)
+    }
+  }
+
+  const settle = (message: QueuedMessage, deadLetterReason: string | undefined) => {
+    if (message.stage === "Settled" || isClosed) return
+    const queue = queueOf(message.queue)
+    const settledAtMs = nowMs()
+    const { holder } = message
+    drop(queue, message)
+    message.isDeadLetter = deadLetterReason !== undefined
+    const isStored = message.storage !== "Unsent" || message.isDeadLetter
+    queue.remembered.set(message.messageId, { sequence: message.sequence, settledAtMs, isStored })
+    if (deadLetterReason !== undefined) store.deadLetter(message, deadLetterReason, settledAtMs)
+    else if (isStored) store.settle(message, settledAtMs)
+    forgetOld(queue)
+    if (holder !== undefined) pump(servable(holder))
+  }
+
+  /** What a consumer with a free place may get. */
+  const servable = (consumer: Consumer): ReadonlyArray<Queue> =>
+    [...backlogged].filter((queue) => consumes(consumer.queue, queue.name))
+
+  const release = (message: QueuedMessage): Consumer | undefined => {
+    const { holder } = message
+    clearTimeout(message.timer)
+    holder?.held.delete(message)
+    message.holder = undefined
+    return holder
+  }
+
+  const makeReady = (message: QueuedMessage): Queue => {
+    message.stage = "Ready"
+    const queue = queueOf(message.queue)
+    queue.again.add(message)
+    backlogged.add(queue)
+    return queue
+  }
+
+  const rest = (message: QueuedMessage, delayMs: number) => {
+    const holder = release(message)
+    message.stage = "Resting"
+    message.timer = setTimeout(() => pump([makeReady(message)]), Math.min(Math.max(delayMs, 0), timerMsMax))
+    if (holder !== undefined) pump(servable(holder))
+  }
+
+  const startDeadline = (message: QueuedMessage, ackWaitMs: number) => {
+    clearTimeout(message.timer)
+    const expire = () => {
+      const holder = release(message)
+      makeReady(message)
+      if (holder !== undefined) pump(servable(holder))
+    }
+    message.timer = setTimeout(expire, Math.min(ackWaitMs, timerMsMax))
+  }
+
+  const deliveryOf = (message: QueuedMessage, consumer: Consumer): Delivery => {
+    const { queue, messageId, payload, deliveryCount } = message
+    // E2: between two deliveries to the same consumer only the count tells them apart.
+    const isCurrent = () =>
+      !isClosed && message.stage === "Out" && message.holder === consumer && message.deliveryCount === deliveryCount
+    return {
+      queue,
+      messageId,
+      payload,
+      deliveryCount,
+      ack: () => settle(message, undefined),
+      nak: (delayMs) => {
+        if (isCurrent()) rest(message, delayMs)
+      },
+      extend: () => {
+        if (isCurrent()) startDeadline(message, consumer.ackWaitMs)
+      },
+      terminate: (reason) => settle(message, reason)
+    }
+  }
+
+  const deliver = (message: QueuedMessage, consumer: Consumer) => {
+    message.deliveryCount += 1
+    message.stage = "Out"
+    message.holder = consumer
+    consumer.held.add(message)
+    startDeadline(message, consumer.ackWaitMs)
+    if (message.storage !== "Unsent") store.countDelivery(message)
+    try {
+      consumer.onDelivery(deliveryOf(message, consumer))
+    } catch (error) {
+      report(`a consumer of ${consumer.queue} threw on ${message.messageId}, which comes again`, error)
+    }
+  }
+
+  const takeConsumer = (queue: Queue): Consumer | undefined => {
+    const found = consumers.find(
+      (consumer) => consumer.held.size < consumer.maxInFlight && consumes(consumer.queue, queue.name)
+    )
+    // Last served is last asked, so that consumers of one queue share its messages.
+    if (found !== undefined && consumers.length > 1) consumers = [...consumers.filter((one) => one !== found), found]
+    return found
+  }
+
+  /** Serves these queues. Called again from inside `onDelivery`, it leaves the work to the outer call. */
+  const pump = (candidates: Iterable<Queue>) => {
+    for (const queue of candidates) toServe.add(queue)
+    if (isPumping || isClosed) return
+    isPumping = true
+    try {
+      // One message of each in turn, so that a long queue does not hold up a short one.
+      while (toServe.size > 0) for (const queue of toServe) if (!serveOne(queue)) toServe.delete(queue)
+    } finally {
+      isPumping = false
+    }
+  }
+
+  const serveOne = (queue: Queue): boolean => {
+    const line = queue.again.size > 0 ? queue.again : queue.fresh
+    const [message] = line
+    if (message === undefined) {
+      backlogged.delete(queue)
+      return false
+    }
+    const consumer = takeConsumer(queue)
+    if (consumer === undefined) return false
+    line.delete(message)
+    deliver(message, consumer)
+    return true
+  }
+
+  const overflow = (payload: Uint8Array): string | undefined => {
+    if (messageCount >= messagesMax) return `${messageCount} messages wait for their consumers, which is the limit`
+    if (payloadBytes + payload.byteLength > payloadBytesMax) {
+      return `messages of ${payloadBytes} bytes wait for their consumers, and ${payloadBytesMax} is the limit`
+    }
+    return undefined
+  }
+
+  const onStored = (message: QueuedMessage, outcome: PublishOutcome) => {
+    let final = outcome
+    if (message.stage === "Settled") final = { _tag: "Kept" }
+    else if (outcome._tag === "Kept") message.storage = "Stored"
+    else {
+      // A consumer that has it may have acted on it, so "it did not happen" would be a lie.
+      if (message.deliveryCount > 0) final = { ...outcome, isKnown: false }
+      const { holder } = message
+      drop(queueOf(message.queue), message)
+      if (holder !== undefined) pump(servable(holder))
+    }
+    for (const told of message.whenStored.splice(0)) told(final)
+  }
+
+  const publish = (name: string, messageId: string, payload: Uint8Array, onAnswer: (answer: PublishAnswer) => void) => {
+    const queue = queueOf(name)
+    forgetOld(queue)
+    const twin = queue.live.get(messageId)
+    if (twin !== undefined && twin.storage !== "Stored") {
+      // The first one is not on the disk yet, so this one may not say that it is.
+      twin.whenStored.push((outcome) => onAnswer({ answer: "duplicate", outcome }))
+      return
+    }
+    if (twin !== undefined || queue.remembered.has(messageId)) {
+      return onAnswer({ answer: "duplicate", outcome: { _tag: "Kept" } })
+    }
+    const reason = overflow(payload)
+    if (reason !== undefined) {
+      return onAnswer({ answer: "published", outcome: { _tag: "Lost", reason, isKnown: true, retryable: true } })
+    }
+    const message: QueuedMessage = {
+      sequence: sequence++,
+      queue: name,
+      messageId,
+      payload,
+      deliveryCount: 0,
+      stage: "Ready",
+      storage: "Unsent",
+      isDeadLetter: false,
+      holder: undefined,
+      timer: undefined,
+      whenStored: [(outcome) => onAnswer({ answer: "published", outcome })]
+    }
+    queues.set(name, queue)
+    keep(queue, message)
+    const isWanted = () => message.stage !== "Settled" || message.isDeadLetter
+    store.publish(message, isWanted, (outcome) => onStored(message, outcome))
+    pump([queue])
+  }
+
+  const addConsumer = (
+    queue: string,
+    { ackWaitMs, maxInFlight }: ConsumeOptions,
+    onDelivery: (delivery: Delivery) => void
+  ): Consumer => {
+    const consumer: Consumer = { queue, ackWaitMs, maxInFlight, onDelivery, held: new Set(), isOpen: true }
+    consumers = [...consumers, consumer]
+    // Not at once: whoever consumes has not got its own things in order before this call returns.
+    queueMicrotask(() => pump(servable(consumer)))
+    return consumer
+  }
+
+  const removeConsumer = (consumer: Consumer) => {
+    consumer.isOpen = false
+    consumers = consumers.filter((other) => other !== consumer)
+    if (isClosed) return
+    const held = [...consumer.held].sort((left, right) => left.sequence - right.sequence)
+    for (const message of held) release(message)
+    pump(held.map(makeReady))
+  }
+
+  const bySettling = messages.toSorted((left, right) => (left.settledAtMs ?? 0) - (right.settledAtMs ?? 0))
+  for (const { settledAtMs, ...stored } of bySettling) {
+    const queue = queueOf(stored.queue)
+    if (settledAtMs !== undefined) {
+      queue.remembered.set(stored.messageId, { sequence: stored.sequence, settledAtMs, isStored: true })
+    } else {
+      keep(queue, {
+        ...stored,
+        stage: "Ready",
+        storage: "Stored",
+        isDeadLetter: false,
+        holder: undefined,
+        timer: undefined,
+        whenStored: []
+      })
+    }
+  }
+  const forgetAllOld = () => {
+    for (const queue of queues.values()) forgetOld(queue)
+  }
+  forgetAllOld()
+  const housekeeping = setInterval(forgetAllOld, rememberMs / 4)
+
+  return {
+    publish,
+    addConsumer,
+    removeConsumer,
+    close: () => {
+      isClosed = true
+      clearInterval(housekeeping)
+      for (const queue of queues.values()) for (const message of queue.live.values()) clearTimeout(message.timer)
+    }
+  }
+}
+
+export type QueueGroup = ReturnType<typeof make>

@@ -1,0 +1,51 @@
+/**
+ * One message of a work queue, as this process holds it.
+ *
+ * Life: Ready -> Out (with a consumer) -> Settled. Out goes back to Ready when its holder goes away or its time is over,
+ * and to Resting for the delay of a `nak`.
+ *
+ * @module
+ */
+import type { Delivery } from "../WorkQueue.ts"
+
+export type Stage = "Ready" | "Out" | "Resting" | "Settled"
+
+/** `Unsent`: only in this process. `Sent`: in the hands of the store, which has not answered. */
+export type Storage = "Unsent" | "Sent" | "Stored"
+
+export interface QueuedMessage {
+  /** Order of publishing over all queues; never used twice in one store. */
+  readonly sequence: number
+  readonly queue: string
+  readonly messageId: string
+  readonly payload: Uint8Array
+  deliveryCount: number
+  stage: Stage
+  storage: Storage
+  isDeadLetter: boolean
+  holder: Consumer | undefined
+  /** The deadline of `Out`, or the rest of `Resting`. */
+  timer: NodeJS.Timeout | undefined
+  /** Called once, when the store has answered its publish. */
+  readonly whenStored: Array<(outcome: PublishOutcome) => void>
+}
+
+/** `Lost`: it is not stored and will not be delivered again. */
+export type PublishOutcome =
+  | { readonly _tag: "Kept" }
+  | { readonly _tag: "Lost"; readonly reason: string; readonly isKnown: boolean; readonly retryable: boolean }
+
+export interface Consumer {
+  readonly queue: string
+  readonly ackWaitMs: number
+  readonly maxInFlight: number
+  readonly onDelivery: (delivery: Delivery) => void
+  readonly held: Set<QueuedMessage>
+  isOpen: boolean
+}
+
+/** `orders.>` stands for every queue whose name begins with `orders.` and goes on. */
+export const consumes = (pattern: string, queue: string): boolean =>
+  pattern.endsWith(".>")
+    ? queue.length > pattern.length - 1 && queue.startsWith(pattern.slice(0, -1))
+    : pattern === queue
