@@ -17,7 +17,8 @@ const directory = fileURLToPath(new URL(".", import.meta.url))
 export const ensureInstalled = async (): Promise<string | undefined> => {
   if (await isInstalled()) return undefined
   // No scripts: this example needs none, and npm would build Millrace, which the packages link to.
-  const npm = spawn("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"], {
+  const quickly = ["--prefer-offline", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
+  const npm = spawn("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", ...quickly], {
     cwd: directory,
     stdio: ["ignore", "pipe", "pipe"]
   })
