@@ -5,9 +5,11 @@ export default defineConfig({
   ssr: { resolve: { conditions: ["millrace-source"] } },
   test: {
     include: ["src/**/*.test.ts", "property-tests/**/*.test.ts", "tests/**/*.test.ts", "examples/*/*.test.ts"],
-    pool: "threads",
+    // Whole processes and worker threads are started by the tests, so files run in processes of their own.
+    pool: "forks",
     maxWorkers: 2,
     testTimeout: 20_000,
-    hookTimeout: 60_000
+    hookTimeout: 60_000,
+    reporters: ["default", "./tests/support/ClosingLine.ts"]
   }
 })

@@ -1,0 +1,169 @@
+/**
+ * Answers questions about requests: the live ones from the machine, the ones that ended lately from a bounded memory.
+ *
+ * @module
+ */
+import * as Buffer_ from "../../core/buffer/Buffer.ts"
+import type { ControlView } from "../control/ControlView.ts"
+import type { Entry } from "./Entry.ts"
+import { nowMs } from "./PlaneClock.ts"
+import * as Receipt from "./Receipt.ts"
+import type { BacklogFigures, RequestDirectory, RequestFilter, RequestView } from "./RequestDirectory.ts"
+import type { Shard } from "./Shard.ts"
+import type { Shards } from "./Shards.ts"
+
+/** Ended requests that can still be looked at; disposable, so it is only memory. */
+const endedMax = 1000
+
+export class RequestBook implements RequestDirectory {
+  readonly #control: Pick<ControlView, "startTimeline" | "whyWaiting">
+  readonly #ended = new Map<string, Entry>()
+  #shards: Shards | undefined
+
+  constructor(control: Pick<ControlView, "startTimeline" | "whyWaiting">) {
+    this.#control = control
+  }
+
+  attach(shards: Shards): void {
+    this.#shards = shards
+  }
+
+  readonly remember = (entry: Entry): void => {
+    this.#ended.set(entry.requestId, entry)
+    if (this.#ended.size <= endedMax) return
+    for (const oldest of this.#ended.keys()) {
+      this.#ended.delete(oldest)
+      return
+    }
+  }
+
+  readonly list = (filter: RequestFilter): ReadonlyArray<RequestView> => {
+    const views: Array<RequestView> = []
+    const seen = new Set<string>()
+    const consider = (shard: Shard, entry: Entry) => {
+      if (views.length >= filter.limit || seen.has(entry.requestId) || !matches(entry, filter)) return
+      seen.add(entry.requestId)
+      const view = this.#view(shard, entry)
+      if (filter.state === undefined || view.state === filter.state) views.push(view)
+    }
+    const shards = this.#shards
+    if (shards === undefined) return []
+    for (const shard of shards.all) for (const entry of newestFirst(shard.entries())) consider(shard, entry)
+    for (const entry of newestFirst(this.#ended.values())) consider(shards.forVersion(entry.versionId), entry)
+    return views.sort((a, b) => b.arrivedAtMs - a.arrivedAtMs)
+  }
+
+  readonly get = (requestId: string): RequestView | undefined => {
+    const found = this.#shards?.byRequestId(requestId)
+    if (found !== undefined) return this.#view(found.shard, found.entry)
+    const ended = this.#ended.get(requestId)
+    const shard = ended === undefined ? undefined : this.#shards?.forVersion(ended.versionId)
+    return ended === undefined || shard === undefined ? undefined : this.#view(shard, ended)
+  }
+
+  readonly cancel = (requestId: string): "cancelled" | "ended" | "unknown" => {
+    const found = this.#shards?.byRequestId(requestId)
+    if (found !== undefined) return found.shard.cancel(found.entry)
+    return this.#ended.has(requestId) ? "ended" : "unknown"
+  }
+
+  readonly backlog = (): ReadonlyArray<BacklogFigures> => {
+    const figures: Array<BacklogFigures> = []
+    for (const shard of this.#shards?.all ?? []) {
+      for (const versionId of Buffer_.versions(shard.state)) {
+        const { pending, leased, freeSlots, oldestPendingAtMs } = Buffer_.demand(shard.state, versionId)
+        figures.push({
+          versionId,
+          pending,
+          leased,
+          freeSlots,
+          oldestPendingMs: oldestPendingAtMs === null ? null : Math.max(0, nowMs() - oldestPendingAtMs)
+        })
+      }
+    }
+    return figures
+  }
+
+  #view(shard: Shard, entry: Entry): RequestView {
+    const found = entry.end === undefined ? Buffer_.lookup(shard.state, entry.sequence) : undefined
+    const state = entry.end?.terminal ?? (found === undefined || found.state === "terminal" ? "pending" : found.state)
+    const position = state === "pending" ? (Buffer_.position(shard.state, entry.sequence) ?? 0) : null
+    const start = entry.lastInstanceId === undefined ? undefined : this.#control.startTimeline(entry.lastInstanceId)
+    return {
+      requestId: entry.requestId,
+      tenant: entry.tenant,
+      functionId: entry.functionId,
+      functionName: entry.functionName,
+      versionId: entry.versionId,
+      method: entry.method,
+      path: entry.path,
+      mode: entry.mode,
+      durability: entry.durability,
+      state,
+      attempt: entry.attempts,
+      maxAttempts: entry.maxAttempts,
+      arrivedAtMs: entry.times.arrivedMs,
+      deadlineMs: entry.deadlineMs,
+      endedAtMs: entry.times.endedMs ?? null,
+      position,
+      cause: this.#cause(entry, state, position, found?.notBeforeMs),
+      reason: entry.end?.reason ?? null,
+      message: entry.end?.message ?? null,
+      instanceId: entry.lastInstanceId ?? null,
+      stored: entry.callPosition !== undefined,
+      resultKept: entry.end?.resultKept ?? false,
+      progress: entry.progress ?? null,
+      phases: Receipt.phases(entry, start, entry.times.endedMs ?? nowMs()),
+      history: history(entry)
+    }
+  }
+
+  #cause(entry: Entry, state: RequestView["state"], position: number | null, notBeforeMs: number | undefined): string {
+    switch (state) {
+      case "pending": {
+        if (notBeforeMs !== undefined && notBeforeMs > nowMs()) {
+          return `attempt ${entry.attempts} was lost; the next one may start in ${seconds(notBeforeMs - nowMs())}`
+        }
+        const ahead = position === null || position === 0 ? "it is next" : `${position} are before it`
+        return `${this.#control.whyWaiting(entry.versionId) ?? "every slot is busy"}; ${ahead}`
+      }
+      case "leased":
+        return `instance ${entry.lastInstanceId} works on it (attempt ${entry.attempts} of ${entry.maxAttempts})`
+      case "responding":
+        return `instance ${entry.lastInstanceId} is sending the answer`
+      case "responded":
+        return entry.end?.resultKept === true ? "answered; the result can be claimed" : "answered"
+      default:
+        return entry.end?.message ?? entry.end?.reason ?? state
+    }
+  }
+}
+
+const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`
+
+const newestFirst = (entries: Iterable<Entry>): ReadonlyArray<Entry> => [...entries].reverse()
+
+const matches = (entry: Entry, filter: RequestFilter): boolean =>
+  (filter.tenant === undefined || entry.tenant === filter.tenant) &&
+  (filter.functionId === undefined || entry.functionId === filter.functionId) &&
+  (filter.versionId === undefined || entry.versionId === filter.versionId)
+
+const history = (entry: Entry): RequestView["history"] => {
+  const { arrivedMs, storedMs, firstAssignedMs, assignedMs, headMs, endedMs } = entry.times
+  const told = [
+    { atMs: arrivedMs, what: `arrived (${entry.mode})` },
+    storedMs === undefined ? undefined : { atMs: storedMs, what: "on stable storage" },
+    firstAssignedMs === undefined ? undefined : { atMs: firstAssignedMs, what: "first leased to a worker" },
+    assignedMs === undefined || assignedMs === firstAssignedMs
+      ? undefined
+      : { atMs: assignedMs, what: `leased to ${entry.lastInstanceId} (attempt ${entry.attempts})` },
+    headMs === undefined ? undefined : { atMs: headMs, what: "the answer began" },
+    endedMs === undefined || entry.end === undefined
+      ? undefined
+      : {
+          atMs: endedMs,
+          what: `ended: ${entry.end.terminal}${entry.end.reason === null ? "" : ` (${entry.end.reason})`}`
+        }
+  ]
+  return [...told.filter((event) => event !== undefined), ...entry.story].sort((a, b) => a.atMs - b.atMs)
+}
