@@ -1,0 +1,107 @@
+/**
+ * A work queue and a pub/sub in memory, as small as the agent's tests need: same-turn delivery, order, ack, nak and
+ * terminate; no durability. The real ones have their own suites in `tests/fabric`.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { InstanceReport } from "../../src/planes/compute/AgentMessage.ts"
+import { PubSub } from "../../src/planes/fabric/PubSub.ts"
+import { type Delivery, WorkQueue } from "../../src/planes/fabric/WorkQueue.ts"
+
+/** As much of a message as tests look at. */
+export interface Message {
+  readonly _tag?: string
+  readonly instanceId?: string
+  readonly versionId?: string
+  readonly reason?: string
+  readonly instance?: InstanceReport
+  readonly instances?: ReadonlyArray<InstanceReport>
+  readonly instanceTypes?: ReadonlyArray<{ readonly name: string; readonly free: number; readonly total: number }>
+  readonly region?: string
+}
+
+export interface FakeFabric {
+  readonly layer: Layer.Layer<WorkQueue | PubSub>
+  /** Delivers in this turn; with no consumer, when one comes. */
+  readonly order: (queue: string, messageId: string, payload: unknown) => void
+  readonly publish: (subject: string, payload: unknown) => void
+  /** What became of each message: `acked`, `put aside: reason`, `out`. */
+  readonly outcome: (messageId: string) => string | undefined
+  /** Every message that was published, decoded, in order. */
+  readonly published: ReadonlyArray<{ readonly subject: string; readonly value: Message }>
+}
+
+export const make = (): FakeFabric => {
+  const consumers = new Map<string, (delivery: Delivery) => void>()
+  const waiting = new Map<string, Array<Delivery>>()
+  const outcomes = new Map<string, string>()
+  const subscribers = new Set<readonly [string, (payload: Uint8Array, subject: string) => void]>()
+  const published: Array<{ subject: string; value: Message }> = []
+
+  const publish = (subject: string, payload: Uint8Array) => {
+    published.push({ subject, value: JSON.parse(new TextDecoder().decode(payload)) })
+    for (const [pattern, listener] of subscribers) if (pattern === subject) listener(payload, subject)
+  }
+
+  const deliver = (queue: string, messageId: string, payload: Uint8Array, deliveryCount: number) => {
+    outcomes.set(messageId, "out")
+    const delivery: Delivery = {
+      queue,
+      messageId,
+      payload,
+      deliveryCount,
+      ack: () => outcomes.set(messageId, "acked"),
+      nak: () => deliver(queue, messageId, payload, deliveryCount + 1),
+      extend: () => undefined,
+      terminate: (reason) => outcomes.set(messageId, `put aside: ${reason}`)
+    }
+    const consumer = consumers.get(queue)
+    if (consumer !== undefined) consumer(delivery)
+    else waiting.set(queue, [...(waiting.get(queue) ?? []), delivery])
+  }
+
+  const encode = (value: unknown) => new TextEncoder().encode(typeof value === "string" ? value : JSON.stringify(value))
+
+  const workQueue = WorkQueue.of({
+    publish: (queue, messageId, payload) =>
+      Effect.sync(() => {
+        deliver(queue, messageId, payload, 1)
+        return "published" as const
+      }),
+    consume: (queue, _options, onDelivery) =>
+      Effect.asVoid(
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            consumers.set(queue, onDelivery)
+            for (const delivery of waiting.get(queue) ?? []) onDelivery(delivery)
+            waiting.delete(queue)
+          }),
+          () => Effect.sync(() => consumers.delete(queue))
+        )
+      ),
+    deadLetters: () => Effect.succeed([])
+  })
+
+  const pubSub = PubSub.of({
+    publish,
+    subscribe: (subject, onMessage) => {
+      const entry = [subject, onMessage] as const
+      return Effect.asVoid(
+        Effect.acquireRelease(
+          Effect.sync(() => subscribers.add(entry)),
+          () => Effect.sync(() => subscribers.delete(entry))
+        )
+      )
+    }
+  })
+
+  return {
+    layer: Layer.mergeAll(Layer.succeed(WorkQueue, workQueue), Layer.succeed(PubSub, pubSub)),
+    order: (queue, messageId, payload) => deliver(queue, messageId, encode(payload), 1),
+    publish: (subject, payload) => publish(subject, encode(payload)),
+    outcome: (messageId) => outcomes.get(messageId),
+    published
+  }
+}
