@@ -41,6 +41,8 @@ export interface GatewayParts {
   readonly control: Pick<ControlView, "startTimeline">
   readonly directory: RequestDirectory
   readonly defect: (error: unknown) => void
+  /** Called before a call of this function is admitted. */
+  readonly beforeCall?: ((functionName: string) => void) | undefined
 }
 
 export class PortTaken extends Schema.TaggedError<PortTaken>()("PortTaken", {
@@ -152,6 +154,7 @@ class Gateway {
     receivedMs: number
   ): void {
     const { deployment } = route
+    this.#parts.beforeCall?.(route.functionName)
     if (deployment === undefined) {
       return Responder.problem(response, unstamped, Problem.notDeployed(route.functionName))
     }

@@ -1,0 +1,211 @@
+/**
+ * All three planes, the embedded fabric and one agent in one process: what `millrace dev` and `millrace up` run.
+ *
+ * Order of start: registry, controller, shards (recovered), workers' port, agent, control API, gateway; the door for
+ * callers opens last. It ends in the reverse order: no new calls, calls in flight finish, instances drain, then the log
+ * and the store close.
+ *
+ * @module
+ */
+import { randomBytes } from "node:crypto"
+import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import { type Abilities, ComputeBackend } from "../backends/ComputeBackend.ts"
+import { type BufferOptions, defaults as bufferDefaults } from "../core/buffer/BufferOptions.ts"
+import * as Agent from "./compute/Agent.ts"
+import * as AdminToken from "./control/AdminToken.ts"
+import * as Controller from "./control/Controller.ts"
+import * as ControlServer from "./control/ControlServer.ts"
+import { InstancesSource, LogsSource, RequestsSource } from "./control/ControlSources.ts"
+import type { ControlView } from "./control/ControlView.ts"
+import { defaultTenant, Registry } from "./control/Registry.ts"
+import { BlobStore } from "./fabric/BlobStore.ts"
+import * as EmbeddedFabric from "./fabric/EmbeddedFabric.ts"
+import { PubSub } from "./fabric/PubSub.ts"
+import * as Gateway from "./invocation/Gateway.ts"
+import { nowMs } from "./invocation/PlaneClock.ts"
+import { RequestBook } from "./invocation/RequestBook.ts"
+import type { RequestDirectory } from "./invocation/RequestDirectory.ts"
+import * as Shards from "./invocation/Shards.ts"
+import * as WorkerHub from "./invocation/WorkerHub.ts"
+import * as WorkerToken from "./invocation/WorkerToken.ts"
+import * as WorkerListener from "./invocation/worker-transport/WorkerListener.ts"
+
+export interface PlatformOptions {
+  readonly stateDirectory: string
+  readonly host: string
+  /** 0 = any free port, for each of the three. */
+  readonly gatewayPort: number
+  readonly controlPort: number
+  readonly workerPort: number
+  readonly buffer: Partial<BufferOptions>
+  /** Between heartbeats of workers; three missed and the peer is gone. */
+  readonly heartbeatMs: number
+  /** How long calls in flight may finish on shutdown. */
+  readonly drainMs: number
+  /** Called before a call of this function is admitted; `dev` looks for saved files here. */
+  readonly beforeCall?: (functionName: string) => void
+}
+
+export const defaults: Omit<PlatformOptions, "stateDirectory"> = {
+  host: "127.0.0.1",
+  gatewayPort: 8787,
+  controlPort: 8788,
+  workerPort: 8789,
+  buffer: {},
+  heartbeatMs: 2_000,
+  drainMs: 10_000
+}
+
+export interface Platform {
+  readonly gatewayUrl: string
+  readonly controlUrl: string
+  readonly workerUrl: string
+  readonly registry: Registry["Service"]
+  readonly control: ControlView
+  readonly directory: RequestDirectory
+  readonly logs: LogsSource["Service"]
+  readonly backend: Abilities
+  /** Requests that were found in the log at the start. */
+  readonly recordsReplayed: number
+  /** Workers of these instances take nothing new from this very moment, finish what they hold and leave. */
+  readonly drainInstances: (versionId: string, reason: string) => void
+}
+
+const clusterName = "local"
+const workerTokenLifetimeMs = 3_600_000
+
+export const start = (options: PlatformOptions) =>
+  startPlanes(options).pipe(
+    Effect.provide(Registry.layer.pipe(Layer.provideMerge(EmbeddedFabric.layer({ directory: options.stateDirectory }))))
+  )
+
+const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
+  mkdirSync(options.stateDirectory, { recursive: true, mode: 0o700 })
+  const registry = yield* Registry
+  const pubSub = yield* PubSub
+  const blobs = yield* BlobStore
+  const backend = yield* ComputeBackend
+  const routes = registry.routing(defaultTenant)
+  const runFork = Effect.runForkWith(yield* Effect.context<never>())
+  const defect = (error: unknown) => void runFork(Effect.logError("a defect was caught", error))
+
+  const control = yield* Controller.make({ routes, versionIds: routes.deployedVersionIds(), silence: "zero" })
+  const directory = new RequestBook(control)
+  const shards = yield* Shards.open(
+    { shardCount: 1, buffer: { ...bufferDefaults, ...options.buffer } },
+    {
+      ended: directory.remember,
+      staleMessage: (workerId, event) =>
+        void runFork(Effect.logWarning("refused a message of a worker whose lease is over", { workerId, event })),
+      storeFailed: (message) =>
+        void runFork(
+          Effect.logFatal("the store failed: nothing more is accepted until this process is restarted", { message })
+        ),
+      defect
+    }
+  )
+  directory.attach(shards)
+  // A version that is gone for good takes its waiting requests with it; one that is only undeployed keeps them.
+  const stopWatching = routes.onChange((versionId) => {
+    if (routes.byVersionId(versionId) === undefined) shards.forVersion(versionId).removeVersion(versionId)
+  })
+  yield* Effect.addFinalizer(() => Effect.sync(stopWatching))
+
+  const secret = loadSecret(join(options.stateDirectory, "worker-secret"))
+  const hub = yield* WorkerHub.make(
+    {
+      region: clusterName,
+      heartbeatMs: options.heartbeatMs,
+      visibilityTimeoutMs: options.buffer.visibilityTimeoutMs ?? bufferDefaults.visibilityTimeoutMs,
+      secret,
+      tokenLifetimeMs: workerTokenLifetimeMs
+    },
+    shards,
+    routes
+  )
+  const workers = yield* WorkerListener.listen({
+    host: options.host,
+    port: options.workerPort,
+    workerHost: hub,
+    heartbeatMs: options.heartbeatMs
+  })
+  const workerUrl = `ws://${options.host}:${workers.port}`
+  const agent = yield* Agent.make({
+    cluster: clusterName,
+    region: clusterName,
+    workerUrl,
+    workerToken: (create) =>
+      WorkerToken.issue(secret, {
+        instanceId: create.instanceId,
+        functionId: create.functionId,
+        versionId: create.versionId,
+        expiresAtMs: nowMs() + workerTokenLifetimeMs
+      })
+  })
+  const logs: LogsSource["Service"] = { logs: agent.logs, followLogs: agent.followLogs }
+  const controlServer = yield* ControlServer.listen({
+    host: options.host,
+    port: options.controlPort,
+    adminToken: yield* AdminToken.load(options.stateDirectory)
+  }).pipe(
+    Effect.provideService(RequestsSource, directory),
+    Effect.provideService(InstancesSource, control),
+    Effect.provideService(LogsSource, logs)
+  )
+  const gateway = yield* Gateway.listen(
+    { host: options.host, port: options.gatewayPort, drainMs: options.drainMs },
+    { routes, shards, blobs, control, directory, defect, beforeCall: options.beforeCall }
+  )
+  const platform: Platform = {
+    gatewayUrl: `http://${options.host}:${gateway.port}`,
+    controlUrl: `http://${options.host}:${controlServer.port}`,
+    workerUrl,
+    registry,
+    control,
+    directory,
+    logs,
+    backend: backend.abilities,
+    recordsReplayed: shards.recordsReplayed,
+    drainInstances: (versionId, reason) => {
+      for (const { instanceId, state } of control.instances({ versionId })) {
+        if (state !== "ready") continue
+        pubSub.publish("instance.drain", Buffer.from(JSON.stringify({ instanceId, versionId, reason })))
+      }
+    }
+  }
+  yield* announce(options.stateDirectory, platform)
+  return platform
+})
+
+/** Other commands find the running platform by this file. */
+const announce = (stateDirectory: string, platform: Platform): Effect.Effect<void, never, Scope.Scope> => {
+  const path = join(stateDirectory, "endpoints.json")
+  return Effect.acquireRelease(
+    Effect.sync(() => {
+      const { gatewayUrl, controlUrl, workerUrl } = platform
+      const content = { gateway: gatewayUrl, control: controlUrl, worker: workerUrl, pid: process.pid }
+      writeFileSync(`${path}.new`, `${JSON.stringify(content)}\n`)
+      renameSync(`${path}.new`, path)
+    }),
+    () => Effect.sync(() => rmSync(path, { force: true }))
+  )
+}
+
+/** Made once per state directory, readable by its owner only. */
+const loadSecret = (path: string): Uint8Array => {
+  try {
+    const secret = Buffer.from(readFileSync(path, "utf8").trim(), "hex")
+    if (secret.length >= 32) return secret
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error
+  }
+  const secret = randomBytes(32)
+  writeFileSync(`${path}.new`, `${secret.toString("hex")}\n`, { mode: 0o600 })
+  chmodSync(`${path}.new`, 0o600)
+  renameSync(`${path}.new`, path)
+  return secret
+}
