@@ -1,0 +1,275 @@
+/**
+ * The control plane's shell around the machines that scale: what is heard goes into them, what they order goes to the
+ * agents. One per control plane.
+ *
+ * Laws (`tests/control/controller*.test.ts`):
+ * - From a demand report to the order on the cluster's queue nothing is awaited: both happen in the same turn.
+ * - Every change of desired is recorded with reason and inputs, and told to the listeners.
+ * - Instances are observed facts: after a restart, heartbeats bring them back; nothing here is the only copy.
+ * - A cluster that is silent gets no instances, and its instances are unknown, not gone.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Deployment from "../../core/deployment/Deployment.ts"
+import * as Instance from "../../core/instance/Instance.ts"
+import { seconds } from "../../core/scaling/Policy.ts"
+import { AgentReport, DemandReport, type InstanceReport, subjects, WorkerReport } from "../compute/AgentMessage.ts"
+import { PubSub } from "../fabric/PubSub.ts"
+import { WorkQueue } from "../fabric/WorkQueue.ts"
+import * as ControllerClusters from "./ControllerClusters.ts"
+import * as ControllerExplain from "./ControllerExplain.ts"
+import * as ControllerInstances from "./ControllerInstances.ts"
+import * as ControllerOrders from "./ControllerOrders.ts"
+import { type ControllerTime, systemTime } from "./ControllerTimers.ts"
+import * as ControllerVersions from "./ControllerVersions.ts"
+import type { ControlView, ScaleDecision } from "./ControlView.ts"
+import type { RoutingTable } from "./RoutingTable.ts"
+
+export interface ControllerOptions {
+  /** Must be filled before the controller starts: a version that it does not know is not deployed. */
+  readonly routes: RoutingTable
+  /** Versions to begin with; default those of `routes` that are deployed. Later ones come through `routes.onChange`. */
+  readonly versionIds?: Iterable<string>
+  /**
+   * What it means that no shard ever reported a version. `zero` only where every shard owner lives in this process and
+   * tells what it recovered after the controller has started. Default `unknown`: nothing is scaled down on silence.
+   */
+  readonly silence?: "zero" | "unknown"
+  /** Period of the safety net. Default 1000. */
+  readonly tickMs?: number
+  /** Default 10000: five heartbeats. */
+  readonly unreachableAfterMs?: number
+  readonly time?: ControllerTime
+  /** Unique for ever; default 8 hex digits of `crypto.randomUUID`. */
+  readonly newSuffix?: () => string
+}
+
+export interface Controller extends ControlView {
+  /** The same as a message on the subject, for callers in the same process. Synchronous: orders have left on return. */
+  readonly onDemand: (report: DemandReport) => void
+  readonly onWorker: (report: WorkerReport) => void
+  readonly onAgent: (report: AgentReport) => void
+  /** No new instances; `draining` also replaces those that are there. Held in memory. False: no such cluster. */
+  readonly setCluster: (name: string, to: { readonly cordoned: boolean; readonly draining: boolean }) => boolean
+}
+
+const decisionsMax = 1_000
+
+const decodeDemand = Schema.decodeUnknownResult(Schema.fromJsonString(DemandReport))
+const decodeAgent = Schema.decodeUnknownResult(Schema.fromJsonString(AgentReport))
+const decodeWorker = Schema.decodeUnknownResult(Schema.fromJsonString(WorkerReport))
+const text = new TextDecoder()
+
+export const make = (options: ControllerOptions): Effect.Effect<Controller, never, WorkQueue | PubSub | Scope.Scope> =>
+  Effect.gen(function* () {
+    const queue = yield* WorkQueue
+    const pubSub = yield* PubSub
+    const runFork = Effect.runForkWith(yield* Effect.context<never>())
+    const warn = (message: string, fields: Readonly<Record<string, string | number>>) => {
+      runFork(Effect.logWarning(message).pipe(Effect.annotateLogs(fields)))
+    }
+    const time = options.time ?? systemTime
+    const { routes } = options
+    const clusters = ControllerClusters.make(options.unreachableAfterMs ?? 10_000)
+    const instances = ControllerInstances.make()
+    const orders = ControllerOrders.make({ queue, time, warn })
+    const decisions: Array<ScaleDecision> = []
+    const decisionListeners = new Set<(decision: ScaleDecision) => void>()
+    const instanceListeners = new Set<(instance: InstanceReport) => void>()
+
+    const tell = <A>(listeners: ReadonlySet<(value: A) => void>, value: A) => {
+      for (const listener of listeners) {
+        try {
+          listener(value)
+        } catch (cause) {
+          warn("a listener of the controller failed", { cause: String(cause) })
+        }
+      }
+    }
+
+    const versions = ControllerVersions.make({
+      routes,
+      time,
+      clusters,
+      instances,
+      orders,
+      silence: options.silence ?? "unknown",
+      newSuffix: options.newSuffix ?? (() => crypto.randomUUID().slice(0, 8)),
+      warn,
+      onDecision: (decision) => {
+        decisions.push(decision)
+        if (decisions.length > decisionsMax) decisions.shift()
+        tell(decisionListeners, decision)
+      },
+      onInstance: (entry) => {
+        if (instanceListeners.size > 0) tell(instanceListeners, ControllerInstances.toReport(entry))
+      },
+      onDrain: (entry, reason) => {
+        const payload = { instanceId: entry.instanceId, versionId: entry.versionId, reason }
+        pubSub.publish(subjects.drain, new TextEncoder().encode(JSON.stringify(payload)))
+      }
+    })
+
+    const onDemand = (report: DemandReport) => versions.demand(report, time.nowMs())
+
+    const onWorker = (report: WorkerReport) => {
+      const nowMs = time.nowMs()
+      const entry = instances.get(report.instanceId)
+      // A worker of an instance that only its agent knows as yet: the agent's heartbeat tells that it is ready.
+      if (entry === undefined) return
+      if (report._tag === "WorkerReady") {
+        entry.slots = report.slots
+        entry.phases = report.phases
+        versions.apply(entry, Instance.Event.WorkerReady({ nowMs }))
+      } else if (report._tag === "WorkerDraining") versions.apply(entry, Instance.Event.WorkerDraining({ nowMs }))
+      else versions.apply(entry, Instance.Event.WorkerGone({ nowMs }))
+      versions.evaluate(entry.versionId, nowMs)
+    }
+
+    const reported = (report: InstanceReport, nowMs: number): string | undefined => {
+      const known = instances.get(report.instanceId)
+      const entry = known ?? versions.adopt(report, nowMs)
+      if (entry === undefined) return undefined
+      const before = entry.state
+      entry.missedHeartbeats = 0
+      versions.apply(entry, Instance.Event.Reported({ nowMs, report }))
+      if (report.state === "stopped" || report.state === "failed") {
+        clusters.ended(entry.cluster, entry.instanceId, entry.instanceType)
+      }
+      return known === undefined || entry.state !== before ? entry.versionId : undefined
+    }
+
+    const onAgent = (report: AgentReport) => {
+      const nowMs = time.nowMs()
+      clusters.heard(report.cluster, nowMs)
+      if (report._tag === "InstanceChanged") {
+        reported(report.instance, nowMs)
+        versions.evaluate(report.instance.versionId, nowMs)
+        const isEnd = report.instance.state === "stopped" || report.instance.state === "failed"
+        if (isEnd) versions.evaluateBlocked(nowMs)
+        return
+      }
+      clusters.heartbeat(report, nowMs, instances.isLiving)
+      const touched = new Set<string>()
+      const listed = new Set<string>()
+      for (const instance of report.instances) {
+        listed.add(instance.instanceId)
+        const versionId = reported(instance, nowMs)
+        if (versionId !== undefined) touched.add(versionId)
+      }
+      for (const entry of instances.ofCluster(report.cluster)) {
+        if (!listed.has(entry.instanceId)) entry.missedHeartbeats += 1
+        // One can miss what was ordered while it was on its way.
+        if (entry.missedHeartbeats < 2) continue
+        versions.apply(entry, Instance.Event.Missing({ nowMs }))
+        touched.add(entry.versionId)
+      }
+      for (const versionId of touched) versions.evaluate(versionId, nowMs)
+      versions.evaluateBlocked(nowMs)
+    }
+
+    const tick = () => {
+      const nowMs = time.nowMs()
+      for (const name of clusters.names()) {
+        if (clusters.isReachable(name, nowMs)) continue
+        const silentMs = nowMs - (clusters.heardAtMs(name) ?? nowMs)
+        const detail = `its cluster ${name} has not been heard for ${seconds(silentMs)} and no worker of it is connected`
+        for (const entry of instances.ofCluster(name)) {
+          versions.apply(entry, Instance.Event.AgentSilent({ nowMs, detail }))
+        }
+      }
+      versions.evaluateAll(nowMs)
+    }
+
+    const decoded = <A>(
+      subject: string,
+      decode: (input: unknown) => Result.Result<A, Schema.SchemaError>,
+      handle: (value: A) => void
+    ) =>
+      pubSub.subscribe(subject, (payload, from) => {
+        const result = decode(text.decode(payload))
+        if (Result.isSuccess(result)) handle(result.success)
+        else warn("a report could not be read and was left out", { subject: from, reason: result.failure.message })
+      })
+
+    yield* decoded(subjects.demand, decodeDemand, onDemand)
+    yield* decoded(subjects.reports, decodeAgent, onAgent)
+    yield* decoded(subjects.worker, decodeWorker, onWorker)
+
+    const tickMs = options.tickMs ?? 1_000
+    let cancelTick = () => {}
+    const nextTick = () => {
+      cancelTick = time.after(tickMs, () => {
+        nextTick()
+        tick()
+      })
+    }
+    nextTick()
+    const stopRoutes = routes.onChange((versionId) => versions.evaluate(versionId, time.nowMs()))
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        stopRoutes()
+        cancelTick()
+        versions.close()
+        orders.close()
+      })
+    )
+    for (const versionId of options.versionIds ?? routes.deployedVersionIds())
+      versions.evaluate(versionId, time.nowMs())
+
+    const view: ControlView = {
+      instances: (filter) => {
+        const wanted = (entry: ControllerInstances.InstanceEntry) =>
+          filter?.versionId === undefined || entry.versionId === filter.versionId
+        return [...instances.living(), ...instances.ended()].filter(wanted).map(ControllerInstances.toReport)
+      },
+      instance: (instanceId) => {
+        const entry = instances.get(instanceId)
+        return entry === undefined ? undefined : ControllerInstances.toReport(entry)
+      },
+      clusters: () => clusters.views(time.nowMs()),
+      deploymentStatus: (versionId) => {
+        const facts = versions.deploymentFacts(versionId)
+        const { desired, starting, ready, draining } = facts
+        return { versionId, ...Deployment.status(facts), desired, starting, ready, draining }
+      },
+      decisions: (filter) => {
+        const found: Array<ScaleDecision> = []
+        const limit = filter?.limit ?? decisionsMax
+        for (let index = decisions.length - 1; index >= 0 && found.length < limit; index--) {
+          const decision = decisions[index]
+          if (decision === undefined) continue
+          if (filter?.versionId === undefined || decision.versionId === filter.versionId) found.push(decision)
+        }
+        return found
+      },
+      startTimeline: (instanceId) => {
+        const entry = instances.get(instanceId)
+        return entry === undefined ? undefined : ControllerInstances.toTimeline(entry)
+      },
+      whyWaiting: (versionId) => ControllerExplain.whyWaiting(versions.waitingFacts(versionId, time.nowMs())),
+      onDecision: (listener) => {
+        decisionListeners.add(listener)
+        return () => decisionListeners.delete(listener)
+      },
+      onInstance: (listener) => {
+        instanceListeners.add(listener)
+        return () => instanceListeners.delete(listener)
+      }
+    }
+    return {
+      ...view,
+      onDemand,
+      onWorker,
+      onAgent,
+      setCluster: (name, to) => {
+        const isKnown = clusters.set(name, to)
+        if (isKnown) versions.evaluateAll(time.nowMs())
+        return isKnown
+      }
+    }
+  })

@@ -1,0 +1,136 @@
+/**
+ * The instances that the controller knows: those that live, by version, and a bounded memory of those that ended.
+ *
+ * @module
+ */
+import * as Instance from "../../core/instance/Instance.ts"
+import type { InstanceReport } from "../compute/AgentMessage.ts"
+import type { StartTimeline } from "./ControlView.ts"
+
+export interface InstanceEntry {
+  readonly instanceId: string
+  readonly functionId: string
+  readonly versionId: string
+  readonly generation: number
+  readonly cluster: string
+  readonly instanceType: string
+  /** When the demand that it was created for was heard. */
+  readonly demandAtMs: number
+  state: Instance.State
+  /** As its worker declared; null = not yet. */
+  slots: number | null
+  phases: StartTimeline["phases"]
+  /** Heartbeats of its agent in a row that did not list it. */
+  missedHeartbeats: number
+}
+
+export interface ControllerInstances {
+  readonly add: (entry: InstanceEntry) => void
+  /** From the living to the remembered. */
+  readonly retire: (entry: InstanceEntry) => void
+  readonly isLiving: (instanceId: string) => boolean
+  readonly get: (instanceId: string) => InstanceEntry | undefined
+  /** Living ones. */
+  readonly ofVersion: (versionId: string) => ReadonlyMap<string, InstanceEntry>
+  readonly ofCluster: (cluster: string) => ReadonlyArray<InstanceEntry>
+  readonly living: () => Iterable<InstanceEntry>
+  readonly ended: () => Iterable<InstanceEntry>
+}
+
+/** Enough for the receipts and questions that come after an end; the oldest is forgotten first. */
+const endedMax = 1_000
+
+const none: ReadonlyMap<string, InstanceEntry> = new Map()
+
+export const make = (): ControllerInstances => {
+  const living = new Map<string, InstanceEntry>()
+  const ended = new Map<string, InstanceEntry>()
+  const byVersion = new Map<string, Map<string, InstanceEntry>>()
+
+  const remove = (entry: InstanceEntry) => {
+    living.delete(entry.instanceId)
+    const siblings = byVersion.get(entry.versionId)
+    siblings?.delete(entry.instanceId)
+    if (siblings?.size === 0) byVersion.delete(entry.versionId)
+  }
+
+  return {
+    add: (entry) => {
+      living.set(entry.instanceId, entry)
+      const siblings = byVersion.get(entry.versionId)
+      if (siblings === undefined) byVersion.set(entry.versionId, new Map([[entry.instanceId, entry]]))
+      else siblings.set(entry.instanceId, entry)
+    },
+    retire: (entry) => {
+      remove(entry)
+      ended.set(entry.instanceId, entry)
+      if (ended.size <= endedMax) return
+      for (const oldest of ended.keys()) {
+        ended.delete(oldest)
+        return
+      }
+    },
+    isLiving: (instanceId) => living.has(instanceId),
+    get: (instanceId) => living.get(instanceId) ?? ended.get(instanceId),
+    ofVersion: (versionId) => byVersion.get(versionId) ?? none,
+    ofCluster: (cluster) => [...living.values()].filter((entry) => entry.cluster === cluster),
+    living: () => living.values(),
+    ended: () => ended.values()
+  }
+}
+
+/** As agents report it, with what the controller knows better. */
+export const toReport = (entry: InstanceEntry): InstanceReport => {
+  const { facts } = entry.state
+  return {
+    instanceId: entry.instanceId,
+    functionId: entry.functionId,
+    versionId: entry.versionId,
+    generation: entry.generation,
+    cluster: entry.cluster,
+    requestedAtMs: facts.requestedAtMs,
+    startedAtMs: facts.startedAtMs,
+    readyAtMs: facts.readyAtMs,
+    pid: facts.pid,
+    ...ofState(entry.state)
+  }
+}
+
+type Life = Pick<InstanceReport, "state" | "phase" | "endedAtMs" | "detail" | "retryable">
+
+const ofState = (state: Instance.State): Life =>
+  Instance.State.$match(state, {
+    Requested: (): Life => ({ state: "requested", phase: "requested", endedAtMs: null, detail: "", retryable: true }),
+    Starting: ({ phase }): Life => ({ state: "starting", phase, endedAtMs: null, detail: "", retryable: true }),
+    Ready: (): Life => ({ state: "ready", phase: "ready", endedAtMs: null, detail: "", retryable: true }),
+    Draining: ({ reason }): Life => ({
+      state: "draining",
+      phase: "drain",
+      endedAtMs: null,
+      detail: reason,
+      retryable: true
+    }),
+    Stopped: ({ endedAtMs, detail }): Life => ({
+      state: "stopped",
+      phase: "stopped",
+      endedAtMs,
+      detail,
+      retryable: true
+    }),
+    Failed: ({ endedAtMs, detail, retryable }): Life => ({
+      state: "failed",
+      phase: "failed",
+      endedAtMs,
+      detail,
+      retryable
+    })
+  })
+
+export const toTimeline = (entry: InstanceEntry): StartTimeline => ({
+  instanceId: entry.instanceId,
+  demandAtMs: entry.demandAtMs,
+  createdAtMs: entry.state.facts.requestedAtMs,
+  startedAtMs: entry.state.facts.startedAtMs,
+  readyAtMs: entry.state.facts.readyAtMs,
+  phases: entry.phases
+})

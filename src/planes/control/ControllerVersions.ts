@@ -1,0 +1,504 @@
+/**
+ * The controller's loop, per version: observe, let the machines decide, carry out. All of it synchronous.
+ *
+ * An order can be answered before it has returned (an agent in the same process starts and reports at once), so a
+ * version that is being evaluated is only marked, and looked at again when the evaluation under way is done.
+ *
+ * @module
+ */
+import type * as Deployment from "../../core/deployment/Deployment.ts"
+import * as Fleet from "../../core/instance/Fleet.ts"
+import * as Instance from "../../core/instance/Instance.ts"
+import * as RestartBudget from "../../core/instance/RestartBudget.ts"
+import * as Placement from "../../core/placement/Placement.ts"
+import * as Policies from "../../core/scaling/Policies.ts"
+import * as Scaling from "../../core/scaling/Scaling.ts"
+import type { CreateInstance, DemandReport, InstanceReport } from "../compute/AgentMessage.ts"
+import type { ControllerClusters } from "./ControllerClusters.ts"
+import * as ControllerDemand from "./ControllerDemand.ts"
+import type { Waiting } from "./ControllerExplain.ts"
+import type { ControllerInstances, InstanceEntry } from "./ControllerInstances.ts"
+import type { ControllerOrders } from "./ControllerOrders.ts"
+import type { ControllerTime } from "./ControllerTimers.ts"
+import type { ScaleDecision } from "./ControlView.ts"
+import { deploymentDefaults } from "./Domain.ts"
+import type { Route, RoutingTable } from "./RoutingTable.ts"
+
+export interface ControllerVersionsOptions {
+  readonly routes: RoutingTable
+  readonly time: ControllerTime
+  readonly clusters: ControllerClusters
+  readonly instances: ControllerInstances
+  readonly orders: ControllerOrders
+  readonly silence: "zero" | "unknown"
+  readonly newSuffix: () => string
+  readonly warn: (message: string, fields: Readonly<Record<string, string | number>>) => void
+  readonly onDecision: (decision: ScaleDecision) => void
+  readonly onInstance: (entry: InstanceEntry) => void
+  readonly onDrain: (entry: InstanceEntry, reason: string) => void
+}
+
+export interface ControllerVersions {
+  readonly demand: (report: DemandReport, nowMs: number) => void
+  /** Takes an event into one instance and carries out what follows for it alone; call `evaluate` for the rest. */
+  readonly apply: (entry: InstanceEntry, event: Instance.Event) => void
+  /** An instance that an agent knows and this controller does not; undefined: it is over already. */
+  readonly adopt: (report: InstanceReport, nowMs: number) => InstanceEntry | undefined
+  readonly evaluate: (versionId: string, nowMs: number) => void
+  /** Those that found no cluster: room may have come. */
+  readonly evaluateBlocked: (nowMs: number) => void
+  readonly evaluateAll: (nowMs: number) => void
+  readonly deploymentFacts: (versionId: string) => Deployment.Facts
+  readonly waitingFacts: (versionId: string, nowMs: number) => Waiting
+  readonly close: () => void
+}
+
+interface VersionEntry {
+  readonly versionId: string
+  readonly demand: ControllerDemand.ControllerDemand
+  scaling: Scaling.Running
+  budget: RestartBudget.State
+  generation: number | null
+  /** Reason of the last decision, for the order. */
+  reason: string
+  /** When the demand was heard that is being served by what is created now. */
+  demandAtMs: number
+  nowhere: string | null
+  ordersHeldUntilMs: number | null
+  timer: { readonly atMs: number; readonly cancel: () => void } | undefined
+  isEvaluating: boolean
+  isStale: boolean
+}
+
+/** An order that certainly did not leave is decided anew after this. */
+const orderRetryMs = 200
+/** A version that still changes after so many rounds in one turn goes on in a later one. */
+const roundsMax = 8
+
+type Deployed = NonNullable<Route["deployment"]>
+
+export const make = (options: ControllerVersionsOptions): ControllerVersions => {
+  const { routes, time, clusters, instances, orders } = options
+  const versions = new Map<string, VersionEntry>()
+  const blocked = new Set<string>()
+  let isClosed = false
+
+  const ensure = (versionId: string, nowMs: number): VersionEntry => {
+    const found = versions.get(versionId)
+    if (found !== undefined) return found
+    const entry: VersionEntry = {
+      versionId,
+      demand: ControllerDemand.make(options.silence),
+      scaling: Policies.start("demand"),
+      budget: RestartBudget.empty,
+      generation: null,
+      reason: "",
+      demandAtMs: nowMs,
+      nowhere: null,
+      ordersHeldUntilMs: null,
+      timer: undefined,
+      isEvaluating: false,
+      isStale: false
+    }
+    versions.set(versionId, entry)
+    return entry
+  }
+
+  const apply = (entry: InstanceEntry, event: Instance.Event): void => {
+    const wasEnded = Instance.isEnded(entry.state)
+    const [state, commands] = Instance.step(entry.state, event)
+    const isChanged = state !== entry.state
+    entry.state = state
+    if (!wasEnded && Instance.isEnded(state)) instances.retire(entry)
+    if (isChanged) options.onInstance(entry)
+    for (const command of commands) perform(entry, command, event.nowMs)
+  }
+
+  const perform = (entry: InstanceEntry, command: Instance.Command, nowMs: number): void =>
+    Instance.Command.$match(command, {
+      OrderTerminate: ({ drainMs, graceMs, reason }) => {
+        const { instanceId, versionId } = entry
+        // Before the order, so that no request is given to it in the meantime.
+        options.onDrain(entry, reason)
+        orders.terminate(entry.cluster, { instanceId, versionId, drainMs, graceMs, reason })
+      },
+      AmendFailure: ({ detail }) => {
+        const version = versions.get(entry.versionId)
+        if (version === undefined || entry.generation !== version.generation) return
+        version.budget = RestartBudget.step(version.budget, RestartBudget.Event.Amended({ nowMs, detail }))
+      },
+      CountFailure: ({ readyForMs, retryable, detail }) => {
+        const version = ensure(entry.versionId, nowMs)
+        // What an older generation did says nothing about the present one.
+        if (version.generation !== null && entry.generation < version.generation) return
+        const { requestedAtMs } = entry.state.facts
+        version.budget = RestartBudget.step(
+          version.budget,
+          RestartBudget.Event.Failed({ nowMs, requestedAtMs, readyForMs, retryable, detail })
+        )
+      }
+    })
+
+  const adopt = (report: InstanceReport, nowMs: number): InstanceEntry | undefined => {
+    if (report.state === "stopped" || report.state === "failed") return undefined
+    const spec = routes.byVersionId(report.versionId)?.deployment?.spec ?? deploymentDefaults
+    const { startDeadlineMs, graceMs, requestTimeoutMs: drainMs } = spec
+    const entry: InstanceEntry = {
+      instanceId: report.instanceId,
+      functionId: report.functionId,
+      versionId: report.versionId,
+      generation: report.generation,
+      cluster: report.cluster,
+      instanceType: spec.instanceType,
+      demandAtMs: report.requestedAtMs,
+      state: Instance.requested({ nowMs: report.requestedAtMs, startDeadlineMs, drainMs, graceMs }),
+      slots: null,
+      phases: null,
+      missedHeartbeats: 0
+    }
+    instances.add(entry)
+    ensure(report.versionId, nowMs)
+    return entry
+  }
+
+  const evaluate = (versionId: string, nowMs: number): void => {
+    if (isClosed) return
+    const version = ensure(versionId, nowMs)
+    if (version.isEvaluating) {
+      version.isStale = true
+      return
+    }
+    version.isEvaluating = true
+    try {
+      for (let round = 0; round < roundsMax; round++) {
+        version.isStale = false
+        evaluateOnce(version, round === 0 ? nowMs : time.nowMs())
+        if (!version.isStale) break
+      }
+    } finally {
+      version.isEvaluating = false
+    }
+    if (version.isStale) wake(version, nowMs + 1)
+  }
+
+  const evaluateOnce = (version: VersionEntry, nowMs: number): void => {
+    const route = routes.byVersionId(version.versionId)
+    const deployment = route?.deployment
+    for (const entry of instances.ofVersion(version.versionId).values()) {
+      apply(entry, Instance.Event.Ticked({ nowMs }))
+      const { readyAtMs, requestedAtMs } = entry.state.facts
+      if (version.budget.failures > 0 && entry.state._tag === "Ready" && readyAtMs !== null) {
+        version.budget = RestartBudget.step(
+          version.budget,
+          RestartBudget.Event.SeenReady({ nowMs, requestedAtMs, readyAtMs })
+        )
+      }
+    }
+    if (version.ordersHeldUntilMs !== null && nowMs >= version.ordersHeldUntilMs) version.ordersHeldUntilMs = null
+    let wakeAtMs = Number.POSITIVE_INFINITY
+    const isUnmoved = version.generation === (deployment?.generation ?? null)
+    if (!isUnmoved) newGeneration(version, deployment, nowMs)
+    const commands = decide(version, deployment, nowMs)
+    for (const command of commands) {
+      if (command._tag === "WakeAt") wakeAtMs = Math.min(wakeAtMs, command.atMs)
+      else record(version, command, nowMs)
+    }
+    const plan = Fleet.plan({
+      desired: version.scaling.desired,
+      generation: deployment?.generation ?? null,
+      members: members(version),
+      nowMs,
+      budget: version.budget
+    })
+    for (const { id, reason } of plan.drain) {
+      const entry = instances.get(id)
+      if (entry === undefined) continue
+      const leased = version.demand.leasedOf(id)
+      apply(entry, Instance.Event.DrainOrdered({ nowMs, holdsWork: leased !== 0, reason }))
+    }
+    if (route !== undefined && deployment !== undefined)
+      create(version, { route, deployment, count: plan.create, nowMs })
+    if (plan.create === 0) unblock(version)
+    if (plan.retryAtMs !== null) wakeAtMs = Math.min(wakeAtMs, plan.retryAtMs)
+    if (version.ordersHeldUntilMs !== null) wakeAtMs = Math.min(wakeAtMs, version.ordersHeldUntilMs)
+    for (const entry of instances.ofVersion(version.versionId).values()) {
+      wakeAtMs = Math.min(wakeAtMs, Instance.wakeAtMs(entry.state) ?? Number.POSITIVE_INFINITY)
+    }
+    if (Number.isFinite(wakeAtMs)) wake(version, wakeAtMs)
+    if (deployment === undefined) dropWhenOver(version)
+  }
+
+  const newGeneration = (version: VersionEntry, deployment: Deployed | undefined, nowMs: number): void => {
+    version.generation = deployment?.generation ?? null
+    version.budget = RestartBudget.step(version.budget, RestartBudget.Event.GenerationChanged({ nowMs }))
+    version.demandAtMs = nowMs
+  }
+
+  const decide = (
+    version: VersionEntry,
+    deployment: Deployed | undefined,
+    nowMs: number
+  ): ReadonlyArray<Scaling.Command> => {
+    if (deployment === undefined) {
+      const [next, commands] = version.scaling.next(Scaling.Event.Undeployed({ nowMs }))
+      version.scaling = next
+      return commands
+    }
+    if (version.scaling.policy !== deployment.spec.policy) {
+      version.scaling = Policies.start(deployment.spec.policy, version.scaling.desired)
+    }
+    const counts = count(version)
+    const [next, commands] = version.scaling.next(
+      Scaling.Event.Observed({
+        observation: {
+          nowMs,
+          ...version.demand.figures(nowMs),
+          ready: counts.ready,
+          starting: counts.starting,
+          draining: counts.draining,
+          slotsPerInstance: counts.slots ?? deployment.spec.concurrency,
+          desired: version.scaling.desired,
+          spec: deployment.spec
+        }
+      })
+    )
+    version.scaling = next
+    return commands
+  }
+
+  const record = (
+    version: VersionEntry,
+    { from, to, policy, reason, inputs }: Extract<Scaling.Command, { _tag: "SetDesired" }>,
+    nowMs: number
+  ): void => {
+    version.reason = reason
+    options.onDecision({ atMs: nowMs, versionId: version.versionId, from, to, policy, reason, inputs })
+  }
+
+  /** Of the present generation, save for what drains. Slots: of the one that offers least; undefined = none is ready. */
+  const count = (version: VersionEntry) => {
+    const counts = { ready: 0, starting: 0, draining: 0 }
+    let slots: number | undefined
+    for (const entry of instances.ofVersion(version.versionId).values()) {
+      if (entry.state._tag === "Draining") counts.draining += 1
+      else if (version.generation !== null && entry.generation < version.generation) continue
+      else if (clusters.isDraining(entry.cluster)) continue
+      else if (entry.state._tag === "Ready") {
+        counts.ready += 1
+        if (entry.slots !== null) slots = Math.min(slots ?? entry.slots, entry.slots)
+      } else counts.starting += 1
+    }
+    return { ...counts, slots }
+  }
+
+  const members = (version: VersionEntry): ReadonlyArray<Fleet.Member> => {
+    const all: Array<Fleet.Member> = []
+    for (const entry of instances.ofVersion(version.versionId).values()) {
+      const state = memberState(entry.state)
+      if (state === undefined) continue
+      all.push({
+        id: entry.instanceId,
+        generation: entry.generation,
+        state,
+        leased: version.demand.leasedOf(entry.instanceId),
+        requestedAtMs: entry.state.facts.requestedAtMs,
+        leaving: clusters.isDraining(entry.cluster)
+      })
+    }
+    return all
+  }
+
+  interface Creation {
+    readonly route: Route
+    readonly deployment: Deployed
+    readonly count: number
+    readonly nowMs: number
+  }
+
+  const create = (version: VersionEntry, { route, deployment, count: wanted, nowMs }: Creation): void => {
+    if (wanted === 0 || version.ordersHeldUntilMs !== null) return
+    const { spec } = deployment
+    const request: Placement.Request = { instanceType: spec.instanceType, gpu: spec.gpu, clusters: spec.clusters }
+    const warm = new Set([...instances.ofVersion(version.versionId).values()].map(({ cluster }) => cluster))
+    let candidates = clusters.candidates(nowMs, (cluster) => warm.has(cluster))
+    for (let index = 0; index < wanted; index++) {
+      // An order that failed in this very turn: the rest would fail alike.
+      if (version.ordersHeldUntilMs !== null) return
+      const placed = Placement.place({ request, clusters: candidates })
+      if (placed.cluster === undefined) {
+        version.nowhere = Placement.whyNowhere(placed.explanations)
+        blocked.add(version.versionId)
+        return
+      }
+      candidates = Placement.reserve(candidates, placed.cluster, request)
+      order(version, { route, deployment, cluster: placed.cluster, nowMs })
+    }
+    unblock(version)
+  }
+
+  const order = (
+    version: VersionEntry,
+    { route, deployment, cluster, nowMs }: Omit<Creation, "count"> & { readonly cluster: string }
+  ): void => {
+    const { spec, generation } = deployment
+    const instanceId = `${version.versionId.slice(0, 8)}-${options.newSuffix()}`
+    const entry: InstanceEntry = {
+      instanceId,
+      functionId: route.functionId,
+      versionId: version.versionId,
+      generation,
+      cluster,
+      instanceType: spec.instanceType,
+      demandAtMs: Math.min(version.demandAtMs, nowMs),
+      state: Instance.requested({
+        nowMs,
+        startDeadlineMs: spec.startDeadlineMs,
+        drainMs: spec.requestTimeoutMs,
+        graceMs: spec.graceMs
+      }),
+      slots: null,
+      phases: null,
+      missedHeartbeats: 0
+    }
+    const message: CreateInstance = {
+      instanceId,
+      tenant: route.tenant,
+      functionId: route.functionId,
+      functionName: route.functionName,
+      versionId: version.versionId,
+      generation,
+      command: route.version.command,
+      ...(route.version.workingDirectory === undefined ? {} : { workingDirectory: route.version.workingDirectory }),
+      environment: route.version.environment,
+      concurrency: spec.concurrency,
+      gpu: spec.gpu,
+      instanceType: spec.instanceType,
+      cpuMillis: spec.cpuMillis,
+      memoryBytes: spec.memoryBytes,
+      startDeadlineMs: spec.startDeadlineMs,
+      graceMs: spec.graceMs,
+      decidedAtMs: nowMs,
+      reason: version.reason === "" ? `${version.scaling.desired} instances wanted` : version.reason
+    }
+    // Known before it is ordered: the agent may report it before the order returns.
+    instances.add(entry)
+    clusters.ordered(cluster, instanceId, spec.instanceType)
+    options.onInstance(entry)
+    orders.create(cluster, message, (reason) => notSent(version, entry, reason))
+  }
+
+  const notSent = (version: VersionEntry, entry: InstanceEntry, reason: string): void => {
+    // Its agent has it: the order was carried out, whatever became of its record.
+    if (entry.state._tag !== "Requested") return
+    const nowMs = time.nowMs()
+    const { facts } = entry.state
+    const detail = `its order did not leave: ${reason}`
+    entry.state = Instance.State.Failed({ facts, endedAtMs: nowMs, detail, retryable: true, orderedAtMs: nowMs })
+    instances.retire(entry)
+    clusters.forgotten(entry.cluster, entry.instanceId)
+    options.onInstance(entry)
+    version.ordersHeldUntilMs = nowMs + orderRetryMs
+    options.warn("an instance is decided anew because its order did not leave", {
+      instanceId: entry.instanceId,
+      reason
+    })
+    wake(version, version.ordersHeldUntilMs)
+  }
+
+  /** What is created later still serves the demand that was heard when it was held back. */
+  const isHeldBack = (version: VersionEntry, nowMs: number): boolean =>
+    version.nowhere !== null || version.ordersHeldUntilMs !== null || !RestartBudget.mayTry(version.budget, nowMs)
+
+  const unblock = (version: VersionEntry): void => {
+    version.nowhere = null
+    blocked.delete(version.versionId)
+  }
+
+  const wake = (version: VersionEntry, atMs: number): void => {
+    if (isClosed || (version.timer !== undefined && version.timer.atMs <= atMs)) return
+    version.timer?.cancel()
+    const cancel = time.after(atMs - time.nowMs(), () => {
+      version.timer = undefined
+      evaluate(version.versionId, time.nowMs())
+    })
+    version.timer = { atMs, cancel }
+  }
+
+  const dropWhenOver = (version: VersionEntry): void => {
+    if (instances.ofVersion(version.versionId).size > 0 || version.demand.isBusy()) return
+    version.timer?.cancel()
+    blocked.delete(version.versionId)
+    versions.delete(version.versionId)
+  }
+
+  return {
+    demand: (report, nowMs) => {
+      const version = ensure(report.versionId, nowMs)
+      version.demand.report(report, nowMs)
+      if (!isHeldBack(version, nowMs)) version.demandAtMs = nowMs
+      evaluate(report.versionId, nowMs)
+    },
+    apply,
+    adopt,
+    evaluate,
+    evaluateBlocked: (nowMs) => {
+      for (const versionId of [...blocked]) evaluate(versionId, nowMs)
+    },
+    evaluateAll: (nowMs) => {
+      for (const versionId of [...versions.keys()]) evaluate(versionId, nowMs)
+    },
+    deploymentFacts: (versionId) => {
+      const version = versions.get(versionId)
+      const isDeployed = routes.byVersionId(versionId)?.deployment !== undefined
+      if (version === undefined) {
+        return {
+          isDeployed,
+          desired: 0,
+          starting: 0,
+          ready: 0,
+          draining: 0,
+          budget: RestartBudget.empty,
+          nowhere: null
+        }
+      }
+      const { starting, ready, draining } = count(version)
+      const { scaling, budget, nowhere } = version
+      return { isDeployed, desired: scaling.desired, starting, ready, draining, budget, nowhere }
+    },
+    waitingFacts: (versionId, nowMs) => {
+      const version = versions.get(versionId)
+      const route = routes.byVersionId(versionId)
+      const spec = route?.deployment?.spec
+      return {
+        nowMs,
+        exists: route !== undefined,
+        spec,
+        desired: version?.scaling.desired ?? 0,
+        pending: version?.demand.figures(nowMs).pending ?? "unknown",
+        instances: [...instances.ofVersion(versionId).values()].map((entry) => ({
+          id: entry.instanceId,
+          state: entry.state,
+          leased: version?.demand.leasedOf(entry.instanceId) ?? "unknown",
+          slots: entry.slots ?? spec?.concurrency ?? 1
+        })),
+        budget: version?.budget ?? RestartBudget.empty,
+        nowhere: version?.nowhere ?? null,
+        ordersHeldUntilMs: version?.ordersHeldUntilMs ?? null
+      }
+    },
+    close: () => {
+      isClosed = true
+      for (const version of versions.values()) version.timer?.cancel()
+    }
+  }
+}
+
+const memberState = (state: Instance.State): Fleet.Member["state"] | undefined =>
+  Instance.State.$match(state, {
+    Requested: () => "requested" as const,
+    Starting: () => "starting" as const,
+    Ready: () => "ready" as const,
+    Draining: () => "draining" as const,
+    Stopped: () => undefined,
+    Failed: () => undefined
+  })
