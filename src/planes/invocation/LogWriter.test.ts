@@ -1,0 +1,100 @@
+import * as Effect from "effect/Effect"
+import { describe, expect, it } from "vitest"
+import type { DurableRecord, RecordRef } from "../../core/buffer/BufferEvent.ts"
+import { FabricUnavailable, OutcomeUnknown } from "../fabric/FabricError.ts"
+import { LogWriter } from "./LogWriter.ts"
+
+const record = (sequence: number): DurableRecord => ({ _tag: "RecordForgotten", sequence })
+const ref = (sequence: number): RecordRef => ({ kind: "forgotten", sequence })
+
+const make = (fail?: FabricUnavailable | OutcomeUnknown) => {
+  const journal: Array<string> = []
+  const log: Array<number> = []
+  let encoded = 0
+  const gates: Array<() => void> = []
+  const writer = new LogWriter({
+    position: 0,
+    append: (position, records) =>
+      Effect.callback((resume) => {
+        gates.push(() => {
+          if (fail !== undefined) return resume(Effect.fail(fail))
+          expect(position).toBe(log.length)
+          for (const bytes of records) log.push(bytes[0] ?? -1)
+          resume(Effect.succeed(log.length))
+        })
+      }),
+    encode: (_record, { sequence }) => {
+      encoded++
+      return Uint8Array.of(sequence)
+    },
+    events: {
+      started: (refs) => journal.push(`started ${refs.map(({ sequence }) => sequence)}`),
+      persisted: (refs, first) => journal.push(`persisted ${refs.map(({ sequence }) => sequence)} at ${first}`),
+      failed: (refs, outcome) => journal.push(`${outcome} ${refs.map(({ sequence }) => sequence)}`)
+    }
+  })
+  const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
+  return { writer, journal, log, gates, turn, encodedCount: () => encoded }
+}
+
+describe("the log writer", () => {
+  it("W1 W3: writes in order, one batch at a time, and says before and after", async () => {
+    const { writer, journal, log, gates, turn } = make()
+    writer.add(record(1), ref(1), false)
+    writer.add(record(2), ref(2), true)
+    await turn()
+    writer.add(record(3), ref(3), true)
+    await turn()
+    expect(journal).toEqual(["started 1,2"])
+    gates[0]?.()
+    await turn()
+    await turn()
+    gates[1]?.()
+    await turn()
+    expect(journal).toEqual(["started 1,2", "persisted 1,2 at 0", "started 3", "persisted 3 at 2"])
+    expect(log).toEqual([1, 2, 3])
+  })
+
+  it("W2: neither encodes nor writes what was dropped before its batch began", async () => {
+    const { writer, log, gates, turn, encodedCount } = make()
+    writer.add(record(1), ref(1), false)
+    writer.add(record(2), ref(2), false)
+    writer.drop(1)
+    const flushed = writer.flushed()
+    await turn()
+    gates[0]?.()
+    await flushed
+    expect(log).toEqual([2])
+    expect(encodedCount()).toBe(1)
+  })
+
+  it("adds a record once, however often its urgency is raised", async () => {
+    const { writer, log, gates, turn } = make()
+    writer.add(record(1), ref(1), false)
+    writer.add(record(1), ref(1), true)
+    await turn()
+    gates[0]?.()
+    await turn()
+    expect(log).toEqual([1])
+  })
+
+  it("W4: writes nothing after a failure, and tells a failure from an unknown outcome", async () => {
+    const failures = [
+      ["failed", new FabricUnavailable({ port: "Log", operation: "append", reason: "no", retryable: false })],
+      ["unknown", new OutcomeUnknown({ port: "Log", operation: "append", reason: "?" })]
+    ] as const
+    for (const [outcome, error] of failures) {
+      const { writer, journal, gates, turn } = make(error)
+      writer.add(record(1), ref(1), true)
+      await turn()
+      writer.add(record(2), ref(2), true)
+      gates[0]?.()
+      await turn()
+      writer.add(record(3), ref(3), true)
+      await turn()
+      // What had not left certainly did not happen, also when nobody knows about the batch before it.
+      expect(journal).toEqual(["started 1", `${outcome} 1`, "failed 2"])
+      expect(gates.length).toBe(1)
+    }
+  })
+})
