@@ -15,9 +15,17 @@ export interface BufferOptions {
   readonly redeliveryDelayMaxMs: number
   /** How long a kept result can be claimed. */
   readonly resultRetentionMs: number
+  /**
+   * Ended requests that are remembered for a claim or a retry, beyond `pendingCountMax`; one more and nothing is
+   * accepted until a retention is over. Default: `rememberedCountMaxDefault`.
+   */
+  readonly rememberedCountMax?: number
   /** What a refused caller is told to wait when no service rate is known. */
   readonly retryAfterMs: number
 }
+
+/** About half a gigabyte. */
+export const rememberedCountMaxDefault = 1_000_000
 
 export const defaults: BufferOptions = {
   pendingCountMax: 100_000,

@@ -1,0 +1,121 @@
+/**
+ * Which arrivals become requests: everything that can be refused is refused here, before anything is kept.
+ *
+ * @module
+ */
+import * as HashMap from "effect/HashMap"
+import * as IntMap from "../collections/IntMap.ts"
+import * as Table from "../collections/Table.ts"
+import * as Request from "../request/Request.ts"
+import type { Arrived, Refusal } from "./BufferEvent.ts"
+import { rememberedCountMaxDefault } from "./BufferOptions.ts"
+import { emptyTenant, emptyVersion, idleRowsMax, type State, type Tenant, type Version } from "./BufferState.ts"
+import type * as Draft from "./Draft.ts"
+import { completionsPerMs, keyOf, put } from "./Membership.ts"
+
+export const arrive = (draft: Draft.Draft, arrived: Arrived): void => {
+  const { state, commands } = draft
+  const { sequence } = arrived
+  const isDuplicate = sequence <= state.lastSequence
+  if (!isDuplicate) state.lastSequence = sequence
+  const refusal = isDuplicate ? duplicate : refusalOf(draft, arrived)
+  if (refusal !== null) {
+    commands.push({ _tag: "Refuse", sequence, refusal })
+    return
+  }
+  const original = originalOf(state, arrived)
+  if (original !== undefined) {
+    commands.push(joinOrConflict(state, arrived, original))
+    return
+  }
+  const full = fullness(draft, arrived)
+  if (full !== null) {
+    commands.push({ _tag: "Refuse", sequence, refusal: full })
+    return
+  }
+  const version = versionNumber(draft, arrived.version)
+  const tenant = tenantNumber(draft, arrived.tenant)
+  const [request, orders] = Request.admit({ arrived, version, tenant })
+  for (const order of orders) commands.push(order)
+  put(draft, null, request)
+}
+
+/** Number of the version's row, made when it is not there. */
+export const versionNumber = (draft: Draft.Draft, name: string): number => {
+  const { state } = draft
+  const known = Table.find(state.versions, name)
+  if (known !== undefined) return known
+  const isIdle = (row: Version): boolean => row.knownCount === 0 && row.workers.size === 0
+  state.versions = Table.add(withoutIdle(state.versions, isIdle), name, emptyVersion(name))
+  return state.versions.next - 1
+}
+
+/** Number of the tenant's row, made when it is not there. */
+export const tenantNumber = (draft: Draft.Draft, name: string): number => {
+  const { state } = draft
+  const known = Table.find(state.tenants, name)
+  if (known !== undefined) return known
+  const isIdle = (row: Tenant): boolean => row.knownCount === 0
+  state.tenants = Table.add(withoutIdle(state.tenants, isIdle), name, emptyTenant(name))
+  return state.tenants.next - 1
+}
+
+const duplicate: Refusal = { kind: "duplicate-sequence" }
+
+const refusalOf = ({ state, nowMs }: Draft.Draft, arrived: Arrived): Refusal | null => {
+  if (state.storeFailed) return { kind: "store-failed" }
+  return arrived.deadlineMs <= nowMs ? { kind: "deadline-passed" } : null
+}
+
+const originalOf = (state: State, arrived: Arrived): number | undefined => {
+  if (arrived.idempotencyKey === undefined) return undefined
+  const tenant = Table.find(state.tenants, arrived.tenant)
+  const version = Table.find(state.versions, arrived.version)
+  if (tenant === undefined || version === undefined) return undefined
+  const found = HashMap.get(state.keys, keyOf(tenant, version, arrived.idempotencyKey))
+  return found._tag === "Some" ? found.value : undefined
+}
+
+const joinOrConflict = (state: State, arrived: Arrived, original: number) => {
+  const { sequence } = arrived
+  const request = IntMap.get(state.requests, original)
+  return request?.facts.arrived.fingerprint === arrived.fingerprint
+    ? ({ _tag: "Join", sequence, original, ended: request?._tag === "Terminal" && request.told } as const)
+    : ({ _tag: "Refuse", sequence, refusal: { kind: "idempotency-conflict", sequence: original } } as const)
+}
+
+const fullness = (draft: Draft.Draft, arrived: Arrived): Refusal | null => {
+  const { state } = draft
+  const { options } = state
+  const remembered = options.rememberedCountMax ?? rememberedCountMaxDefault
+  const isCountFull =
+    state.liveCount >= options.pendingCountMax || state.requests.size >= options.pendingCountMax + remembered
+  const isBytesFull = state.liveBytes + arrived.sizeBytes > options.pendingBytesMax
+  if (!isCountFull && !isBytesFull) return null
+  return { kind: "queue-full", limit: isCountFull ? "count" : "bytes", retryAfterMs: retryAfterMs(draft) }
+}
+
+/** Longer waits are guesses. */
+const retryAfterMaxMs = 60_000
+/** The share of the capacity that a refused caller waits for, so that the refused do not all come back for one slot. */
+const freedShare = 0.01
+
+const retryAfterMs = (draft: Draft.Draft): number => {
+  const perMs = completionsPerMs(draft)
+  const { options, liveCount } = draft.state
+  if (perMs === undefined) return options.retryAfterMs
+  return Math.max(1, Math.min(Math.ceil(Math.max(1, liveCount * freedShare) / perMs), retryAfterMaxMs))
+}
+
+/** The table itself until it is full of rows; then without those that only keep counters. */
+const withoutIdle = <Row extends { readonly name: string }>(
+  table: Table.Table<Row>,
+  isIdle: (row: Row) => boolean
+): Table.Table<Row> => {
+  if (Table.count(table) < idleRowsMax) return table
+  let left = table
+  IntMap.forEach(table.rows, (row, number) => {
+    if (isIdle(row)) left = Table.drop(left, row.name, number)
+  })
+  return left
+}

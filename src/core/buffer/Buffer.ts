@@ -1,0 +1,225 @@
+/**
+ * The buffer of one shard: requests in order and in fairness, leases, redelivery, deadlines, results to be claimed.
+ *
+ * `step(state, event)` gives the next state and what is to be done; the old state stays as it was. It is total: every
+ * event is fine in every state, and what makes no sense changes nothing. Sequences, tokens and times that come in must
+ * be numbers from 0 to 2^53 - 1.
+ *
+ * Laws, held by `property-tests/Buffer*.laws.test.ts`:
+ * - L1 no accepted request is lost: it is pending, leased or ended until its end was told and its retention is over.
+ * - L2 conservation per tenant: accepted = pending + leased + ended, by kind; every index equals the requests.
+ * - L3 one end is told for each request (`TellEnded`, or `Refuse` when the store failed before).
+ * - L4 one live token for each request; a stale token changes nothing and is rejected; tokens strictly grow.
+ * - L5 nothing happens to a request after its end but its telling and its forgetting.
+ * - L6 `TellAccepted` only when the arrival is stored, a kept end only when the end is stored (unless the version's
+ *   durability is `memory`), bytes only when the arrival is stored, `always` is leased only when the arrival is stored.
+ * - L7 one live or remembered request for each tenant, version and idempotency key.
+ * - L9 bytes of at most one attempt of a request are released, and after them there is no other attempt.
+ * - L10 bounded: pending and leased by count and bytes, remembered by count, indexes by both.
+ * - L11 no lease at or after the deadline; nothing due is left after a tick.
+ * - L12 attempts are bounded: a poisoned request ends as dead letter, and the others go on.
+ * - L13 recovery gives fresh deadlines to leases and keeps their tokens.
+ * - L18 without faults, with workers and with time, everything ends.
+ * - L19 the records in order rebuild the durable state; with any prefix of them nothing that was told is untrue.
+ * - L20 order: within a tenant the oldest ready request is leased first; between tenants the turn is fair.
+ *
+ * What is told when the store fails: whoever was not told "accepted" hears `store-failed` and the request is gone;
+ * requests that were go on in memory; an end that could not be stored is never told, because after a restart the
+ * request may run again. Nothing new is accepted until `Recovered`.
+ *
+ * @module
+ */
+import * as DueIndex from "../collections/DueIndex.ts"
+import * as Table from "../collections/Table.ts"
+import { unreachable } from "../request/RequestState.ts"
+import { arrive } from "./Admission.ts"
+import type {
+  AttemptFailed,
+  CallerLeft,
+  CancelRequested,
+  Command,
+  Detached,
+  Event,
+  Persisted,
+  PersistFailed,
+  ResponseEnded,
+  ResponseStarted
+} from "./BufferEvent.ts"
+import { isLive } from "./BufferQueries.ts"
+import * as BufferState from "./BufferState.ts"
+import * as Draft from "./Draft.ts"
+import * as Lanes from "./Lanes.ts"
+import { apply } from "./Membership.ts"
+import * as Recovery from "./Recovery.ts"
+import * as WorkerEvents from "./WorkerEvents.ts"
+import * as WorkerPool from "./WorkerPool.ts"
+
+export type State = BufferState.State
+
+export const empty = BufferState.empty
+
+export {
+  type Demand,
+  demand,
+  isLive,
+  liveSequences,
+  lookup,
+  nextDueMs,
+  position,
+  type RequestFigures,
+  type TenantTotals,
+  totals,
+  versions
+} from "./BufferQueries.ts"
+export { restore, type Snapshot, snapshot } from "./BufferSnapshot.ts"
+
+export const step = (state: State, event: Event): readonly [State, ReadonlyArray<Command>] => {
+  const draft = Draft.make(state, "nowMs" in event ? event.nowMs : 0)
+  if (event._tag === "Replayed") {
+    // Facts of the past mean nothing to a machine that lives.
+    if (state.live) return [state, draft.commands]
+    Recovery.replay(draft, event.record)
+  } else {
+    // A shard without a log, or a shell that forgot to say so.
+    if (!state.live && event._tag !== "Recovered") Recovery.recover(draft, state.epoch)
+    happen(draft, event)
+  }
+  WorkerPool.sweep(draft)
+  if (draft.state.live) {
+    dispatch(draft)
+    tellDemand(draft)
+  }
+  Draft.close(draft)
+  return [draft.state, draft.commands]
+}
+
+const happen = (draft: Draft.Draft, event: Exclude<Event, { readonly _tag: "Replayed" }>): void => {
+  switch (event._tag) {
+    case "Arrived":
+      return arrive(draft, event)
+    case "Persisted":
+      return records(draft, event, "RecordPersisted")
+    case "PersistFailed":
+      draft.state.storeFailed = true
+      return records(draft, event, "RecordFailed")
+    case "FlushStarted": {
+      for (const { kind, sequence } of event.records) {
+        const request = kind === "arrived" ? Draft.request(draft, sequence) : undefined
+        if (request !== undefined) apply(draft, request, { _tag: "RecordFlushing", kind })
+      }
+      return
+    }
+    case "WorkerJoined":
+      return WorkerEvents.join(draft, event)
+    case "WorkerHeard":
+      return WorkerEvents.heard(draft, event.workerId)
+    case "WorkerDraining":
+      return WorkerEvents.drain(draft, event.workerId)
+    case "WorkerDisconnected":
+      return WorkerEvents.disconnect(draft, event.workerId)
+    case "WorkerLost":
+      return WorkerEvents.lost(draft, event.workerId)
+    case "ResponseStarted":
+    case "ResponseEnded":
+    case "AttemptFailed":
+      return fromWorker(draft, event)
+    case "CallerLeft":
+    case "Detached":
+    case "CancelRequested":
+      return fromCaller(draft, event)
+    case "VersionRemoved":
+      return removeVersion(draft, event.version)
+    case "Ticked":
+      return tick(draft)
+    case "Recovered":
+      return Recovery.recover(draft, event.epoch)
+    default:
+      return unreachable(event)
+  }
+}
+
+const records = (
+  draft: Draft.Draft,
+  event: Persisted | PersistFailed,
+  _tag: "RecordPersisted" | "RecordFailed"
+): void => {
+  const { nowMs } = draft
+  for (const { kind, sequence } of event.records) {
+    const request = Draft.request(draft, sequence)
+    if (request !== undefined) apply(draft, request, { _tag, kind, nowMs })
+  }
+}
+
+const fromWorker = (draft: Draft.Draft, event: ResponseStarted | ResponseEnded | AttemptFailed): void => {
+  const { sequence, workerId, token } = event
+  const request = Draft.request(draft, sequence)
+  if (request === undefined || !isLive(draft.state, sequence, workerId, token)) {
+    draft.commands.push({ _tag: "RejectStale", sequence, workerId, token, event: event._tag })
+    return
+  }
+  WorkerEvents.heard(draft, workerId)
+  apply(draft, request, event)
+}
+
+const fromCaller = (draft: Draft.Draft, event: CallerLeft | Detached | CancelRequested): void => {
+  const request = Draft.request(draft, event.sequence)
+  if (request !== undefined) apply(draft, request, event)
+}
+
+/** Rare, so it may look at every request rather than each request paying for an index. */
+const removeVersion = (draft: Draft.Draft, name: string): void => {
+  const number = Table.find(draft.state.versions, name)
+  if (number === undefined) return
+  const { nowMs } = draft
+  for (const request of BufferState.requestsOf(draft.state, number)) {
+    apply(draft, request, { _tag: "FunctionRemoved", nowMs })
+  }
+}
+
+const tick = (draft: Draft.Draft): void => {
+  const { nowMs, state } = draft
+  for (let due = DueIndex.due(state.dueRequests, nowMs); due.length > 0; ) {
+    for (const sequence of due) {
+      const request = Draft.request(draft, sequence)
+      if (request !== undefined) apply(draft, request, { _tag: "Ticked", nowMs })
+    }
+    due = DueIndex.due(state.dueRequests, nowMs)
+  }
+  WorkerEvents.expireLeases(draft)
+}
+
+/** Gives free slots of the touched versions to the requests whose turn it is. */
+const dispatch = (draft: Draft.Draft): void => {
+  const { state, nowMs } = draft
+  for (let row = draft.versions.first; row !== null; row = row.next) {
+    const version = row.after
+    while (version.readyCount > 0 && version.freeSlots > 0) {
+      const request = Draft.request(draft, Lanes.choose(draft, version))
+      const number = WorkerPool.freest(version)
+      if (request === undefined || number === undefined) break
+      if (request.facts.arrived.deadlineMs <= nowMs) {
+        apply(draft, request, { _tag: "Ticked", nowMs })
+        continue
+      }
+      const { workerId } = Draft.worker(draft, number)
+      const token = state.nextToken++
+      apply(draft, request, { _tag: "Assigned", token, workerId, worker: number })
+    }
+  }
+}
+
+/** Once for each version whose figures are not what they were before the step. */
+const tellDemand = (draft: Draft.Draft): void => {
+  for (let row = draft.versions.first; row !== null; row = row.next) {
+    const { before, after } = row
+    const isChanged =
+      !draft.wasLive ||
+      before.arrivalsTotal !== after.arrivalsTotal ||
+      before.leasedCount !== after.leasedCount ||
+      before.freeSlots !== after.freeSlots ||
+      BufferState.pendingCount(before) !== BufferState.pendingCount(after)
+    if (!isChanged) continue
+    const urgent = after.freeSlots === 0 && BufferState.pendingCount(after) > 0
+    draft.commands.push({ _tag: "DemandChanged", version: after.name, urgent })
+  }
+}

@@ -1,0 +1,204 @@
+/**
+ * What can be asked of a buffer's state. Nothing here changes it.
+ *
+ * @module
+ */
+import * as DueIndex from "../collections/DueIndex.ts"
+import * as IntMap from "../collections/IntMap.ts"
+import * as Table from "../collections/Table.ts"
+import type { State as RequestState } from "../request/RequestState.ts"
+import type { Reason, Terminal } from "./BufferEvent.ts"
+import { pendingCount, type State } from "./BufferState.ts"
+import { leaseDeadlineMs } from "./WorkerPool.ts"
+
+/**
+ * The earliest time at which `Ticked` would do something: a deadline, a redelivery, a lease to be looked at, the end of
+ * a retention. Whole milliseconds; `undefined`: only another event can change anything.
+ */
+export const nextDueMs = (state: State): number | undefined => {
+  const request = DueIndex.nextMs(state.dueRequests)
+  const worker = DueIndex.nextMs(state.dueWorkers)
+  if (request === undefined) return worker
+  return worker === undefined ? request : Math.min(request, worker)
+}
+
+/** Whether this worker may still speak for this request. Cheap: asked for each chunk. */
+export const isLive = (state: State, sequence: number, workerId: string, token: number): boolean => {
+  const request = IntMap.get(state.requests, sequence)
+  return (
+    request !== undefined &&
+    (request._tag === "Leased" || request._tag === "Responding") &&
+    request.token === token &&
+    request.workerId === workerId
+  )
+}
+
+/** One request, for people and for the shell. */
+export interface RequestFigures {
+  readonly sequence: number
+  readonly requestId: string
+  readonly tenant: string
+  readonly version: string
+  readonly mode: "sync" | "async"
+  readonly state: "pending" | "leased" | "responding" | "terminal"
+  readonly arrivedAtMs: number
+  readonly deadlineMs: number
+  /** 0 = never leased. */
+  readonly attempt: number
+  readonly maxAttempts: number
+  /** `null` when it is not leased, like the three below. */
+  readonly token: number | null
+  readonly workerId: string | null
+  /** `null` also for a worker that is known from the log alone. */
+  readonly instanceId: string | null
+  /** When the lease runs out unless the worker is heard of. */
+  readonly leaseDeadlineMs: number | null
+  /** A pending one that waits for its redelivery; else `null`. */
+  readonly notBeforeMs: number | null
+  /** The arrival is on stable storage. */
+  readonly stored: boolean
+  /** The result is, or will be, kept for a claim. */
+  readonly kept: boolean
+  /** A caller waits on the connection. */
+  readonly waiting: boolean
+  readonly terminal: Terminal | null
+  readonly reason: Reason | null
+  readonly message: string | null
+  readonly endedAtMs: number | null
+  /** The end may be shown: `TellEnded` was ordered. */
+  readonly told: boolean
+  readonly resultKept: boolean
+  readonly resultBytes: number
+  /** When an ended one is forgotten; else `null`. */
+  readonly keepUntilMs: number | null
+}
+
+/** `undefined`: never heard of, or forgotten. */
+export const lookup = (state: State, sequence: number): RequestFigures | undefined => {
+  const request = IntMap.get(state.requests, sequence)
+  if (request === undefined) return undefined
+  const { arrived } = request.facts
+  const lease = request._tag === "Leased" || request._tag === "Responding" ? request : null
+  const worker = lease === null ? undefined : Table.row(state.workers, lease.worker)
+  const ended = request._tag === "Terminal" ? request : null
+  return {
+    sequence,
+    requestId: arrived.requestId,
+    tenant: arrived.tenant,
+    version: arrived.version,
+    mode: arrived.mode,
+    state: stateNames[request._tag],
+    arrivedAtMs: arrived.nowMs,
+    deadlineMs: arrived.deadlineMs,
+    attempt: request.attempt,
+    maxAttempts: arrived.maxAttempts,
+    token: lease?.token ?? null,
+    workerId: lease?.workerId ?? null,
+    instanceId: worker?.instanceId ?? null,
+    leaseDeadlineMs: worker === undefined ? null : leaseDeadlineMs(worker, state.options.visibilityTimeoutMs),
+    notBeforeMs: request._tag === "Pending" && request.notBeforeMs > 0 ? request.notBeforeMs : null,
+    stored: request.arrivedRecord === "stored",
+    kept: request.audience !== "waiting",
+    waiting: request.audience !== "claim" && ended?.told !== true,
+    terminal: ended?.terminal ?? null,
+    reason: ended?.reason ?? null,
+    message: ended?.message ?? null,
+    endedAtMs: ended?.endedAtMs ?? null,
+    told: ended?.told ?? false,
+    resultKept: ended?.resultKept ?? false,
+    resultBytes: ended?.resultBytes ?? 0,
+    keepUntilMs: ended?.keepUntilMs ?? null
+  }
+}
+
+const stateNames = { Pending: "pending", Leased: "leased", Responding: "responding", Terminal: "terminal" } as const
+
+/** Figures of one version, for the scaling machine. */
+export interface Demand {
+  /** With those that wait for a redelivery or for the disk. */
+  readonly pending: number
+  readonly leased: number
+  /** Of workers that take requests. */
+  readonly freeSlots: number
+  /** Requests that were let in; starts again at 0 when the version was forgotten. */
+  readonly arrivalsTotal: number
+  readonly oldestPendingAtMs: number | null
+  /** Leases of each instance that has a worker here, also when it has none. */
+  readonly leasedByInstance: Readonly<Record<string, number>>
+}
+
+const noDemand: Demand = {
+  pending: 0,
+  leased: 0,
+  freeSlots: 0,
+  arrivalsTotal: 0,
+  oldestPendingAtMs: null,
+  leasedByInstance: {}
+}
+
+/** Costs a look at each worker of the version and each tenant that waits for it. */
+export const demand = (state: State, version: string): Demand => {
+  const number = Table.find(state.versions, version)
+  const row = number === undefined ? undefined : Table.row(state.versions, number)
+  if (row === undefined) return noDemand
+  let oldest = IntMap.firstKey(row.parked) ?? Number.POSITIVE_INFINITY
+  IntMap.forEach(row.lanes, (lane) => {
+    oldest = Math.min(oldest, IntMap.firstKey(lane.queue) ?? Number.POSITIVE_INFINITY)
+  })
+  const leasedByInstance = new Map<string, number>()
+  IntMap.forEach(row.workers, (_, number) => {
+    const worker = Table.row(state.workers, number)
+    if (worker === undefined || worker.instanceId === null) return
+    leasedByInstance.set(worker.instanceId, (leasedByInstance.get(worker.instanceId) ?? 0) + worker.holds.size)
+  })
+  return {
+    pending: pendingCount(row),
+    leased: row.leasedCount,
+    freeSlots: row.freeSlots,
+    arrivalsTotal: row.arrivalsTotal,
+    oldestPendingAtMs: IntMap.get(state.requests, oldest)?.facts.arrived.nowMs ?? null,
+    leasedByInstance: Object.fromEntries(leasedByInstance)
+  }
+}
+
+/** How many pending requests of the same version came before it; `undefined`: it is not pending. Grows with them. */
+export const position = (state: State, sequence: number): number | undefined => {
+  const request = IntMap.get(state.requests, sequence)
+  if (request?._tag !== "Pending") return undefined
+  const row = Table.row(state.versions, request.facts.version)
+  if (row === undefined) return undefined
+  let before = IntMap.countBelow(row.parked, sequence)
+  IntMap.forEach(row.lanes, (lane) => {
+    before += IntMap.countBelow(lane.queue, sequence)
+  })
+  return before
+}
+
+/** Versions that have requests or workers, or had. */
+export const versions = (state: State): ReadonlyArray<string> =>
+  IntMap.values(state.versions.rows).map(({ name }) => name)
+
+/** Accepted = pending + leased + the ended ones of each kind (L2). Since the start, not over restarts. */
+export interface TenantTotals {
+  readonly accepted: number
+  readonly pending: number
+  readonly leased: number
+  readonly ended: Readonly<Record<Terminal, number>>
+}
+
+/** By tenant. */
+export const totals = (state: State): ReadonlyMap<string, TenantTotals> => {
+  const all = new Map<string, TenantTotals>()
+  IntMap.forEach(state.tenants.rows, (row) => {
+    const { name, accepted, pending, leased, responded, failed, expired, cancelled, deadLettered } = row
+    const ended = { responded, failed, expired, cancelled, "dead-lettered": deadLettered }
+    all.set(name, { accepted, pending, leased, ended })
+  })
+  return all
+}
+
+/** Sequences of all requests that are not forgotten, oldest first: the payloads that the shell must keep. */
+export const liveSequences = (state: State): ReadonlyArray<number> => IntMap.keys(state.requests)
+
+/** Every request that is not forgotten, oldest first. */
+export const allRequests = (state: State): ReadonlyArray<RequestState> => IntMap.values(state.requests)

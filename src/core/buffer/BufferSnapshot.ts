@@ -1,0 +1,69 @@
+/**
+ * The durable part of the state as plain JSON, to shorten a replay. Workers, counters and whatever was never written
+ * are not in it.
+ *
+ * A snapshot belongs to a position of the log: every record that was confirmed (`Persisted`) before the state was
+ * taken is covered. It may be ahead of the log where a record was ordered but not confirmed; replaying such a record
+ * again changes nothing. Where being ahead would be a lie it is not: a request whose arrival is not confirmed is left
+ * out, and one whose end is not confirmed is written as pending.
+ *
+ * @module
+ */
+import * as IntMap from "../collections/IntMap.ts"
+import type { State as RequestState } from "../request/RequestState.ts"
+import type { Arrived, DurableRecord } from "./BufferEvent.ts"
+import type { BufferOptions } from "./BufferOptions.ts"
+import { empty, type State } from "./BufferState.ts"
+import * as Draft from "./Draft.ts"
+import * as Recovery from "./Recovery.ts"
+
+export interface Snapshot {
+  readonly version: 1
+  readonly epoch: number
+  readonly lastSequence: number
+  readonly nextToken: number
+  /** Oldest first; each is the records that lead to its state. */
+  readonly requests: ReadonlyArray<{
+    readonly arrived: Arrived
+    readonly records: ReadonlyArray<DurableRecord>
+  }>
+}
+
+export const snapshot = (state: State): Snapshot => {
+  const requests: Array<Snapshot["requests"][number]> = []
+  IntMap.forEach(state.requests, (request) => {
+    if (request.arrivedRecord === "stored") {
+      requests.push({ arrived: request.facts.arrived, records: recordsOf(request) })
+    }
+  })
+  const { epoch, lastSequence, nextToken } = state
+  return { version: 1, epoch, lastSequence, nextToken, requests }
+}
+
+/** Not live yet: the records after the snapshot follow as `Replayed`, then `Recovered`. */
+export const restore = (snapshot: Snapshot, options: BufferOptions): State => {
+  const { epoch, lastSequence, nextToken } = snapshot
+  const draft = Draft.make({ ...empty(options), epoch, nextToken }, 0)
+  for (const { arrived, records } of snapshot.requests) {
+    Recovery.replay(draft, { _tag: "RecordArrived", arrived })
+    for (const record of records) Recovery.replay(draft, record)
+  }
+  draft.state.lastSequence = lastSequence
+  Draft.close(draft)
+  return draft.state
+}
+
+const recordsOf = (request: RequestState): ReadonlyArray<DurableRecord> => {
+  const { attempt } = request
+  const { sequence } = request.facts.arrived
+  if (request._tag === "Leased" || request._tag === "Responding") {
+    return [{ _tag: "RecordLeased", sequence, attempt, token: request.token, workerId: request.workerId }]
+  }
+  const notBeforeMs = request._tag === "Pending" ? request.notBeforeMs : 0
+  const attempts: ReadonlyArray<DurableRecord> =
+    attempt === 0 ? [] : [{ _tag: "RecordAttemptFailed", sequence, attempt, notBeforeMs }]
+  if (request._tag === "Pending" || request.endedRecord !== "stored") return attempts
+  const { terminal, reason, message, endedAtMs, resultKept, resultBytes, keepUntilMs } = request
+  const ended = { terminal, reason, message, endedAtMs, resultKept, resultBytes, keepUntilMs }
+  return [...attempts, { _tag: "RecordEnded", sequence, ...ended }]
+}

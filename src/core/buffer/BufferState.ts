@@ -1,0 +1,180 @@
+/**
+ * State of one shard's buffer machine: the requests, and the indexes that make each step cheap. Every index can be
+ * derived from the requests; law L2 and the index law hold them to that.
+ *
+ * @module
+ */
+import * as HashMap from "effect/HashMap"
+import * as DueIndex from "../collections/DueIndex.ts"
+import * as IntMap from "../collections/IntMap.ts"
+import * as Table from "../collections/Table.ts"
+import type * as Request from "../request/RequestState.ts"
+import type { BufferOptions } from "./BufferOptions.ts"
+
+/** Requests of one tenant for one version that may be leased now, oldest first, and the tenant's turn among others. */
+export interface Lane {
+  readonly queue: IntMap.IntMap<true>
+  /** What the tenant may still spend in this round. */
+  readonly deficit: number
+  /** Key in the version's ring. */
+  readonly turn: number
+}
+
+export interface Version {
+  readonly name: string
+  /** By tenant; only tenants that have something ready. */
+  readonly lanes: IntMap.IntMap<Lane>
+  /** Turn → tenant, in the order in which the tenants are served. */
+  readonly ring: IntMap.IntMap<number>
+  /** Pending, but waiting for a redelivery delay or for the disk. */
+  readonly parked: IntMap.IntMap<true>
+  readonly readyCount: number
+  readonly leasedCount: number
+  /** Requests in the state, the remembered ones as well. */
+  readonly knownCount: number
+  readonly arrivalsTotal: number
+  readonly workers: IntMap.IntMap<true>
+  /** Rank → worker, for those with a free slot: most free slots first, then the one that waits longest. */
+  readonly idle: IntMap.IntMap<number>
+  readonly freeSlots: number
+}
+
+/**
+ * `ready`: takes requests. `silent`: its leases ran out without a sign of it. `draining`: finishes what it holds.
+ * `away`: its connection is gone, or it is known from the log alone; it may come back while it holds something.
+ */
+export type WorkerStatus = "ready" | "silent" | "draining" | "away"
+
+export interface Worker {
+  readonly workerId: string
+  /** `null`: known from the log alone. */
+  readonly instanceId: string | null
+  readonly version: number
+  readonly slots: number
+  readonly status: WorkerStatus
+  /** Its leases run out one visibility timeout after this. */
+  readonly heardMs: number
+  /** Sequence → token. */
+  readonly holds: IntMap.IntMap<number>
+  /** Slots counted in the version's `freeSlots`. */
+  readonly free: number
+  /** Key in the version's `idle`; -1: not there. */
+  readonly rank: number
+  /** Grows with each assignment of any worker. */
+  readonly order: number
+  /** When `dueWorkers` looks at it; infinite: not at all. Moved lazily, so that a heartbeat costs nothing there. */
+  readonly lookMs: number
+}
+
+export interface Tenant {
+  readonly name: string
+  readonly accepted: number
+  readonly pending: number
+  readonly leased: number
+  readonly responded: number
+  readonly failed: number
+  readonly expired: number
+  readonly cancelled: number
+  readonly deadLettered: number
+  readonly knownCount: number
+}
+
+/** Completions of the last one to two windows, for the estimate in a refusal. */
+export interface CompletionRate {
+  readonly previousStartMs: number
+  readonly previousCount: number
+  readonly startMs: number
+  readonly count: number
+}
+
+export interface State {
+  readonly options: BufferOptions
+  /** False while the log is read back: nothing is ordered. */
+  readonly live: boolean
+  /** Of the shard's ownership. */
+  readonly epoch: number
+  readonly storeFailed: boolean
+  readonly lastSequence: number
+  readonly nextToken: number
+  /** All that are not forgotten, by sequence. */
+  readonly requests: IntMap.IntMap<Request.State>
+  /** Pending and leased: what the capacity limits. */
+  readonly liveCount: number
+  readonly liveBytes: number
+  /** Tenant, version and idempotency key → sequence. */
+  readonly keys: HashMap.HashMap<string, number>
+  readonly dueRequests: DueIndex.DueIndex
+  readonly dueWorkers: DueIndex.DueIndex
+  readonly versions: Table.Table<Version>
+  readonly tenants: Table.Table<Tenant>
+  readonly workers: Table.Table<Worker>
+  /** Next turn in a ring, next order of a worker: grows with each use. */
+  readonly nextOrder: number
+  readonly rate: CompletionRate
+}
+
+/** Tokens of one epoch: about 4 * 10^9 leases. See `firstTokenOf`. */
+const tokensPerEpoch = 2 ** 32
+
+/**
+ * The smallest token that an owner of this epoch gives. Bounds: 2^21 epochs of 2^32 leases stay within the safe
+ * integers. An epoch that outlives its 2^32 leases goes on into the range of the next; the next owner then starts
+ * above the highest token that the log has.
+ */
+export const firstTokenOf = (epoch: number): number => epoch * tokensPerEpoch + 1
+
+/** Rows of tenants and versions without any request are kept for their counters, up to this many. */
+export const idleRowsMax = 16_384
+
+export const empty = (options: BufferOptions): State => ({
+  options,
+  live: false,
+  epoch: 0,
+  storeFailed: false,
+  lastSequence: -1,
+  nextToken: firstTokenOf(0),
+  requests: IntMap.empty(),
+  liveCount: 0,
+  liveBytes: 0,
+  keys: HashMap.empty(),
+  dueRequests: DueIndex.empty,
+  dueWorkers: DueIndex.empty,
+  versions: Table.empty(),
+  tenants: Table.empty(),
+  workers: Table.empty(),
+  nextOrder: 0,
+  rate: { previousStartMs: 0, previousCount: 0, startMs: 0, count: 0 }
+})
+
+export const emptyVersion = (name: string): Version => ({
+  name,
+  lanes: IntMap.empty(),
+  ring: IntMap.empty(),
+  parked: IntMap.empty(),
+  readyCount: 0,
+  leasedCount: 0,
+  knownCount: 0,
+  arrivalsTotal: 0,
+  workers: IntMap.empty(),
+  idle: IntMap.empty(),
+  freeSlots: 0
+})
+
+export const emptyTenant = (name: string): Tenant => ({
+  name,
+  accepted: 0,
+  pending: 0,
+  leased: 0,
+  responded: 0,
+  failed: 0,
+  expired: 0,
+  cancelled: 0,
+  deadLettered: 0,
+  knownCount: 0
+})
+
+export const pendingCount = (version: Version): number => version.readyCount + version.parked.size
+
+/** Looks at every request. */
+export const requestsOf = (state: State, version: number): ReadonlyArray<Request.State> =>
+  IntMap.values(state.requests).filter((request) => request.facts.version === version)

@@ -1,0 +1,127 @@
+/**
+ * What is known of one request: four shapes, of which it is in exactly one.
+ *
+ * @module
+ */
+import type { Arrived, Reason, Terminal as TerminalKind } from "../buffer/BufferEvent.ts"
+
+/** What never changes. `version` and `tenant` are the numbers of their rows in the buffer's tables. */
+export interface Facts {
+  readonly arrived: Arrived
+  readonly version: number
+  readonly tenant: number
+}
+
+/**
+ * Who is to hear of the end, and whether the result is kept for a later claim.
+ *
+ * `waiting`: a caller on the connection, nothing kept. `waiting-kept`: the same with an idempotency key, so that a
+ * retry finds the result. `claim-owed`: kept, and a caller still waits to hear 202. `claim`: kept, nobody waits.
+ */
+export type Audience = "waiting" | "waiting-kept" | "claim-owed" | "claim"
+
+/**
+ * The record of the arrival. `none`: never written. `queued`: in a batch that nobody waits for. `urgent`: in a batch
+ * that somebody waits for. `flushing`: handed to the log. `failed`: the log said no, or said nothing.
+ */
+export type ArrivedRecord = "none" | "queued" | "urgent" | "flushing" | "stored" | "failed"
+
+interface Known {
+  readonly facts: Facts
+  readonly audience: Audience
+  readonly arrivedRecord: ArrivedRecord
+  /** How often it was leased; 0 = never. */
+  readonly attempt: number
+}
+
+export interface Pending extends Known {
+  readonly _tag: "Pending"
+  /** Redelivery not before; 0 = at once. */
+  readonly notBeforeMs: number
+}
+
+export interface Leased extends Known {
+  readonly _tag: "Leased"
+  readonly token: number
+  readonly workerId: string
+  /** Number of the worker's row in the buffer's table. */
+  readonly worker: number
+}
+
+/**
+ * An answer is coming. `shown`: bytes of it went to the caller. `collecting`: it becomes the stored result. Neither:
+ * it waits until the arrival is on disk, because its first byte would say "accepted".
+ */
+export interface Responding extends Known {
+  readonly _tag: "Responding"
+  readonly token: number
+  readonly workerId: string
+  readonly worker: number
+  readonly shown: boolean
+  readonly collecting: boolean
+}
+
+export interface Terminal extends Known {
+  readonly _tag: "Terminal"
+  readonly terminal: TerminalKind
+  readonly reason: Reason | null
+  readonly message: string | null
+  readonly partial: boolean
+  readonly endedAtMs: number
+  readonly resultKept: boolean
+  readonly resultBytes: number
+  /** Remembered until then; `endedAtMs`: not at all. */
+  readonly keepUntilMs: number
+  readonly endedRecord: "none" | "queued" | "stored" | "failed"
+  /** `TellEnded` was ordered. */
+  readonly told: boolean
+  /** Nothing is left to do for it: the buffer drops it. */
+  readonly gone: boolean
+}
+
+export type State = Pending | Leased | Responding | Terminal
+
+/** Where the buffer counts a request. `parked`: pending, but not to be leased yet. */
+export type Place = "ready" | "parked" | "leased" | "ended"
+
+/** Written before it is told. A key always asks for it, whatever the version's durability. */
+export const isWritten = (arrived: Arrived): boolean =>
+  arrived.durability !== "memory" || arrived.idempotencyKey !== undefined
+
+export const isKept = (state: State): boolean => state.audience !== "waiting"
+
+export const place = (state: State): Place => {
+  switch (state._tag) {
+    case "Pending": {
+      if (state.notBeforeMs > 0) return "parked"
+      return state.facts.arrived.durability === "always" && state.arrivedRecord !== "stored" ? "parked" : "ready"
+    }
+    case "Leased":
+    case "Responding":
+      return "leased"
+    case "Terminal":
+      return "ended"
+    default:
+      return unreachable(state)
+  }
+}
+
+/** When time alone changes it: redelivery, deadline or the end of the retention; infinite when it waits for a write. */
+export const dueMs = (state: State): number => {
+  const { deadlineMs } = state.facts.arrived
+  switch (state._tag) {
+    case "Pending":
+      return state.notBeforeMs > 0 ? Math.min(state.notBeforeMs, deadlineMs) : deadlineMs
+    case "Leased":
+    case "Responding":
+      return deadlineMs
+    case "Terminal":
+      return state.told || state.endedRecord === "failed" ? state.keepUntilMs : Number.POSITIVE_INFINITY
+    default:
+      return unreachable(state)
+  }
+}
+
+export const unreachable = (value: never): never => {
+  throw new Error(`unreachable case ${JSON.stringify(value)}`)
+}
