@@ -46,31 +46,32 @@ export interface RequestFigures {
   /** 0 = never leased. */
   readonly attempt: number
   readonly maxAttempts: number
-  /** `null` when it is not leased, like the three below. */
-  readonly token: number | null
-  readonly workerId: string | null
-  /** `null` also for a worker that is known from the log alone. */
-  readonly instanceId: string | null
+  /** `undefined` when it is not leased, like the three below. */
+  readonly token: number | undefined
+  readonly workerId: string | undefined
+  /** `undefined` also for a worker that is known from the log alone. */
+  readonly instanceId: string | undefined
   /** When the lease runs out unless the worker is heard of. */
-  readonly leaseDeadlineMs: number | null
-  /** A pending one that waits for its redelivery; else `null`. */
-  readonly notBeforeMs: number | null
+  readonly leaseDeadlineMs: number | undefined
+  /** A pending one that waits for its redelivery; else `undefined`. */
+  readonly notBeforeMs: number | undefined
   /** The arrival is on stable storage. */
   readonly stored: boolean
   /** The result is, or will be, kept for a claim. */
   readonly kept: boolean
   /** A caller waits on the connection. */
   readonly waiting: boolean
-  readonly terminal: Terminal | null
-  readonly reason: Reason | null
-  readonly message: string | null
-  readonly endedAtMs: number | null
+  /** This and what follows: of an ended one. */
+  readonly terminal: Terminal | undefined
+  readonly reason: Reason | null | undefined
+  readonly message: string | null | undefined
+  readonly endedAtMs: number | undefined
   /** The end may be shown: `TellEnded` was ordered. */
   readonly told: boolean
   readonly resultKept: boolean
   readonly resultBytes: number
-  /** When an ended one is forgotten; else `null`. */
-  readonly keepUntilMs: number | null
+  /** When an ended one is forgotten; else `undefined`. */
+  readonly keepUntilMs: number | undefined
 }
 
 /** `undefined`: never heard of, or forgotten. */
@@ -78,9 +79,9 @@ export const lookup = (state: State, sequence: number): RequestFigures | undefin
   const request = IntMap.get(state.requests, sequence)
   if (request === undefined) return undefined
   const { arrived } = request.facts
-  const lease = request._tag === "Leased" || request._tag === "Responding" ? request : null
-  const worker = lease === null ? undefined : Table.row(state.workers, lease.worker)
-  const ended = request._tag === "Terminal" ? request : null
+  const lease = request._tag === "Leased" || request._tag === "Responding" ? request : undefined
+  const worker = lease === undefined ? undefined : Table.row(state.workers, lease.worker)
+  const ended = request._tag === "Terminal" ? request : undefined
   return {
     sequence,
     requestId: arrived.requestId,
@@ -92,22 +93,22 @@ export const lookup = (state: State, sequence: number): RequestFigures | undefin
     deadlineMs: arrived.deadlineMs,
     attempt: request.attempt,
     maxAttempts: arrived.maxAttempts,
-    token: lease?.token ?? null,
-    workerId: lease?.workerId ?? null,
-    instanceId: worker?.instanceId ?? null,
-    leaseDeadlineMs: worker === undefined ? null : leaseDeadlineMs(worker, state.options.visibilityTimeoutMs),
-    notBeforeMs: request._tag === "Pending" && request.notBeforeMs > 0 ? request.notBeforeMs : null,
+    token: lease?.token,
+    workerId: lease?.workerId,
+    instanceId: worker?.instanceId ?? undefined,
+    leaseDeadlineMs: worker === undefined ? undefined : leaseDeadlineMs(worker, state.options.visibilityTimeoutMs),
+    notBeforeMs: request._tag === "Pending" && request.notBeforeMs > 0 ? request.notBeforeMs : undefined,
     stored: request.arrivedRecord === "stored",
     kept: request.audience !== "waiting",
     waiting: request.audience !== "claim" && ended?.told !== true,
-    terminal: ended?.terminal ?? null,
-    reason: ended?.reason ?? null,
-    message: ended?.message ?? null,
-    endedAtMs: ended?.endedAtMs ?? null,
+    terminal: ended?.terminal,
+    reason: ended?.reason,
+    message: ended?.message,
+    endedAtMs: ended?.endedAtMs,
     told: ended?.told ?? false,
     resultKept: ended?.resultKept ?? false,
     resultBytes: ended?.resultBytes ?? 0,
-    keepUntilMs: ended?.keepUntilMs ?? null
+    keepUntilMs: ended?.keepUntilMs
   }
 }
 

@@ -10,6 +10,7 @@ import * as IntMap from "../collections/IntMap.ts"
 import * as Request from "../request/Request.ts"
 import type { State as RequestState, Terminal } from "../request/RequestState.ts"
 import { dueMs, type Place, place } from "../request/RequestState.ts"
+import type { Command } from "./BufferEvent.ts"
 import type { Tenant } from "./BufferState.ts"
 import * as Draft from "./Draft.ts"
 import * as Lanes from "./Lanes.ts"
@@ -18,8 +19,22 @@ import * as WorkerPool from "./WorkerPool.ts"
 /** Lets the request decide, passes its orders on, and files it where it now belongs. */
 export const apply = (draft: Draft.Draft, before: RequestState, event: Request.Event): void => {
   const [after, commands] = Request.step(before, event, draft.state.options)
-  for (const command of commands) draft.commands.push(command)
+  const isEndUnstored = order(draft, commands)
   if (after !== before) put(draft, before, after)
+  if (isEndUnstored) apply(draft, after, { _tag: "RecordFailed", kind: "ended", nowMs: draft.nowMs })
+}
+
+/**
+ * True: the record of an end was among them and cannot be written. Once the store failed nothing is written before
+ * `Recovered`: a log with a hole in it would tell another story than the one that happened.
+ */
+const order = ({ state, commands }: Draft.Draft, ordered: ReadonlyArray<Command>): boolean => {
+  let isEndUnstored = false
+  for (const command of ordered) {
+    if (state.storeFailed && command._tag === "Append") isEndUnstored ||= command.ref.kind === "ended"
+    else commands.push(command)
+  }
+  return isEndUnstored
 }
 
 /** `before`: `null` for a request that comes in. */
