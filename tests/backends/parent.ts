@@ -11,14 +11,15 @@ import { ComputeBackend } from "../../src/backends/ComputeBackend.ts"
 import * as ProcessBackend from "../../src/backends/process/ProcessBackend.ts"
 import { nodeSpec } from "./nodeSpec.ts"
 
-/** Does not obey SIGTERM, has a child in its group and one that left the group. */
+/** Does not obey SIGTERM; has a child in its group, one there that hides its origin, and one that left the group. */
 const family = `
   const { spawn } = require("node:child_process")
   process.on("SIGTERM", () => {})
   const stay = "process.on('SIGTERM', () => {}); setInterval(() => {}, 1000)"
   const near = spawn(process.execPath, ["-e", stay], { stdio: "ignore" })
+  const bare = spawn(process.execPath, ["-e", stay], { stdio: "ignore", env: {} })
   const far = spawn(process.execPath, ["-e", stay], { stdio: "ignore", detached: true })
-  console.log(JSON.stringify([process.pid, near.pid, far.pid]))
+  console.log(JSON.stringify([process.pid, near.pid, bare.pid, far.pid]))
   setInterval(() => {}, 1000)
 `
 
@@ -28,7 +29,7 @@ const program = Effect.gen(function* () {
   const wanted = 3
   yield* backend.followLogs((_, line) => {
     pids.push(...JSON.parse(line.text))
-    if (pids.length === wanted * 3) console.log(JSON.stringify(pids))
+    if (pids.length === wanted * 4) console.log(JSON.stringify(pids))
   })
   for (let index = 0; index < wanted; index++) yield* backend.launch(nodeSpec(`i${index}`, family))
   return yield* Effect.never

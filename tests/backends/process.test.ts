@@ -52,10 +52,10 @@ describe("process backend", () => {
         parent.stdout.on("data", (chunk) => (output += chunk))
         yield* waitFor("the pids", () => output.includes("\n"))
         const pids: ReadonlyArray<number> = JSON.parse(output)
-        assert.strictEqual(pids.filter(isAlive).length, 9)
+        assert.strictEqual(pids.filter(isAlive).length, 12)
         parent.kill(signal)
         yield* waitFor(
-          "all nine to be gone",
+          "all twelve to be gone",
           () => pids.every((pid) => !isAlive(pid)),
           () => pids.filter(isAlive)
         )

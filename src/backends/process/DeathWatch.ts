@@ -17,12 +17,15 @@ import { type ChildProcess, spawn } from "node:child_process"
 export const markVariable = "MILLRACE_BACKEND_ID"
 
 /**
- * `$1` is the mark. The signals are ignored because Ctrl-C in a terminal and a service manager's stop reach the watcher
- * too, and it must be the last to go. The second look at /proc catches what was forked during the first.
+ * `$1` is the mark, the others are the groups that live already. The signals are ignored because Ctrl-C in a terminal and
+ * a service manager's stop reach the watcher too, and it must be the last to go. The second look at /proc catches what
+ * was forked during the first.
  */
 const script = `
 trap '' HUP INT TERM
-live=
+mark=$1
+shift
+live="$*"
 while read -r sign group; do
   case $sign in
     +) live="$live $group" ;;
@@ -34,7 +37,7 @@ done
 for each in $live; do kill -s KILL -- "-$each" 2>/dev/null; done
 [ -d /proc/self ] || exit 0
 for round in 1 2; do
-  for file in $(grep -lasF "${markVariable}=$1" /proc/[0-9]*/environ 2>/dev/null); do
+  for file in $(grep -lasF "${markVariable}=$mark" /proc/[0-9]*/environ 2>/dev/null); do
     each=\${file#/proc/}
     kill -s KILL "\${each%/environ}" 2>/dev/null
   done
@@ -48,7 +51,8 @@ export interface DeathWatch {
   readonly withdraw: (group: number) => void
   /** Kills what is announced, and what carries the mark; resolves when the watcher is gone, at the latest after `waitMs`. */
   readonly close: (waitMs: number) => Promise<void>
-  readonly pid: () => number | undefined
+  /** Whether there is a watcher; none without `/bin/sh`. */
+  readonly isWatching: () => boolean
 }
 
 export const make = (mark: string): DeathWatch => {
@@ -58,7 +62,7 @@ export const make = (mark: string): DeathWatch => {
   let watcher = start()
 
   function start(): ChildProcess {
-    const child = spawn("/bin/sh", ["-c", script, "millrace-death-watch", mark], {
+    const child = spawn("/bin/sh", ["-c", script, "millrace-death-watch", mark, ...[...live].map(String)], {
       cwd: "/",
       detached: true,
       env: { PATH: "/usr/bin:/bin" },
@@ -71,7 +75,6 @@ export const make = (mark: string): DeathWatch => {
       // worker's connection, which is all that is promised without a shell.
       if (closed || ++restarts > 20) return
       watcher = start()
-      for (const group of live) watcher.stdin?.write(`+ ${group}\n`)
     })
     child.unref()
     // A child's stdin is a socket, though its type does not say so.
@@ -101,6 +104,6 @@ export const make = (mark: string): DeathWatch => {
         watcher.stdin?.end()
       })
     },
-    pid: () => watcher.pid
+    isWatching: () => watcher.pid !== undefined
   }
 }

@@ -284,6 +284,9 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   yield* Effect.logWarning(
     "the process backend isolates nothing: functions run as this user, without limits of CPU and memory"
   )
+  if (!deathWatch.isWatching()) {
+    yield* Effect.logWarning("without /bin/sh, instances can outlive this process when it is killed: install a shell")
+  }
 
   return ComputeBackend.of({
     abilities,
