@@ -17,14 +17,14 @@ import { type Abilities, ComputeBackend } from "../backends/ComputeBackend.ts"
 import { type BufferOptions, defaults as bufferDefaults } from "../core/buffer/BufferOptions.ts"
 import * as Agent from "./compute/Agent.ts"
 import * as AdminToken from "./control/AdminToken.ts"
+import type * as ControlErrors from "./control/ControlErrors.ts"
 import * as Controller from "./control/Controller.ts"
 import * as ControlServer from "./control/ControlServer.ts"
 import { InstancesSource, LogsSource, RequestsSource } from "./control/ControlSources.ts"
 import type { ControlView } from "./control/ControlView.ts"
-import { defaultTenant, Registry } from "./control/Registry.ts"
+import { defaultTenant, Registry, type StoreFailure } from "./control/Registry.ts"
 import { BlobStore } from "./fabric/BlobStore.ts"
 import * as EmbeddedFabric from "./fabric/EmbeddedFabric.ts"
-import { PubSub } from "./fabric/PubSub.ts"
 import * as Gateway from "./invocation/Gateway.ts"
 import { nowMs } from "./invocation/PlaneClock.ts"
 import { RequestBook } from "./invocation/RequestBook.ts"
@@ -71,22 +71,37 @@ export interface Platform {
   readonly backend: Abilities
   /** Requests that were found in the log at the start. */
   readonly recordsReplayed: number
-  /** Workers of these instances take nothing new from this very moment, finish what they hold and leave. */
-  readonly drainInstances: (versionId: string, reason: string) => void
+  /**
+   * New instances for this version: what runs takes nothing new from this very moment and leaves when it is done. For
+   * `dev`, whose versions change under their ids.
+   */
+  readonly restart: (
+    versionId: string
+  ) => Effect.Effect<
+    void,
+    ControlErrors.NotDeployed | ControlErrors.VersionNotFound | ControlErrors.ConcurrentChange | StoreFailure
+  >
 }
 
 const clusterName = "local"
 const workerTokenLifetimeMs = 3_600_000
 
-export const start = (options: PlatformOptions) =>
-  startPlanes(options).pipe(
-    Effect.provide(Registry.layer.pipe(Layer.provideMerge(EmbeddedFabric.layer({ directory: options.stateDirectory }))))
+/** Runs until the scope closes. */
+export const start = <E>(options: PlatformOptions, backend: Layer.Layer<ComputeBackend, E>) =>
+  Effect.flatMap(
+    // Built into the caller's scope: the store outlives this effect and closes after everything that uses it.
+    Layer.build(
+      Layer.merge(
+        backend,
+        Registry.layer.pipe(Layer.provideMerge(EmbeddedFabric.layer({ directory: options.stateDirectory })))
+      )
+    ),
+    (context) => Effect.provide(startPlanes(options), context)
   )
 
 const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
   mkdirSync(options.stateDirectory, { recursive: true, mode: 0o700 })
   const registry = yield* Registry
-  const pubSub = yield* PubSub
   const blobs = yield* BlobStore
   const backend = yield* ComputeBackend
   const routes = registry.routing(defaultTenant)
@@ -130,7 +145,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
   const workers = yield* WorkerListener.listen({
     host: options.host,
     port: options.workerPort,
-    workerHost: hub,
+    workers: hub,
     heartbeatMs: options.heartbeatMs
   })
   const workerUrl = `ws://${options.host}:${workers.port}`
@@ -170,12 +185,11 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
     logs,
     backend: backend.abilities,
     recordsReplayed: shards.recordsReplayed,
-    drainInstances: (versionId, reason) => {
-      for (const { instanceId, state } of control.instances({ versionId })) {
-        if (state !== "ready") continue
-        pubSub.publish("instance.drain", Buffer.from(JSON.stringify({ instanceId, versionId, reason })))
-      }
-    }
+    restart: (versionId) =>
+      Effect.suspend(() => {
+        shards.forVersion(versionId).drainVersion(versionId)
+        return Effect.asVoid(registry.restart(defaultTenant, versionId))
+      })
   }
   yield* announce(options.stateDirectory, platform)
   return platform

@@ -23,6 +23,8 @@ export default class ClosingLine implements Reporter {
         }
       }
     }
-    process.on("exit", () => console.log(`${passed} passed, ${failed} failed${skipped === 0 ? "" : `, ${skipped} skipped`}`))
+    process.on("exit", () =>
+      console.log(`${passed} passed, ${failed} failed${skipped === 0 ? "" : `, ${skipped} skipped`}`)
+    )
   }
 }

@@ -106,7 +106,7 @@ export class RequestBook implements RequestDirectory {
       deadlineMs: entry.deadlineMs,
       endedAtMs: entry.times.endedMs ?? null,
       position,
-      cause: this.#cause(entry, state, position, found?.notBeforeMs),
+      cause: this.#cause(entry, state, position, found?.notBeforeMs ?? undefined),
       reason: entry.end?.reason ?? null,
       message: entry.end?.message ?? null,
       instanceId: entry.lastInstanceId ?? null,

@@ -212,6 +212,13 @@ export class Shard {
     this.#send({ _tag: "WorkerDraining", nowMs: nowMs(), workerId: worker.identity.workerId })
   }
 
+  /** What is there of this version takes nothing new from this very moment; the control plane replaces it. */
+  drainVersion(versionId: string): void {
+    for (const worker of this.#workers.values()) {
+      if (worker.identity.versionId === versionId && !worker.draining) this.drainWorker(worker)
+    }
+  }
+
   workersOf(instanceId: string): ReadonlyArray<WorkerState> {
     return [...this.#workers.values()].filter((worker) => worker.identity.instanceId === instanceId)
   }

@@ -1,0 +1,104 @@
+/**
+ * A function that does on request what functions do: answers, streams, fails, crashes. Driven by its path and query.
+ */
+import { serve } from "millrace/worker"
+
+const encoder = new TextEncoder()
+let calls = 0
+
+const sleep = (ms: number, signal?: AbortSignal) =>
+  new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, ms)
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
+
+serve({
+  fetch: async (request, context) => {
+    calls++
+    const url = new URL(request.url)
+    const number = (name: string, otherwise = 0) => Number(url.searchParams.get(name) ?? otherwise)
+    switch (url.pathname) {
+      case "/echo":
+        return new Response(request.body, {
+          headers: { "content-type": request.headers.get("content-type") ?? "application/octet-stream" }
+        })
+      case "/inspect":
+        return Response.json({
+          method: request.method,
+          url: request.url,
+          headers: [...request.headers],
+          body: await request.text(),
+          requestId: context.requestId,
+          attempt: context.attempt,
+          deadline: context.deadline?.getTime() ?? null,
+          tenant: context.tenant,
+          pid: process.pid,
+          calls
+        })
+      case "/sleep":
+        await sleep(number("ms"), context.signal)
+        if (context.signal.aborted) console.log(`aborted ${context.requestId}`)
+        return new Response(`slept ${number("ms")}`)
+      case "/status":
+        return new Response("as asked", { status: number("code", 200), headers: { "x-own": "kept" } })
+      case "/throw":
+        throw new Error("this handler throws on purpose")
+      case "/crash":
+        process.exit(7)
+        break
+      case "/crash-until":
+        // A poison that is cured at the given attempt.
+        if (context.attempt < number("attempt")) process.exit(8)
+        return Response.json({ attempt: context.attempt })
+      case "/stream": {
+        const count = number("n", 3)
+        const stream = new ReadableStream<Uint8Array>({
+          async pull(controller) {
+            for (let i = 0; i < count && !context.signal.aborted; i++) {
+              controller.enqueue(encoder.encode(`data: ${i}\n\n`))
+              await sleep(number("ms"))
+              if (url.searchParams.get("crash") === String(i)) process.exit(9)
+            }
+            controller.close()
+          }
+        })
+        return new Response(stream, { headers: { "content-type": "text/event-stream" } })
+      }
+      case "/bytes": {
+        let left = number("n")
+        const chunk = new Uint8Array(65_536).fill(120)
+        const stream = new ReadableStream<Uint8Array>({
+          pull(controller) {
+            if (left <= 0) return controller.close()
+            controller.enqueue(left >= chunk.length ? chunk : chunk.subarray(0, left))
+            left -= chunk.length
+          }
+        })
+        return new Response(stream)
+      }
+      case "/count": {
+        let bytes = 0
+        if (request.body !== null) for await (const part of request.body) bytes += part.length
+        return Response.json({ bytes })
+      }
+      case "/progress":
+        context.progress(40, "two fifths")
+        await sleep(number("ms"))
+        return new Response("done")
+      case "/cookies": {
+        const headers = new Headers()
+        headers.append("set-cookie", "a=1")
+        headers.append("set-cookie", "b=2")
+        return new Response("two cookies", { headers })
+      }
+      case "/environment":
+        return Response.json(process.env)
+      default:
+        return new Response(`hello from ${process.pid}`)
+    }
+    return new Response(null, { status: 500 })
+  }
+})
