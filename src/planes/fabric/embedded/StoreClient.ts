@@ -73,7 +73,12 @@ export interface Options {
   readonly directory: string
   /** Said once, when the store fails while it runs. */
   readonly onFailure: (reason: string) => void
+  /** Who starts the thread; another one may kill it, to see what happens then. */
+  readonly startThread?: (url: URL, data: StoreThreadData) => Worker
 }
+
+const startWorker = (url: URL, data: StoreThreadData): Worker =>
+  new Worker(url, { workerData: data, name: "millrace-store" })
 
 const refused = (reason: string, retryable: boolean): AnyAnswer => ({ _tag: "Refused", reason, retryable })
 
@@ -206,10 +211,9 @@ const connect = (worker: Worker, opened: OpenedStore, onFailure: (reason: string
 export type StoreClient = ReturnType<typeof connect>
 
 /** Rejects with `NotOpened`. */
-export const open = ({ directory, onFailure }: Options): Promise<StoreClient> =>
+export const open = ({ directory, onFailure, startThread = startWorker }: Options): Promise<StoreClient> =>
   new Promise((resolve, reject) => {
-    const data: StoreThreadData = { directory }
-    const worker = new Worker(threadUrl(), { workerData: data, name: "millrace-store" })
+    const worker = startThread(threadUrl(), { directory })
     const fail = (refusal: OpenRefusal) => reject(new NotOpened(refusal))
     const onError = (error: Error) =>
       fail({ _tag: "Unavailable", reason: `the store thread crashed: ${error.message}`, retryable: false })
