@@ -1,0 +1,61 @@
+/**
+ * What a function author writes: the shapes that `serve` takes and the context that a handler gets.
+ *
+ * @module
+ */
+
+/** What a handler knows about its call beside the request. */
+export interface Context {
+  /** The same over all attempts; a UUID v7. */
+  readonly requestId: string
+  /** 1 for the first delivery; a higher number may repeat work that an earlier attempt began. */
+  readonly attempt: number
+  /** When nobody wants the answer any more; `undefined` = never. */
+  readonly deadline: Date | undefined
+  /** Aborts when the caller cancels, the deadline passes or the request is taken away from this worker. */
+  readonly signal: AbortSignal
+  readonly tenant: string
+  /** W3C trace context of the call, as it came: `traceparent`, `tracestate`, `baggage`. */
+  readonly trace: Readonly<Record<string, string>>
+  /** Tells who asks how far the work is: 0 to 100, and a note of at most 1,000 characters. Costs a message each. */
+  readonly progress: (percent: number, note?: string) => void
+  /** Work that goes on after the answer: the worker does not leave before it is done. Its failure is logged. */
+  readonly waitUntil: (promise: Promise<unknown>) => void
+  /** For Hono's `executionCtx`; does nothing. */
+  readonly passThroughOnException: () => void
+}
+
+type MaybePromise<Value> = Value | Promise<Value>
+
+/** `executionContext` is `context` once more: where Hono expects it. */
+export type FetchHandler = (request: Request, context: Context, executionContext: Context) => MaybePromise<Response>
+
+/** An Effect of Effect 4 that succeeds with a response, seen without importing Effect. */
+export interface ResponseEffect {
+  readonly "~effect/Effect": unknown
+}
+
+export type EffectHandler = (request: Request, context: Context) => ResponseEffect
+
+export interface BatchItem {
+  readonly request: Request
+  readonly context: Context
+}
+
+export interface BatchOptions {
+  /** Most calls in one batch, 1 to the worker's slots. */
+  readonly maxSize: number
+  /** How long the first call of a batch waits for others, in milliseconds. */
+  readonly maxWaitMs: number
+  /** One result per item, in the same order; an `Error` fails that call alone. */
+  readonly handler: (items: ReadonlyArray<BatchItem>) => MaybePromise<ReadonlyArray<Response | Error>>
+}
+
+export type Handler =
+  | FetchHandler
+  | EffectHandler
+  | { readonly fetch: (request: Request, ...rest: Array<never>) => MaybePromise<Response> }
+  | { readonly batch: BatchOptions }
+
+/** All shapes come down to this one. */
+export type Invoke = (request: Request, context: Context) => MaybePromise<Response>

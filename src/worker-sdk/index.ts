@@ -1,0 +1,15 @@
+/**
+ * What a function author imports: `import { serve } from "millrace/worker"`.
+ *
+ * @module
+ */
+export type {
+  BatchItem,
+  BatchOptions,
+  Context,
+  EffectHandler,
+  FetchHandler,
+  Handler,
+  ResponseEffect
+} from "./Handler.ts"
+export { type Served, serve } from "./Serve.ts"
