@@ -1,0 +1,73 @@
+/**
+ * Runs `dev` and `up`: flags and environment in, signals handled, an exit code out.
+ *
+ * @module
+ */
+import { resolve } from "node:path"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
+import * as Platform from "../../planes/Platform.ts"
+import { CommandFailed, exitCodes, type Input, isSet, text, usageError } from "../Command.ts"
+import * as DevSession from "./DevSession.ts"
+
+export const run = async (input: Input, watch: boolean): Promise<number> => {
+  const { host, gatewayPort, controlPort, workerPort } = Platform.defaults
+  const [directory] = input.positionals
+  const options: DevSession.DevOptions = {
+    directory: directory === undefined ? (watch ? process.cwd() : undefined) : resolve(directory),
+    watch,
+    json: isSet(input, "json") || !process.stdout.isTTY,
+    platform: {
+      ...Platform.defaults,
+      host,
+      stateDirectory: resolve(text(input, "state") ?? process.env["MILLRACE_STATE"] ?? ".millrace"),
+      gatewayPort: port(input, "port", "MILLRACE_PORT", gatewayPort),
+      controlPort: port(input, "control-port", "MILLRACE_CONTROL_PORT", controlPort),
+      workerPort: port(input, "worker-port", "MILLRACE_WORKER_PORT", workerPort)
+    }
+  }
+  const fiber = Effect.runFork(DevSession.run(options).pipe(Effect.provide(Logger.layer([log]))))
+  const stop = onSignals(() => fiber.interruptUnsafe())
+  const exit = await Effect.runPromise(Fiber.await(fiber))
+  stop()
+  if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return exitCodes.ok
+  throw failureOf(Cause.squash(exit.cause))
+}
+
+/** The store, a port, a file that is wrong: known by their tag and told as they are. The rest is a defect, with its stack. */
+const failureOf = (error: unknown): unknown =>
+  error instanceof Error && "_tag" in error && typeof error._tag === "string"
+    ? new CommandFailed({ kind: error._tag, message: error.message })
+    : error
+
+const port = (input: Input, flag: string, variable: string, otherwise: number): number => {
+  const given = text(input, flag) ?? process.env[variable]
+  if (given === undefined || given === "") return otherwise
+  const value = Number(given)
+  if (!/^\d{1,5}$/.test(given) || value > 65_535) {
+    throw usageError(`--${flag} (${variable}) is ${JSON.stringify(given)}; a port is a number from 0 to 65535`)
+  }
+  return value
+}
+
+/** The first signal drains; a second one means it. */
+const onSignals = (drain: () => void): (() => void) => {
+  let asked = false
+  const onSignal = () => {
+    if (asked) process.exit(130)
+    asked = true
+    drain()
+  }
+  process.on("SIGINT", onSignal)
+  process.on("SIGTERM", onSignal)
+  return () => {
+    process.off("SIGINT", onSignal)
+    process.off("SIGTERM", onSignal)
+  }
+}
+
+/** To standard error: standard output belongs to the live view and to event lines. */
+const log = Logger.withConsoleError(Logger.formatLogFmt)

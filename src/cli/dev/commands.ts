@@ -1,0 +1,44 @@
+/**
+ * The two commands that run Millrace itself, for the table of commands; their code loads when they run.
+ *
+ * @module
+ */
+import type { Command, Flag } from "../Command.ts"
+
+const flags: ReadonlyArray<Flag> = [
+  { name: "port", value: "PORT", about: "gateway, where callers come in (MILLRACE_PORT, default 8787; 0 = any free)" },
+  { name: "control-port", value: "PORT", about: "control API (MILLRACE_CONTROL_PORT, default 8788)" },
+  { name: "worker-port", value: "PORT", about: "where instances connect (MILLRACE_WORKER_PORT, default 8789)" },
+  { name: "state", value: "DIR", about: "everything that survives a restart (MILLRACE_STATE, default .millrace)" }
+]
+
+const load = (watch: boolean) => async () => {
+  const { run } = await import("./DevCommand.ts")
+  return { run: (input: Parameters<typeof run>[0]) => run(input, watch) }
+}
+
+export const devCommand: Command = {
+  name: "dev",
+  usage: "[dir]",
+  about: "run the functions of a directory, from zero, and take in every save",
+  details: [
+    "Starts the three planes, the embedded store and one agent with the process backend in this process. [dir] has a",
+    "millrace.json, or folders that have one; default: the current directory. Nothing runs until the first call.",
+    "On a terminal it keeps a live view; otherwise, and with --json, it prints one JSON line an event."
+  ],
+  flags,
+  example: "millrace dev examples",
+  positionalsMax: 1,
+  load: load(true)
+}
+
+export const upCommand: Command = {
+  name: "up",
+  usage: "[dir]",
+  about: "the same without watching files; without a directory it runs what was deployed",
+  details: ["What was deployed before, accepted requests and kept results come from the state directory."],
+  flags,
+  example: "millrace up --state /var/lib/millrace",
+  positionalsMax: 1,
+  load: load(false)
+}
