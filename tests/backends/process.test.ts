@@ -4,7 +4,16 @@
  * @module
  */
 import { spawn } from "node:child_process"
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -12,7 +21,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
-import { ComputeBackend, type InstanceSpec } from "../../src/backends/ComputeBackend.ts"
+import { ComputeBackend, type InstanceObservation, type InstanceSpec } from "../../src/backends/ComputeBackend.ts"
 import * as ProcessBackend from "../../src/backends/process/ProcessBackend.ts"
 import { backendLaws, obedient, stubborn } from "./backendLaws.ts"
 import { nodeSpec } from "./nodeSpec.ts"
@@ -84,13 +93,56 @@ describe("process backend", () => {
     })
   )
 
-  it.live("launch leaves in the same turn: the process exists when the effect was run synchronously", () =>
+  it.live(
+    "the order to start leaves in the turn of the launch: the instance runs while this process stands still",
+    () =>
+      withDirectory((directory) =>
+        oneBackend((backend) =>
+          Effect.gen(function* () {
+            const marker = join(directory, "started")
+            Effect.runFork(backend.launch({ ...nodeSpec("a", ""), command: ["/bin/sh", "-c", `echo > ${marker}`] }))
+            const until = Date.now() + 10_000
+            while (!existsSync(marker) && Date.now() < until)
+              Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+            assert.isTrue(existsSync(marker))
+            yield* Effect.void
+          })
+        )
+      )
+  )
+
+  it.live("when its spawner is killed, instances end as lost, and the next ones start", () =>
     oneBackend((backend) =>
       Effect.gen(function* () {
-        Effect.runSync(backend.launch(nodeSpec("a", obedient)))
-        const [only] = Effect.runSync(backend.list)
-        assert.isTrue(only?.pid !== undefined && isAlive(only.pid))
-        yield* Effect.void
+        const exits: Array<InstanceObservation> = []
+        yield* backend.watch((observation) => void (observation._tag === "Exited" && exits.push(observation)))
+        yield* backend.launch(nodeSpec("a", stubborn))
+        const pid = (yield* backend.list)[0]?.pid ?? 0
+        process.kill(parentOf(pid), "SIGKILL")
+        yield* waitFor("the exit", () => exits.length === 1)
+        assert.deepInclude(exits[0], {
+          exit: { kind: "lost", detail: "the spawner ended (SIGKILL)" },
+          requested: false
+        })
+        yield* waitFor("its end", () => !isAlive(pid))
+        yield* backend.launch(nodeSpec("a", obedient))
+        assert.strictEqual((yield* backend.list).length, 1)
+      }).pipe(Effect.scoped)
+    )
+  )
+
+  it.live("an instance that talks faster than it is heard is slowed down, and harms no other", () =>
+    oneBackend((backend) =>
+      Effect.gen(function* () {
+        yield* backend.launch({ ...nodeSpec("loud", ""), command: ["/bin/sh", "-c", "exec yes"] })
+        yield* backend.launch(nodeSpec("quiet", obedient))
+        const spawner = parentOf((yield* backend.list)[0]?.pid ?? 0)
+        // Standing still for a second, as a busy parent would.
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_000)
+        const rss = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${spawner}/status`, "utf8"))?.[1])
+        assert.isTrue(rss < 150_000, `the spawner holds ${rss} KiB`)
+        yield* waitFor("the other's line", () => Effect.runSync(backend.logs("quiet")).length > 0)
+        yield* backend.terminate("loud", 1_000)
       })
     )
   )
@@ -208,6 +260,13 @@ const waitUntilLogged = (backend: ComputeBackend["Service"], instanceId: string)
 
 const childrenOf = (pid: number): ReadonlyArray<number> =>
   readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").map(Number)
+
+const parentOf = (pid: number): number =>
+  Number(
+    readFileSync(`/proc/${pid}/stat`, "utf8")
+      .replace(/^.*\) /, "")
+      .split(" ")[1]
+  )
 
 const commandOf = (pid: number): string => {
   try {

@@ -136,18 +136,17 @@ const logLine = (bench: Bench, instanceId: string, text: string) =>
   )
 
 describe("Agent", () => {
-  agentTest("a Create is a process, a report and an ack before the delivery returns", (bench) =>
+  agentTest("a Create is a process, a report and an ack", (bench) =>
     Effect.gen(function* () {
       bench.create(createOf("a", obedient))
+      yield* bench.state("a", "starting")
       const [running] = Effect.runSync(bench.backend.list)
       assert.isTrue(running?.pid !== undefined && isAlive(running.pid))
       assert.strictEqual(bench.fabric.outcome("create a"), "acked")
       const report = bench.last("a")
-      assert.strictEqual(report?.state, "starting")
       assert.strictEqual(report?.phase, "process")
       assert.strictEqual(report?.pid, running?.pid)
       assert.isNumber(report?.startedAtMs)
-      yield* Effect.void
     })
   )
 
@@ -178,13 +177,16 @@ describe("Agent", () => {
     Effect.gen(function* () {
       bench.create(createOf("a", obedient), "first")
       bench.create(createOf("a", obedient), "again")
+      yield* bench.state("a", "starting")
+      bench.create(createOf("a", obedient), "once more")
       assert.strictEqual(bench.running().length, 1)
       bench.terminate(terminateOf("a"))
       yield* bench.state("a", "stopped")
       bench.create(createOf("a", obedient), "late")
       assert.deepStrictEqual(bench.running(), [])
       assert.strictEqual(bench.last("a")?.state, "stopped")
-      for (const messageId of ["first", "again", "late"]) assert.strictEqual(bench.fabric.outcome(messageId), "acked")
+      for (const messageId of ["first", "again", "once more", "late"])
+        assert.strictEqual(bench.fabric.outcome(messageId), "acked")
     })
   )
 
@@ -211,8 +213,7 @@ describe("Agent", () => {
       assert.strictEqual(bench.logged.filter((line) => /Error.*put aside/.test(line)).length, 2 * hostile.length)
       bench.fabric.publish("instance.worker", { _tag: "WorkerReady" })
       bench.create(createOf("a", obedient))
-      assert.deepStrictEqual(bench.running(), ["a"])
-      yield* Effect.void
+      yield* bench.state("a", "starting")
     })
   )
 
@@ -230,10 +231,10 @@ describe("Agent", () => {
 
   agentTest("A5: an instance whose worker is not ready within its start deadline is ended and failed", (bench) =>
     Effect.gen(function* () {
-      bench.create(createOf("a", `console.log("loading"); ${obedient}`, { startDeadlineMs: 400 }))
+      bench.create(createOf("a", "", { command: ["/bin/sh", "-c", "echo loading; sleep 60"], startDeadlineMs: 1_000 }))
       yield* bench.state("a", "failed")
       yield* waitFor("its end", () => bench.running().length === 0)
-      yield* waitFor("its last words", () => /not ready within .*400 ms.*loading/s.test(bench.last("a")?.detail ?? ""))
+      yield* waitFor("its last words", () => /not ready within .*1000 ms.*loading/s.test(bench.last("a")?.detail ?? ""))
       assert.isTrue(bench.last("a")?.retryable)
     })
   )
@@ -242,9 +243,12 @@ describe("Agent", () => {
     "a ready worker is past its start deadline, and one that does not come back within another is failed",
     (bench) =>
       Effect.gen(function* () {
-        bench.create(createOf("a", obedient, { startDeadlineMs: 300 }))
-        bench.create(createOf("b", obedient, { startDeadlineMs: 300 }))
-        for (const id of ["a", "b"]) bench.worker("WorkerReady", id)
+        bench.create(createOf("a", obedient, { startDeadlineMs: 1_000 }))
+        bench.create(createOf("b", obedient, { startDeadlineMs: 1_000 }))
+        for (const id of ["a", "b"]) {
+          yield* bench.state(id, "starting")
+          bench.worker("WorkerReady", id)
+        }
         assert.deepStrictEqual(bench.states("a"), ["starting", "ready"])
         bench.worker("WorkerGone", "b")
         assert.strictEqual(bench.last("b")?.phase, "reconnect")
@@ -282,8 +286,8 @@ describe("Agent", () => {
         bench.create(createOf("b", obedient))
         assert.strictEqual(bench.last("b")?.state, "failed")
         assert.isTrue(bench.last("b")?.retryable)
+        yield* bench.state("a", "starting")
         assert.deepStrictEqual(bench.running(), ["a"])
-        yield* Effect.void
       }),
     { instancesMax: 1 }
   )

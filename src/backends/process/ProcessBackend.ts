@@ -2,10 +2,10 @@
  * Instances as child processes of this one, on this machine. It isolates nothing: an instance can read what the user can
  * read, and no limit of CPU or memory is enforced. For one's own functions and for development.
  *
- * - Launch is one synchronous `spawn`: when the effect returns, the process exists.
+ * - The order to start leaves in the turn in which `launch` runs, to a small process that does the `fork` (`Spawner`).
  * - An instance is a process group. SIGTERM and SIGKILL go to the whole group, and when its first process ends, by
  *   itself or not, the rest of the group is killed.
- * - Children die with this process, also at `kill -9` (`DeathWatch`); so there is nothing to adopt after a restart.
+ * - Instances die with this process, also at `kill -9` (`DeathWatch`); so there is nothing to adopt after a restart.
  * - The environment is the spec's, plus PATH, HOME, TMPDIR, LANG, the backend's mark and the compile cache; the spec
  *   wins. Nothing else of ours is handed on.
  *
@@ -13,7 +13,6 @@
  *
  * @module
  */
-import { type ChildProcess, spawn } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import { statSync } from "node:fs"
 import { availableParallelism, homedir, tmpdir, totalmem } from "node:os"
@@ -33,6 +32,8 @@ import {
 } from "../ComputeBackend.ts"
 import * as DeathWatch from "./DeathWatch.ts"
 import * as OutputTail from "./OutputTail.ts"
+import * as Spawner from "./Spawner.ts"
+import type { FromSpawner } from "./SpawnerMessage.ts"
 
 export interface Options {
   /** Instances at a time, 1 to 10,000. Default: 4 per core, at least 8, and at most one per 256 MiB of memory. */
@@ -66,25 +67,19 @@ const endedKeptMax = 200
 const endedOutputBytesMax = 64 * 1024
 const lastOutputBytesMax = 4096
 
-/**
- * A process that left the group can hold the pipes open; an exit is reported when they closed, or were silent for so
- * long, or at the latest after `pipesCloseMaxMs`.
- */
-const pipesSilentMs = 100
-const pipesCloseMaxMs = 2_000
 const closeWaitMs = 2_000
 
 interface Live {
   readonly spec: InstanceSpec
-  readonly child: ChildProcess
-  readonly pid: number
-  readonly startedAtMs: number
+  readonly key: number
   readonly output: OutputTail.OutputTail
   /** Called once, when it is gone. */
   readonly onGone: Set<() => void>
+  /** Called once, when it is known whether there is a process. */
+  readonly onLaunch: Set<(failure: LaunchFailed | undefined) => void>
+  /** What is known since it runs. */
+  running: { readonly pid: number; readonly startedAtMs: number } | undefined
   requested: boolean
-  /** Its first process has ended; the pid may soon be another's. */
-  exited: boolean
   killTimer: NodeJS.Timeout | undefined
   killAtMs: number
 }
@@ -104,6 +99,8 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   const mark = randomUUID()
   const deathWatch = DeathWatch.make(mark)
   const live = new Map<string, Live>()
+  const byKey = new Map<number, Live>()
+  let lastKey = 0
   const ended = new Map<string, Ended>()
   const observers = new Set<(observation: InstanceObservation) => void>()
   const followers = new Set<(instanceId: string, line: LogLine) => void>()
@@ -126,56 +123,79 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     }
   }
 
-  const signalGroup = (pid: number, signal: NodeJS.Signals) => {
-    try {
-      process.kill(-pid, signal)
-    } catch {
-      // ESRCH: it is gone, which is what was wanted.
-    }
+  const leave = (instance: Live) => {
+    clearTimeout(instance.killTimer)
+    live.delete(instance.spec.instanceId)
+    byKey.delete(instance.key)
+    if (live.size === 0) spawner.hold(false)
+    if (instance.running !== undefined) deathWatch.withdraw(instance.running.pid)
   }
 
   const onceGone = (instance: Live, exit: Exit) => {
     const instanceId = instance.spec.instanceId
     const atMs = Date.now()
-    instance.child.stdout?.destroy()
-    instance.child.stderr?.destroy()
     instance.output.end(atMs)
     const lastOutput = instance.output.text(lastOutputBytesMax)
     instance.output.shrink(endedOutputBytesMax)
-    live.delete(instanceId)
+    leave(instance)
     ended.delete(instanceId)
     ended.set(instanceId, { output: instance.output, endedAtMs: atMs })
     forgetOld(atMs)
     tell(observers, { _tag: "Exited", instanceId, atMs, exit, lastOutput, requested: instance.requested })
     for (const resume of instance.onGone) resume()
-    instance.onGone.clear()
   }
 
-  const listen = (instance: Live) => {
-    const { child, output } = instance
-    child.stdout?.on("data", (chunk: Buffer) => output.write("stdout", chunk, Date.now()))
-    child.stderr?.on("data", (chunk: Buffer) => output.write("stderr", chunk, Date.now()))
-    child.on("error", () => undefined)
-    child.once("exit", (code, signal) => {
-      instance.exited = true
-      clearTimeout(instance.killTimer)
-      signalGroup(instance.pid, "SIGKILL")
-      deathWatch.withdraw(instance.pid)
-      const untilMs = Date.now() + pipesCloseMaxMs
-      let done = false
-      const finish = () => {
-        if (done) return
-        done = true
-        clearTimeout(silence)
-        onceGone(instance, exitOf(code, signal, instance))
-      }
-      const silence = setTimeout(finish, pipesSilentMs)
-      const heard = () => void (Date.now() < untilMs && silence.refresh())
-      child.stdout?.on("data", heard)
-      child.stderr?.on("data", heard)
-      child.once("close", finish)
-    })
+  const onceRefused = (instance: Live, failure: LaunchFailed) => {
+    leave(instance)
+    for (const resume of instance.onLaunch) resume(failure)
+    for (const resume of instance.onGone) resume()
   }
+
+  const onMessage = (message: FromSpawner) => {
+    const instance = byKey.get(message.key)
+    if (instance === undefined) return
+    switch (message._tag) {
+      case "Started": {
+        const { pid, atMs } = message
+        instance.running = { pid, startedAtMs: atMs }
+        deathWatch.announce(pid)
+        ended.delete(instance.spec.instanceId)
+        tell(observers, { _tag: "Started", instanceId: instance.spec.instanceId, atMs, pid })
+        for (const resume of instance.onLaunch) resume(undefined)
+        return instance.onLaunch.clear()
+      }
+      case "Refused":
+        return onceRefused(instance, launchFailure(instance.spec, message))
+      case "Output": {
+        const { buffer, byteOffset, byteLength } = message.bytes
+        return instance.output.write(message.stream, Buffer.from(buffer, byteOffset, byteLength), Date.now())
+      }
+      case "Gone":
+        return onceGone(instance, exitOf(message.code, message.signal, instance.output))
+      default:
+        return unreachable(message)
+    }
+  }
+
+  const onLost = (detail: string) => {
+    runFork(Effect.logError("the spawner of the process backend is gone: its instances are ended", { detail }))
+    for (const instance of [...byKey.values()]) {
+      const { instanceId } = instance.spec
+      if (instance.running === undefined) {
+        const reason = "backend-unavailable"
+        onceRefused(instance, new LaunchFailed({ instanceId, reason, detail, retryable: true }))
+        continue
+      }
+      try {
+        process.kill(-instance.running.pid, "SIGKILL")
+      } catch {
+        // ESRCH: it is gone, which is what was wanted.
+      }
+      onceGone(instance, { kind: "lost", detail })
+    }
+  }
+
+  const spawner = Spawner.make({ onMessage, onLost })
 
   const environmentOf = (spec: InstanceSpec): Record<string, string> => {
     const cache = options.compileCacheDirectory
@@ -192,69 +212,63 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     }
   }
 
+  const order = (spec: InstanceSpec): Live => {
+    const { instanceId } = spec
+    const key = ++lastKey
+    const instance: Live = {
+      spec,
+      key,
+      output: OutputTail.make((line) => tell(followers, instanceId, line)),
+      onGone: new Set(),
+      onLaunch: new Set(),
+      running: undefined,
+      requested: false,
+      killTimer: undefined,
+      killAtMs: Number.POSITIVE_INFINITY
+    }
+    live.set(instanceId, instance)
+    byKey.set(key, instance)
+    if (live.size === 1) spawner.hold(true)
+    const [program = "", ...args] = spec.command
+    const isNode = program === "node"
+    spawner.send({
+      _tag: "Spawn",
+      key,
+      program: isNode ? process.execPath : program,
+      args: isNode ? [...(options.nodeFlags ?? nodeFlagsDefault), ...args] : args,
+      workingDirectory: spec.workingDirectory,
+      environment: environmentOf(spec)
+    })
+    return instance
+  }
+
   const launch = (spec: InstanceSpec): Effect.Effect<void, LaunchFailed> =>
-    Effect.suspend(() => {
-      if (live.has(spec.instanceId)) return Effect.void
-      const refusal = refuse(spec, total - live.size, total)
-      if (refusal !== undefined) return Effect.fail(refusal)
-      const [program, ...args] = spec.command
-      const isNode = program === "node"
-      let child: ChildProcess
-      try {
-        child = spawn(
-          isNode ? process.execPath : (program ?? ""),
-          isNode ? [...(options.nodeFlags ?? nodeFlagsDefault), ...args] : args,
-          {
-            ...(spec.workingDirectory === undefined ? {} : { cwd: spec.workingDirectory }),
-            env: environmentOf(spec),
-            detached: true,
-            stdio: ["ignore", "pipe", "pipe"]
-          }
-        )
-      } catch (cause) {
-        return Effect.fail(launchFailure(spec, cause))
+    Effect.callback<void, LaunchFailed>((resume) => {
+      const found = live.get(spec.instanceId)
+      if (found?.running !== undefined) return resume(Effect.void)
+      if (found === undefined) {
+        const refusal = refuse(spec, total - live.size, total)
+        if (refusal !== undefined) return resume(Effect.fail(refusal))
       }
-      const pid = child.pid
-      // Without a pid the reason comes as an event, in the next tick.
-      if (pid === undefined) {
-        return Effect.callback<never, LaunchFailed>((resume) => {
-          child.once("error", (cause) => resume(Effect.fail(launchFailure(spec, cause))))
-        })
-      }
-      deathWatch.announce(pid)
-      const instanceId = spec.instanceId
-      const startedAtMs = Date.now()
-      const instance: Live = {
-        spec,
-        child,
-        pid,
-        startedAtMs,
-        output: OutputTail.make((line) => tell(followers, instanceId, line)),
-        onGone: new Set(),
-        requested: false,
-        exited: false,
-        killTimer: undefined,
-        killAtMs: Number.POSITIVE_INFINITY
-      }
-      live.set(instanceId, instance)
-      ended.delete(instanceId)
-      listen(instance)
-      tell(observers, { _tag: "Started", instanceId, atMs: startedAtMs, pid })
-      return Effect.void
+      const instance = found ?? order(spec)
+      const known = (failure: LaunchFailed | undefined) =>
+        resume(failure === undefined ? Effect.void : Effect.fail(failure))
+      instance.onLaunch.add(known)
+      return Effect.sync(() => instance.onLaunch.delete(known))
     })
 
   /** The shortest grace that anybody asked for counts. */
   const end = (instance: Live, graceMs: number) => {
-    if (instance.exited) return
+    const { key } = instance
     const first = !instance.requested
     instance.requested = true
-    if (graceMs <= 0) return signalGroup(instance.pid, "SIGKILL")
-    if (first) signalGroup(instance.pid, "SIGTERM")
+    if (graceMs <= 0) return spawner.send({ _tag: "Signal", key, signal: "SIGKILL" })
+    if (first) spawner.send({ _tag: "Signal", key, signal: "SIGTERM" })
     const killAtMs = Date.now() + graceMs
     if (killAtMs >= instance.killAtMs) return
     instance.killAtMs = killAtMs
     clearTimeout(instance.killTimer)
-    instance.killTimer = setTimeout(() => signalGroup(instance.pid, "SIGKILL"), graceMs)
+    instance.killTimer = setTimeout(() => spawner.send({ _tag: "Signal", key, signal: "SIGKILL" }), graceMs)
   }
 
   const terminate = (instanceId: string, graceMs: number): Effect.Effect<void> =>
@@ -278,6 +292,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   yield* Effect.addFinalizer(() =>
     Effect.forEach([...live.keys()], (instanceId) => terminate(instanceId, 0), { concurrency: "unbounded" }).pipe(
       Effect.timeoutOption(closeWaitMs),
+      Effect.andThen(Effect.promise(() => spawner.close(closeWaitMs))),
       Effect.andThen(Effect.promise(() => deathWatch.close(closeWaitMs)))
     )
   )
@@ -301,12 +316,9 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     terminate,
     list: Effect.sync(
       (): ReadonlyArray<RunningInstance> =>
-        [...live.values()].map(({ spec, startedAtMs, pid }) => ({
-          instanceId: spec.instanceId,
-          versionId: spec.versionId,
-          startedAtMs,
-          pid
-        }))
+        [...live.values()].flatMap(({ spec: { instanceId, versionId }, running }) =>
+          running === undefined ? [] : [{ instanceId, versionId, ...running }]
+        )
     ),
     watch: (onObservation) => register(observers, onObservation),
     logs: (instanceId) =>
@@ -320,10 +332,10 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
 
 export const layer = (options: Options = {}): Layer.Layer<ComputeBackend> => Layer.effect(ComputeBackend, make(options))
 
-const exitOf = (code: number | null, signal: NodeJS.Signals | null, instance: Live): Exit => {
+const exitOf = (code: number | null, signal: string | null, output: OutputTail.OutputTail): Exit => {
   if (signal === null) return { kind: "code", code: code ?? 0 }
   // V8 aborts when its heap is full; the kernel's own killer leaves no trace that a parent can read.
-  if (signal === "SIGABRT" && instance.output.text(lastOutputBytesMax).includes("heap out of memory")) {
+  if (signal === "SIGABRT" && output.text(lastOutputBytesMax).includes("heap out of memory")) {
     return { kind: "out-of-memory" }
   }
   return { kind: "signal", signal }
@@ -350,8 +362,10 @@ const refuse = (spec: InstanceSpec, free: number, total: number): LaunchFailed |
 /** Causes that pass by themselves: too many processes or open files, too little memory. */
 const passing = new Set(["EAGAIN", "EMFILE", "ENFILE", "ENOMEM"])
 
-const launchFailure = (spec: InstanceSpec, cause: unknown): LaunchFailed => {
-  const code = cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : "unknown"
+const launchFailure = (
+  spec: InstanceSpec,
+  { code, message }: { readonly code: string; readonly message: string }
+): LaunchFailed => {
   const program = spec.command[0] ?? ""
   const no = (reason: LaunchFailed["reason"], detail: string, retryable = false) =>
     new LaunchFailed({ instanceId: spec.instanceId, reason, detail, retryable })
@@ -370,7 +384,7 @@ const launchFailure = (spec: InstanceSpec, cause: unknown): LaunchFailed => {
     case "E2BIG":
       return no("bad-spec", "command and environment together are too long for the system: shorten them")
     default:
-      return no("bad-spec", `the system refused to run ${program}: ${cause instanceof Error ? cause.message : code}`)
+      return no("bad-spec", `the system refused to run ${program}: ${message}`)
   }
 }
 
@@ -380,4 +394,8 @@ const isDirectory = (path: string): boolean => {
   } catch {
     return false
   }
+}
+
+const unreachable = (value: never): never => {
+  throw new Error(`unreachable case ${JSON.stringify(value)}`)
 }

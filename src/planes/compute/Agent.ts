@@ -1,7 +1,7 @@
 /**
  * The agent of one cluster: carries out what the control plane orders, with one backend, and tells what is.
  *
- * - A Create is launched in the turn in which it is delivered, and acked when the order to start has left.
+ * - The order to launch leaves in the turn in which a Create is delivered; acked when the backend took it or refused.
  * - A Terminate first drains: the shard's owner is asked to drain the worker, and the backend is told to end the
  *   instance when the worker is gone, or `drainMs` passed.
  * - Each heartbeat reconciles wanted against observed (`Reconcile`), so nothing depends on a single message.

@@ -1,0 +1,27 @@
+/**
+ * What the process backend and its spawner tell each other, over Node's channel between parent and child. In order, and
+ * without loss as long as both live.
+ *
+ * @module
+ */
+
+/** `key` is the caller's name of one start, never used twice. */
+export type ToSpawner =
+  | {
+      readonly _tag: "Spawn"
+      readonly key: number
+      readonly program: string
+      readonly args: ReadonlyArray<string>
+      readonly workingDirectory: string | undefined
+      readonly environment: Readonly<Record<string, string>>
+    }
+  /** To the whole group; nothing happens when its first process has ended. */
+  | { readonly _tag: "Signal"; readonly key: number; readonly signal: "SIGTERM" | "SIGKILL" }
+
+export type FromSpawner =
+  | { readonly _tag: "Started"; readonly key: number; readonly pid: number; readonly atMs: number }
+  /** There is no process. `code`: of the system, for example ENOENT; empty = none. */
+  | { readonly _tag: "Refused"; readonly key: number; readonly code: string; readonly message: string }
+  | { readonly _tag: "Output"; readonly key: number; readonly stream: "stdout" | "stderr"; readonly bytes: Uint8Array }
+  /** Its first process ended, the rest of the group was killed, and no output follows. */
+  | { readonly _tag: "Gone"; readonly key: number; readonly code: number | null; readonly signal: string | null }
