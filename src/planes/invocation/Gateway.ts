@@ -112,9 +112,12 @@ class Gateway {
   async close(drainMs: number): Promise<void> {
     this.#closing = true
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()))
+    // Kept-alive connections become idle one by one, as their calls finish.
+    const idle = setInterval(() => this.server.closeIdleConnections(), 20)
     this.server.closeIdleConnections()
     const timer = setTimeout(() => this.server.closeAllConnections(), drainMs)
     await closed
+    clearInterval(idle)
     clearTimeout(timer)
   }
 

@@ -99,7 +99,6 @@ export class Shard {
     readonly entries: Iterable<Entry>
     readonly position: number
     readonly lastSequence: number
-    readonly epoch: number
   }) {
     this.name = init.name
     this.#ports = init.ports
@@ -120,7 +119,11 @@ export class Shard {
         }
       }
     })
-    this.#send({ _tag: "Recovered", nowMs: nowMs(), epoch: init.epoch })
+  }
+
+  /** What was recovered becomes live: call it once, when everybody who is told of demand listens. */
+  begin(epoch: number): void {
+    this.#send({ _tag: "Recovered", nowMs: nowMs(), epoch })
   }
 
   // --- calls -------------------------------------------------------------------------------------------------------

@@ -69,7 +69,6 @@ export const open = (
       const shard: Shard = new Shard({
         name,
         options: options.buffer,
-        epoch,
         state: recovered.state,
         entries: recovered.entries.values(),
         position: recovered.position,
@@ -89,6 +88,7 @@ export const open = (
         events: { ...events, demandChanged: demand.changed }
       })
       shards.push(shard)
+      shard.begin(epoch)
       yield* compactor(log, shard, options.buffer, events)
       yield* Effect.addFinalizer(() =>
         Effect.promise(async () => {

@@ -19,7 +19,7 @@ export class WorkerPortTaken extends Schema.TaggedError<WorkerPortTaken>()("Work
   port: Schema.Int
 }) {
   override get message() {
-    return `the worker port ${this.host}:${this.port} is taken by another process: end it, or choose another port`
+    return `the worker port ${this.host}:${this.port} is taken by another process: end it, or choose another port with --worker-port`
   }
 }
 
