@@ -1,0 +1,46 @@
+/**
+ * The platform as the benches see it: a process with a port, and functions that are called by name.
+ *
+ * @module
+ */
+import { get } from "node:http"
+import * as BenchProcess from "./BenchProcess.ts"
+import type { BenchFunction, ObservedStart, StartedPlatform } from "./processes/platform.ts"
+
+export interface PlatformUnderTest {
+  readonly port: number
+  readonly pid: number
+  /** Instances that run or are on their way in or out. */
+  readonly instanceCount: () => Promise<number>
+  readonly starts: () => Promise<ReadonlyArray<ObservedStart>>
+  readonly close: () => Promise<void>
+}
+
+export const start = async (
+  functions: ReadonlyArray<BenchFunction>,
+  flags: ReadonlyArray<string> = BenchProcess.nodeFlags
+): Promise<PlatformUnderTest> => {
+  const child = await BenchProcess.start<StartedPlatform>("platform.ts", [JSON.stringify(functions)], flags)
+  return {
+    port: child.started.port,
+    pid: child.pid,
+    // The answers of `processes/platform.ts`.
+    instanceCount: async () => ((await child.ask({ ask: "instances" })) as { count: number }).count,
+    starts: async () => ((await child.ask({ ask: "starts" })) as { starts: ReadonlyArray<ObservedStart> }).starts,
+    close: child.close
+  }
+}
+
+/** One call on a connection of its own; milliseconds until its answer is read whole. Rejects unless it is 200. */
+export const call = (port: number, path: string): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const from = performance.now()
+    const request = get({ host: "127.0.0.1", port, path, agent: false }, (response) => {
+      response.resume()
+      response.once("end", () => {
+        if (response.statusCode === 200) resolve(performance.now() - from)
+        else reject(new Error(`${path} answered ${response.statusCode}`))
+      })
+    })
+    request.once("error", reject)
+  })

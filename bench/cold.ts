@@ -1,0 +1,75 @@
+/**
+ * A call at zero: how long until the order to start leaves, and how long until the answer is there, against the floor:
+ * a bare `node:http` server from `spawn` to its first answer.
+ *
+ * The same function again and again, each time back at zero first, as it is with a function that is called now and then.
+ *
+ * @module
+ */
+import type { Bench } from "./Bench.ts"
+import { forkToListening } from "./fork.ts"
+import * as PlatformUnderTest from "./PlatformUnderTest.ts"
+import { median, quantile, round } from "./Statistics.ts"
+
+const startsPerRound = 15
+const zeroDeadlineMs = 20_000
+
+const untilZero = async (platform: PlatformUnderTest.PlatformUnderTest): Promise<void> => {
+  const untilMs = performance.now() + zeroDeadlineMs
+  for (;;) {
+    const count = await platform.instanceCount()
+    if (count === 0) return
+    if (performance.now() > untilMs) throw new Error(`${count} instances are still there after ${zeroDeadlineMs} ms`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+export const cold: Bench = async ({ repetitions, say }) => {
+  const platform = await PlatformUnderTest.start([
+    { name: "hello", file: "hello.mjs", deployment: { maxInstances: 1, idleWindowMs: 100 }, version: {} }
+  ])
+  const path = "/f/hello/"
+  try {
+    // The first start ever fills the compile cache, as it does on every installation once.
+    const firstMs = await PlatformUnderTest.call(platform.port, path)
+    await untilZero(platform)
+    await forkToListening(1)
+    say(`the first start of all took ${firstMs.toFixed(1)} ms`)
+    const ratios: Array<number> = []
+    const forks: Array<number> = []
+    const colds: Array<number> = []
+    for (let index = 0; index < repetitions; index++) {
+      const called: Array<number> = []
+      const bare: Array<number> = []
+      for (let start = 0; start < startsPerRound; start++) {
+        bare.push(...(await forkToListening(1)))
+        called.push(await PlatformUnderTest.call(platform.port, path))
+        await untilZero(platform)
+      }
+      ratios.push(median(called) / median(bare))
+      forks.push(median(bare))
+      colds.push(median(called))
+      say(
+        `round ${index + 1}: p50 of ${startsPerRound} cold calls ${median(called).toFixed(1)} ms` +
+          `; bare fork to first answer ${median(bare).toFixed(1)} ms`
+      )
+    }
+    const decided = (await platform.starts()).map((start) => start.launchedAtMs - start.arrivedAtMs)
+    return {
+      figures: {
+        decide_p50_ms: round(quantile(decided, 0.5)),
+        decide_p99_ms: round(quantile(decided, 0.99)),
+        ratio_fork: round(median(ratios)),
+        cold_p50_ms: round(median(colds), 1),
+        fork_p50_ms: round(median(forks), 1),
+        starts: decided.length
+      },
+      budgets: [
+        { figure: "decide_p99_ms", atMost: 10 },
+        { figure: "ratio_fork", atMost: 1.7 }
+      ]
+    }
+  } finally {
+    await platform.close()
+  }
+}

@@ -1,0 +1,42 @@
+/**
+ * `npm run bench -- NAME [--json] [--repetitions N]`: measures one thing against its budget. Lines for people go to
+ * stderr, one JSON object is the last line of stdout. Ends with code 0 also when a budget is not met: on a busy machine
+ * that is a figure to look at, not an error.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util"
+import { type Bench, shortfalls } from "./Bench.ts"
+
+const benches: Readonly<Record<string, () => Promise<Bench>>> = {
+  warm: async () => (await import("./warm.ts")).warm,
+  durable: async () => (await import("./durable.ts")).durable,
+  cold: async () => (await import("./cold.ts")).cold,
+  idle: async () => (await import("./idle.ts")).idle
+}
+
+const repetitionsMin = 3
+
+const say = (line: string) => process.stderr.write(`${line}\n`)
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: "boolean" }, repetitions: { type: "string", default: "3" } }
+})
+const [name = ""] = positionals
+const load = benches[name]
+const repetitions = Number(values.repetitions)
+
+if (load === undefined || !Number.isInteger(repetitions) || repetitions < 1) {
+  say(`npm run bench -- NAME [--json] [--repetitions N], where NAME is one of ${Object.keys(benches).join(", ")}`)
+  process.exitCode = 1
+} else {
+  if (repetitions < repetitionsMin) say(`${repetitions} rounds say little: the figures that count take 3 or more`)
+  const bench = await load()
+  const result = await bench({ repetitions, say })
+  const short = shortfalls(result)
+  for (const line of short) say(`SHORT OF ITS BUDGET: ${line}`)
+  if (short.length === 0) say("every figure is within its budget")
+  const text = { bench: name, repetitions, ...result.figures, ...(short.length === 0 ? {} : { short }) }
+  process.stdout.write(`${values.json === true ? JSON.stringify(text) : JSON.stringify(text, null, 2)}\n`)
+}
