@@ -17,7 +17,7 @@ export interface Flag {
 
 export interface Input {
   /** Values of flags that were given, by name. */
-  readonly values: Readonly<Record<string, string | boolean | ReadonlyArray<string> | undefined>>
+  readonly values: Readonly<Record<string, string | boolean | ReadonlyArray<string | boolean> | undefined>>
   readonly positionals: ReadonlyArray<string>
   /** Everything after `--`. */
   readonly rest: ReadonlyArray<string>
@@ -85,7 +85,7 @@ export const isSet = (input: Input, name: string): boolean => input.values[name]
 
 export const texts = (input: Input, name: string): ReadonlyArray<string> => {
   const value = input.values[name]
-  return Array.isArray(value) ? value : []
+  return Array.isArray(value) ? value.filter((one) => typeof one === "string") : []
 }
 
 /** The positional that the command cannot do without. */

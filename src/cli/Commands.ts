@@ -1,0 +1,153 @@
+/**
+ * All commands, in the order in which help shows them.
+ *
+ * @module
+ */
+import { type Command, platformFlags } from "./Command.ts"
+import { devCommand, upCommand } from "./dev/commands.ts"
+
+const init: Command = {
+  name: "init",
+  usage: "<dir>",
+  about: "make a new function: millrace.json, a handler, a server and a test",
+  flags: [{ name: "name", value: "NAME", about: "name of the function (default: that of the directory)" }],
+  example: "millrace init hello",
+  positionalsMax: 1,
+  load: () => import("./commands/init.ts")
+}
+
+const deploy: Command = {
+  name: "deploy",
+  usage: "[dir]",
+  about: "bring a function into the running platform, or its new version",
+  details: [
+    "Reads millrace.json of the directory (default: this one). What has not changed is left alone; a new version",
+    "takes the calls once it is deployed, and the one before it finishes what it has and goes to zero."
+  ],
+  flags: platformFlags,
+  example: "millrace deploy ./hello",
+  positionalsMax: 1,
+  load: () => import("./commands/deploy.ts")
+}
+
+const functions: Command = {
+  name: "functions",
+  usage: "[show <name>]",
+  about: "list functions, or show one",
+  flags: [{ name: "prefix", value: "TEXT", about: "only names that start so" }, ...platformFlags],
+  example: "millrace functions show hello",
+  positionalsMax: 2,
+  load: () => import("./commands/functions.ts")
+}
+
+const instances: Command = {
+  name: "instances",
+  usage: "[<function>]",
+  about: "list instances and what they are doing",
+  flags: [{ name: "all", short: "a", about: "also those that ended lately" }, ...platformFlags],
+  example: "millrace instances hello --all",
+  positionalsMax: 1,
+  load: () => import("./commands/instances.ts")
+}
+
+const invoke: Command = {
+  name: "invoke",
+  usage: "<function> [-]",
+  about: "call a function and print its answer",
+  details: ["A lone - sends what comes from standard input. Exits with 1 when the answer is an error (400 and above)."],
+  flags: [
+    { name: "path", value: "PATH", about: "path and query that the function sees (default: /)" },
+    { name: "method", short: "X", value: "METHOD", about: "default: POST with data, else GET" },
+    { name: "data", short: "d", value: "TEXT", about: "body to send" },
+    { name: "data-file", value: "FILE", about: "file to send as body" },
+    { name: "header", short: "H", value: "'NAME: VALUE'", multiple: true, about: "header to send; can be repeated" },
+    { name: "async", about: "do not wait: print the request id, and claim the result later" },
+    { name: "include", short: "i", about: "print status and headers too" },
+    ...platformFlags
+  ],
+  example: "millrace invoke hello --path '/?name=Ada'",
+  positionalsMax: 2,
+  load: () => import("./commands/invoke.ts")
+}
+
+const requests: Command = {
+  name: "requests",
+  usage: "[list | show <id> | result <id> | cancel <id>]",
+  about: "list requests, show or cancel one, or claim its result",
+  flags: [
+    { name: "function", value: "NAME", about: "only requests of this function" },
+    {
+      name: "state",
+      value: "STATE",
+      about: "pending, leased, responding, responded, failed, expired, cancelled, dead-lettered"
+    },
+    { name: "limit", value: "COUNT", about: "at most so many (default: 20)" },
+    ...platformFlags
+  ],
+  example: "millrace requests list --state pending",
+  positionalsMax: 2,
+  load: () => import("./commands/requests.ts")
+}
+
+const explain: Command = {
+  name: "explain",
+  usage: "<request>",
+  about: "say where the time of a request went, or what it waits for",
+  flags: platformFlags,
+  example: "millrace explain 01938f5e-7c1a-7d3e-9a40-2f6b1c8d0e11",
+  positionalsMax: 1,
+  load: () => import("./commands/explain.ts")
+}
+
+const logs: Command = {
+  name: "logs",
+  usage: "<function | instance>",
+  about: "print the output of a function's instances, or of one instance",
+  flags: [{ name: "follow", short: "f", about: "go on with new lines as they come" }, ...platformFlags],
+  example: "millrace logs -f hello",
+  positionalsMax: 1,
+  load: () => import("./commands/logs.ts")
+}
+
+const remove: Command = {
+  name: "delete",
+  usage: "<function>",
+  about: "delete a function with all its versions",
+  flags: [{ name: "force", about: "also when it is deployed: its waiting requests end" }, ...platformFlags],
+  example: "millrace delete hello --force",
+  positionalsMax: 1,
+  load: () => import("./commands/delete.ts")
+}
+
+const worker: Command = {
+  name: "worker",
+  usage: "wrap --forward URL --health PATH [-- command]",
+  about: "make any HTTP server a worker",
+  details: [
+    "Started by Millrace as the command of a function. Starts the command after --, waits until the health path answers",
+    "200, and then forwards each call to the server. {port} in the URL is a free port, told to the command as PORT."
+  ],
+  flags: [
+    { name: "forward", value: "URL", about: "where the server listens" },
+    { name: "health", value: "PATH", about: "answers 200 when the server is ready" }
+  ],
+  example: "millrace worker wrap --forward 'http://127.0.0.1:{port}' --health /health -- python3 server.py",
+  positionalsMax: 1,
+  takesRest: true,
+  load: () => import("./commands/worker.ts")
+}
+
+export const commands: ReadonlyArray<Command> = [
+  devCommand,
+  upCommand,
+  init,
+  deploy,
+  functions,
+  instances,
+  invoke,
+  requests,
+  explain,
+  logs,
+  remove,
+  worker
+]
