@@ -14,7 +14,10 @@ export interface Spawner {
   readonly send: (message: ToSpawner) => void
   /** Keeps this process alive, as a server does, while instances run. */
   readonly hold: (isHeld: boolean) => void
-  /** Kills what is left; resolves when the spawner is gone, at the latest after `waitMs`. */
+  /**
+   * Ends the spawner, at once and also in the midst of its start; what it started is the caller's to end. Resolves when it
+   * is gone, at the latest after `waitMs`.
+   */
   readonly close: (waitMs: number) => Promise<void>
 }
 
@@ -86,7 +89,7 @@ export const make = (listener: Listener): Spawner => {
           clearTimeout(timer)
           resolve()
         })
-        if (child.connected) child.disconnect()
+        child.kill("SIGKILL")
       })
     }
   }
