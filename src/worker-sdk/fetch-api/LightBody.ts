@@ -49,8 +49,8 @@ export class LightBody {
     return new ReadableStream({
       type: "bytes",
       start: (controller) => {
-        // A byte stream owns what is enqueued, so it gets a copy.
-        if (bytes !== undefined && bytes.length > 0) controller.enqueue(bytes.slice())
+        // A byte stream owns what is enqueued and detaches its memory, so it gets a copy (`slice` of a Buffer is none).
+        if (bytes !== undefined && bytes.length > 0) controller.enqueue(new Uint8Array(bytes))
         controller.close()
       }
     })
