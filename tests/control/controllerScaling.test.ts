@@ -251,7 +251,7 @@ describe("controller: deployments", () => {
       agent.created.slice(2).map(({ generation }) => generation),
       [2, 2]
     )
-    assert.deepStrictEqual(w.ids(V1, "ready"), [busy])
+    assert.deepStrictEqual(w.ids(V1, "ready"), [busy!])
     w.advance(100)
     assert.deepStrictEqual(
       agent.terminated.map(({ instanceId }) => instanceId),

@@ -2,7 +2,7 @@
  * One instance: requested → starting → ready → draining → stopped or failed.
  *
  * The agent tells that it was started and that it ended; that it is ready is declared by its worker, and void when that
- * worker is gone: it must then declare itself again within another start deadline.
+ * worker is gone: it must then declare itself again soon.
  *
  * Laws (`property-tests/Instance.laws.test.ts`):
  * - I1 nothing leaves stopped or failed, and draining leads nowhere else.
@@ -79,6 +79,9 @@ export const Command = Data.taggedEnum<Command>()
 
 type Step = readonly [State, ReadonlyArray<Command>]
 
+/** A worker that lives dials again within a second or two; longer, and those who wait deserve another instance. */
+export const reconnectMs = 15_000
+
 /** Of UTF-16 units; more output than that helps nobody. */
 const detailLengthMax = 4_096
 
@@ -123,7 +126,7 @@ const stepLive = (state: Live, event: Event): Step =>
             State.Starting({
               facts: state.facts,
               phase: "reconnect",
-              deadlineAtMs: nowMs + state.facts.startDeadlineMs
+              deadlineAtMs: nowMs + Math.min(reconnectMs, state.facts.startDeadlineMs)
             }),
             []
           ]
@@ -144,7 +147,10 @@ const stepLive = (state: Live, event: Event): Step =>
     Ticked: ({ nowMs }): Step => {
       if (state._tag === "Ready" || nowMs < state.deadlineAtMs) return [state, []]
       const phase = state._tag === "Starting" ? state.phase : "requested"
-      const detail = `not ready within its start deadline of ${state.facts.startDeadlineMs} ms (phase: ${phase})`
+      const detail =
+        state.facts.readyAtMs === null
+          ? `not ready within its start deadline of ${state.facts.startDeadlineMs} ms (phase: ${phase})`
+          : "its worker was gone and did not come back in time"
       return fail(state, nowMs, { detail, retryable: true, order: true })
     }
   })

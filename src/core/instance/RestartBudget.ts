@@ -49,7 +49,7 @@ export const step = (state: State, event: Event): State =>
     Failed: ({ nowMs, requestedAtMs, readyForMs, retryable, detail }): State => {
       if (readyForMs !== null && readyForMs >= healthyPeriodMs)
         return { ...empty, lastFailureAtMs: nowMs, lastDetail: detail }
-      const isSameTrial = state.failures > 0 && requestedAtMs < state.lastFailureAtMs
+      const isSameTrial = state.failures > 0 && requestedAtMs <= state.lastFailureAtMs
       const failures = isSameTrial ? state.failures : state.failures + 1
       const wait = retryable ? delayMs(failures) : delayMsMax
       return {
@@ -61,7 +61,7 @@ export const step = (state: State, event: Event): State =>
       }
     },
     SeenReady: ({ nowMs, requestedAtMs, readyAtMs }): State => {
-      if (state.failures === 0 || requestedAtMs < state.lastFailureAtMs) return state
+      if (state.failures === 0 || requestedAtMs <= state.lastFailureAtMs) return state
       if (nowMs - readyAtMs >= healthyPeriodMs) return empty
       return state.wasReady ? state : { ...state, wasReady: true }
     },

@@ -70,6 +70,8 @@ const starting = (facts: Waiting): string => {
   const { state } = oldest
   const phase =
     state._tag === "Starting" ? `in phase ${state.phase}` : "ordered, and its agent has not begun to start it"
+  if (state.facts.readyAtMs !== null)
+    return `instance ${oldest.id} lost the connection of its worker, which may come back`
   const others = all.length > 1 ? ` (and ${all.length - 1} more)` : ""
   return (
     `instance ${oldest.id}${others} is starting since ${seconds(facts.nowMs - state.facts.requestedAtMs)}, ` +

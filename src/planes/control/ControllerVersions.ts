@@ -322,8 +322,8 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     const warm = new Set([...instances.ofVersion(version.versionId).values()].map(({ cluster }) => cluster))
     let candidates = clusters.candidates(nowMs, (cluster) => warm.has(cluster))
     for (let index = 0; index < wanted; index++) {
-      // An order that failed in this very turn: the rest would fail alike.
-      if (version.ordersHeldUntilMs !== null) return
+      // An order, or a start, that failed in this very turn: the rest would fail alike.
+      if (version.ordersHeldUntilMs !== null || !RestartBudget.mayTry(version.budget, nowMs)) return
       const placed = Placement.place({ request, clusters: candidates })
       if (placed.cluster === undefined) {
         version.nowhere = Placement.whyNowhere(placed.explanations)

@@ -1,0 +1,163 @@
+/**
+ * Laws of the fleet plan (L17), against a world that carries plans out. Generators: up to 8 members of three generations
+ * in all states, 0 to 3 leased or unknown, desired 0 to 5.
+ */
+import * as fc from "fast-check"
+import { assert, describe, it } from "vitest"
+import * as Fleet from "../src/core/instance/Fleet.ts"
+import * as RestartBudget from "../src/core/instance/RestartBudget.ts"
+
+const member = fc.record({
+  generation: fc.constantFrom(1, 2, 2, 3),
+  state: fc.constantFrom("requested", "starting", "ready", "ready", "draining"),
+  leased: fc.oneof({ weight: 4, arbitrary: fc.nat(3) }, { weight: 1, arbitrary: fc.constant("unknown" as const) }),
+  requestedAtMs: fc.nat(3),
+  leaving: fc.nat(5).map((n) => n === 0)
+})
+const members: fc.Arbitrary<ReadonlyArray<Fleet.Member>> = fc
+  .array(member, { maxLength: 8 })
+  .map((all) => all.map((each, index) => ({ ...each, id: `i${index}` })))
+
+const budget: fc.Arbitrary<RestartBudget.State> = fc.oneof(
+  { weight: 3, arbitrary: fc.constant(RestartBudget.empty) },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom(500, 1_000, 1_500).map((nextTryAtMs) => ({
+      failures: 2,
+      lastFailureAtMs: 100,
+      nextTryAtMs,
+      lastDetail: "boom",
+      wasReady: false
+    }))
+  }
+)
+
+const desire: fc.Arbitrary<Fleet.Desire> = fc.record({
+  desired: fc.nat(5),
+  generation: fc.constantFrom(2, 2, 3, null),
+  members,
+  nowMs: fc.constant(1_000),
+  budget
+})
+
+const counts = (wanted: Fleet.Desire, each: Fleet.Member) =>
+  wanted.generation !== null && each.state !== "draining" && each.generation >= wanted.generation && !each.leaving
+
+/** Carried out: created ones exist, drained ones drain. */
+const carryOut = (wanted: Fleet.Desire, plan: Fleet.Plan, round: number): Fleet.Desire => {
+  const drained = new Set(plan.drain.map(({ id }) => id))
+  return {
+    ...wanted,
+    members: [
+      ...wanted.members.map((each) => (drained.has(each.id) ? { ...each, state: "draining" as const } : each)),
+      ...Array.from({ length: plan.create }, (_, index) => ({
+        id: `new${round}-${index}`,
+        generation: wanted.generation ?? 0,
+        state: "requested" as const,
+        leased: 0,
+        requestedAtMs: 10,
+        leaving: false
+      }))
+    ]
+  }
+}
+
+describe("fleet: laws", () => {
+  it("L17: carried out and planned again, nothing is left to do; and the count is what was desired", () => {
+    let created = 0
+    let drained = 0
+    fc.assert(
+      fc.property(desire, (wanted) => {
+        const plan = Fleet.plan(wanted)
+        const next = carryOut(wanted, plan, 1)
+        const again = Fleet.plan(next)
+        assert.deepStrictEqual({ create: again.create, drain: again.drain }, { create: 0, drain: [] })
+        const counted = next.members.filter((each) => counts(wanted, each)).length
+        if (wanted.generation === null) assert.strictEqual(counted, 0)
+        else if (wanted.budget.failures === 0) assert.strictEqual(counted, wanted.desired)
+        else assert.isAtMost(counted, wanted.desired)
+        created += plan.create
+        drained += plan.drain.length
+      }),
+      { numRuns: 2_000 }
+    )
+    assert.isAbove(created, 500)
+    assert.isAbove(drained, 500)
+  })
+
+  it("L17: as successors become ready and work ends, only the present generation is left", () => {
+    fc.assert(
+      fc.property(desire, (first) => {
+        let wanted: Fleet.Desire = { ...first, budget: RestartBudget.empty }
+        for (let round = 0; round < 4; round++) {
+          wanted = carryOut(wanted, Fleet.plan(wanted), round)
+          wanted = {
+            ...wanted,
+            members: wanted.members
+              .filter(({ state }) => state !== "draining")
+              .map((each) => ({ ...each, state: "ready" as const, leased: 0 }))
+          }
+        }
+        assert.isTrue(wanted.members.every((each) => counts(wanted, each)))
+        assert.strictEqual(wanted.members.length, wanted.generation === null ? 0 : wanted.desired)
+      })
+    )
+  })
+
+  it("L17: a busy instance of the present generation is drained only when too few idle ones are left to drain", () => {
+    fc.assert(
+      fc.property(desire, (wanted) => {
+        const plan = Fleet.plan(wanted)
+        const gone = new Set(plan.drain.map(({ id }) => id))
+        const present = wanted.members.filter((each) => counts(wanted, each))
+        const busyGone = present.some((each) => gone.has(each.id) && each.leased !== 0)
+        const idleKept = present.some((each) => !gone.has(each.id) && each.leased === 0)
+        assert.isFalse(busyGone && idleKept)
+        const startingKept = present.some((each) => !gone.has(each.id) && each.state !== "ready" && each.leased === 0)
+        const readyGone = present.some((each) => gone.has(each.id) && each.state === "ready")
+        assert.isFalse(startingKept && readyGone)
+      }),
+      { numRuns: 2_000 }
+    )
+  })
+
+  it("an older generation leaves at once when it holds nothing, and with work only when a successor is ready", () => {
+    fc.assert(
+      fc.property(desire, (wanted) => {
+        const gone = new Set(Fleet.plan(wanted).drain.map(({ id }) => id))
+        const hasSuccessor = wanted.members.some((each) => counts(wanted, each) && each.state === "ready")
+        for (const each of wanted.members) {
+          if (each.state === "draining" || counts(wanted, each)) continue
+          const mayGo = wanted.generation === null || wanted.desired === 0 || each.leased === 0 || hasSuccessor
+          assert.strictEqual(gone.has(each.id), mayGo)
+        }
+      }),
+      { numRuns: 1_000 }
+    )
+  })
+
+  it("what drains is left alone", () => {
+    fc.assert(
+      fc.property(desire, (wanted) => {
+        const draining = new Set(wanted.members.filter(({ state }) => state === "draining").map(({ id }) => id))
+        assert.isTrue(Fleet.plan(wanted).drain.every(({ id }) => !draining.has(id)))
+      })
+    )
+  })
+
+  it("while it fails: nothing before the next try, then one at a time until one is ready", () => {
+    fc.assert(
+      fc.property(desire, (wanted) => {
+        const plan = Fleet.plan(wanted)
+        const present = wanted.members.filter((each) => counts(wanted, each))
+        const isMissing = wanted.generation !== null && present.length < wanted.desired
+        const isEarly = wanted.nowMs < wanted.budget.nextTryAtMs
+        assert.strictEqual(plan.retryAtMs, isMissing && isEarly ? wanted.budget.nextTryAtMs : null)
+        if (isEarly) assert.strictEqual(plan.create, 0)
+        const isTrial = wanted.budget.failures > 0 && !present.some(({ state }) => state === "ready")
+        if (isTrial) assert.isAtMost(plan.create + present.length, Math.max(1, present.length))
+      }),
+      { numRuns: 1_000 }
+    )
+  })
+})

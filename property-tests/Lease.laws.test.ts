@@ -1,0 +1,245 @@
+/**
+ * Several processes with their own clocks, one store with compare-and-set, and a network that delays, repeats and loses
+ * answers. Generators collide on purpose: a ttl of 90 ms, delays up to 200 ms, steps of 1 to 40 ms.
+ */
+import * as fc from "fast-check"
+import { assert, describe, it } from "vitest"
+import * as Lease from "../src/core/lease/Lease.ts"
+
+const optionsOf = (index: number): Lease.Options => ({ me: `p${index}`, ttlMs: 90, renewMs: 30, marginMs: 10 })
+
+interface Flight {
+  readonly atMs: number
+  readonly run: () => void
+}
+
+/** `rate`: 1 = exact; the spread between two stays under marginMs per ttlMs. */
+const makeWorld = (clocks: ReadonlyArray<{ readonly offsetMs: number; readonly rate: number }>) => {
+  let nowMs = 0
+  let store: Lease.Seen = { record: null, revision: 0 }
+  const flights: Array<Flight> = []
+  const states = clocks.map((_, index) => Lease.idle(localOf(index)))
+  const gained: Array<number> = []
+  let faults: () => { readonly delayMs: number; readonly lose: boolean; readonly drop: boolean } = () => ({
+    delayMs: 1,
+    lose: false,
+    drop: false
+  })
+
+  function localOf(index: number) {
+    const clock = clocks[index]!
+    return clock.offsetMs + nowMs * clock.rate
+  }
+
+  const acting = () => states.map((state, index) => Lease.isActing(optionsOf(index), state, localOf(index)))
+
+  const check = () => {
+    const count = acting().filter(Boolean).length
+    if (count > 1) assert.fail(`${count} act at ${nowMs}: ${JSON.stringify(states)}`)
+  }
+
+  const send = (index: number, make: (localMs: number) => Lease.Event) => {
+    const options = optionsOf(index)
+    const [next, commands] = Lease.step(options, states[index]!, make(localOf(index)))
+    states[index] = next
+    for (const command of commands) perform(index, command)
+    check()
+  }
+
+  const later = (delayMs: number, run: () => void) => flights.push({ atMs: nowMs + delayMs, run })
+
+  const perform = (index: number, command: Lease.Command) => {
+    const { delayMs, lose, drop } = faults()
+    switch (command._tag) {
+      case "Gained":
+        gained.push(command.epoch)
+        return
+      case "Lost":
+        return
+      case "Read":
+        return later(delayMs / 2, () => {
+          const seen = store
+          if (!lose) later(delayMs / 2, () => send(index, (now) => Lease.Event.Seen({ nowMs: now, seen })))
+        })
+      case "CompareAndSet": {
+        if (drop) return later(delayMs, () => send(index, (now) => Lease.Event.WriteUnknown({ nowMs: now })))
+        return later(delayMs / 2, () => {
+          const isDone = store.revision === command.expectedRevision
+          if (isDone) store = { record: command.record, revision: store.revision + 1 }
+          const seen = store
+          later(delayMs / 2, () =>
+            send(index, (now) =>
+              lose
+                ? Lease.Event.WriteUnknown({ nowMs: now })
+                : isDone
+                  ? Lease.Event.Written({ nowMs: now, seen })
+                  : Lease.Event.Refused({ nowMs: now })
+            )
+          )
+        })
+      }
+    }
+  }
+
+  const advance = (byMs: number) => {
+    const untilMs = nowMs + byMs
+    for (;;) {
+      flights.sort((left, right) => left.atMs - right.atMs)
+      const first = flights[0]
+      if (first === undefined || first.atMs > untilMs) break
+      flights.shift()
+      nowMs = Math.max(nowMs, first.atMs)
+      first.run()
+      check()
+    }
+    nowMs = untilMs
+    check()
+  }
+
+  return {
+    send,
+    advance,
+    acting,
+    gained,
+    states,
+    setFaults: (next: typeof faults) => {
+      faults = next
+    }
+  }
+}
+
+const clocks = fc.array(
+  fc.record({ offsetMs: fc.constantFrom(0, -5_000, 1_000_000), rate: fc.constantFrom(1, 1.04, 0.97) }),
+  { minLength: 2, maxLength: 3 }
+)
+const action = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({ kind: fc.constant("tick" as const), who: fc.nat(2), byMs: fc.integer({ min: 1, max: 40 }) })
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant("want" as const), who: fc.nat(2), byMs: fc.integer({ min: 0, max: 20 }) })
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant("release" as const),
+      who: fc.nat(2),
+      byMs: fc.integer({ min: 0, max: 20 })
+    })
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant("pause" as const),
+      who: fc.nat(2),
+      byMs: fc.integer({ min: 50, max: 300 })
+    })
+  }
+)
+const fault = fc.record({
+  delayMs: fc.constantFrom(1, 1, 5, 10, 20, 40, 120, 200),
+  lose: fc.nat(4).map((n) => n === 0),
+  drop: fc.nat(6).map((n) => n === 0)
+})
+
+describe("lease: laws", () => {
+  it("E1, E2: whatever is delayed or lost, one acts at a time and each grant has a greater epoch", () => {
+    let grants = 0
+    fc.assert(
+      fc.property(
+        clocks,
+        fc.array(action, { minLength: 40, maxLength: 80 }),
+        fc.array(fault, { minLength: 1, maxLength: 20 }),
+        (c, actions, f) => {
+          const world = makeWorld(c)
+          let next = 0
+          world.setFaults(() => f[next++ % f.length]!)
+          for (const { kind, who, byMs } of actions) {
+            world.advance(byMs)
+            const index = who % c.length
+            if (kind === "tick") world.send(index, (nowMs) => Lease.Event.Ticked({ nowMs }))
+            if (kind === "want") world.send(index, (nowMs) => Lease.Event.Wanted({ nowMs }))
+            if (kind === "release") world.send(index, (nowMs) => Lease.Event.ReleaseWanted({ nowMs }))
+          }
+          for (let index = 1; index < world.gained.length; index++) {
+            assert.isAbove(world.gained[index]!, world.gained[index - 1]!)
+          }
+          grants += world.gained.length
+        }
+      ),
+      { numRuns: 1_000 }
+    )
+    assert.isAbove(grants, 1_000, "the law must reach worlds in which ownership moves")
+  })
+
+  it("E3: it has stopped acting when it asks to release, and at its end without any message", () => {
+    const options = optionsOf(0)
+    const world = makeWorld([{ offsetMs: 0, rate: 1 }])
+    world.send(0, (nowMs) => Lease.Event.Wanted({ nowMs }))
+    world.advance(5)
+    assert.deepStrictEqual(world.acting(), [true])
+    const held = world.states[0]!
+    const [, commands] = Lease.step(options, held, Lease.Event.ReleaseWanted({ nowMs: 6 }))
+    assert.deepStrictEqual(
+      commands.map(({ _tag }) => _tag),
+      ["Lost", "CompareAndSet"]
+    )
+    world.advance(100)
+    assert.deepStrictEqual(world.acting(), [false], "nobody ticked it, and still it does not act")
+  })
+
+  it("E4: when the faults are over, one who wants it has it within three ttl and keeps it", () => {
+    fc.assert(
+      fc.property(
+        clocks,
+        fc.array(action, { maxLength: 30 }),
+        fc.array(fault, { minLength: 1, maxLength: 10 }),
+        (c, actions, f) => {
+          const world = makeWorld(c)
+          let next = 0
+          world.setFaults(() => f[next++ % f.length]!)
+          for (const { kind, who, byMs } of actions) {
+            world.advance(byMs)
+            if (kind === "want") world.send(who % c.length, (nowMs) => Lease.Event.Wanted({ nowMs }))
+            if (kind === "tick") world.send(who % c.length, (nowMs) => Lease.Event.Ticked({ nowMs }))
+          }
+          // Flights of the time of faults land first.
+          world.advance(200)
+          world.setFaults(() => ({ delayMs: 2, lose: false, drop: false }))
+          for (const index of c.keys()) world.send(index, (nowMs) => Lease.Event.Wanted({ nowMs }))
+          const run = (forMs: number) => {
+            for (let at = 0; at < forMs; at += 5) {
+              world.advance(5)
+              // Every process watches the store, as its shell does.
+              for (const index of c.keys()) world.send(index, (nowMs) => Lease.Event.Ticked({ nowMs }))
+            }
+          }
+          run(3 * 90 + 30)
+          assert.strictEqual(world.acting().filter(Boolean).length, 1, JSON.stringify(world.states))
+          const before = world.gained.length
+          run(500)
+          assert.strictEqual(world.gained.length, before, "a healthy owner is not deposed")
+        }
+      ),
+      { numRuns: 100 }
+    )
+  })
+
+  it("the record survives the store: decode(encode(r)) = r, and what is no record is not one", () => {
+    fc.assert(
+      fc.property(
+        fc.record({
+          epoch: fc.integer({ min: 1 }),
+          holder: fc.option(fc.string()),
+          ttlMs: fc.integer({ min: 1 }),
+          sentAtMs: fc.double({ noNaN: true, noDefaultInfinity: true }).map((n) => (Object.is(n, -0) ? 0 : n))
+        }),
+        (record) => assert.deepStrictEqual(Lease.decode(Lease.encode(record)), record)
+      )
+    )
+    fc.assert(fc.property(fc.string(), (text) => assert.isUndefined(Lease.decode(text))))
+    assert.isUndefined(Lease.decode(`{"epoch":0,"holder":null,"ttlMs":1,"sentAtMs":1}`))
+  })
+})

@@ -1,0 +1,110 @@
+/**
+ * Scaling gone wrong on purpose: each has one bug that a named law must kill. A law that lets its bug live is no law.
+ *
+ * @module
+ */
+import { demand } from "../../src/core/scaling/DemandPolicy.ts"
+import type { Policy } from "../../src/core/scaling/Policy.ts"
+import * as Scaling from "../../src/core/scaling/Scaling.ts"
+
+/** A machine under test: what the laws need of `Scaling.running`. */
+export type Start = () => Scaling.Running
+
+const withPolicy =
+  <Memory>(policy: Policy<Memory>): Start =>
+  () =>
+    Scaling.running(policy)
+
+/** The machine without the guard around its policy: what the policy says is done. */
+const unguarded = <Memory>(policy: Policy<Memory>): Start => {
+  const running = (state: Scaling.State<Memory>): Scaling.Running => ({
+    policy: policy.name,
+    desired: state.desired,
+    next: (event) => {
+      if (event._tag === "Undeployed") return [running({ memory: policy.empty, desired: 0 }), []]
+      const observation = { ...event.observation, desired: state.desired }
+      const [memory, decision] = policy.decide(state.memory, observation)
+      const commands =
+        decision.wakeAtMs === null
+          ? []
+          : [Scaling.Command.WakeAt({ atMs: Math.max(decision.wakeAtMs, observation.nowMs + 1) })]
+      return [running({ memory, desired: decision.desired }), commands]
+    }
+  })
+  return () => running(Scaling.empty(policy))
+}
+
+const answer = (desired: number) => ({ desired, reason: "", inputs: {}, wakeAtMs: null })
+
+/** Unknown read as zero: what a dashboard without data does to a fleet. */
+export const unknownIsZero = unguarded<null>({
+  name: "unknown-is-zero",
+  empty: null,
+  decide: (memory, { pending, leased }) => {
+    const present = (pending === "unknown" ? 0 : pending) + (leased === "unknown" ? 0 : leased)
+    return [memory, answer(present)]
+  }
+})
+
+/** No bounds. */
+export const boundless = unguarded(demand)
+
+/** Looks at the queue alone, as if what runs needed nothing to run on. */
+export const pendingOnly = unguarded<null>({
+  name: "pending-only",
+  empty: null,
+  decide: (memory, { pending, spec }) => [
+    memory,
+    answer(Math.min(Math.max(pending === "unknown" ? 0 : pending, spec.minInstances), Math.max(1, spec.maxInstances)))
+  ]
+})
+
+/** Utilisation of what is ready: at zero instances it is zero, and stays so. */
+export const neverFromZero = unguarded<null>({
+  name: "never-from-zero",
+  empty: null,
+  decide: (memory, { ready, spec }) => [
+    memory,
+    answer(Math.min(Math.max(ready, spec.minInstances), Math.max(1, spec.maxInstances)))
+  ]
+})
+
+/** Asks for more than it has, for ever. */
+export const restless = withPolicy<number>({
+  name: "restless",
+  empty: 0,
+  decide: (count, { spec }) => [count + 1, answer(spec.minInstances + (count % 2))]
+})
+
+/** Adds what is expected to what is there, so that each request counts twice. */
+export const countsTwice = withPolicy<null>({
+  name: "counts-twice",
+  empty: null,
+  decide: (memory, { pending, leased, slotsPerInstance }) => {
+    const present = pending === "unknown" || leased === "unknown" ? 0 : pending + leased
+    return [memory, answer(Math.ceil((2 * present) / slotsPerInstance))]
+  }
+})
+
+/** Forgets that it was busy a moment ago. */
+export const impatient = withPolicy<null>({
+  name: "impatient",
+  empty: null,
+  decide: (memory, { pending, leased, slotsPerInstance }) => {
+    const present = pending === "unknown" || leased === "unknown" ? 0 : pending + leased
+    return [memory, answer(Math.ceil(present / slotsPerInstance))]
+  }
+})
+
+/** Goes down in the end, but orders no wake-up and waits for luck. */
+export const sleepsOver = (): Scaling.Running => {
+  const silent = (inner: Scaling.Running): Scaling.Running => ({
+    policy: inner.policy,
+    desired: inner.desired,
+    next: (event) => {
+      const [next, commands] = inner.next(event)
+      return [silent(next), commands.filter(({ _tag }) => _tag !== "WakeAt")]
+    }
+  })
+  return silent(Scaling.running(demand))
+}
