@@ -115,7 +115,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
     {
       ended: directory.remember,
       staleMessage: (workerId, event) =>
-        void runFork(Effect.logWarning("refused a message of a worker whose lease is over", { workerId, event })),
+        void runFork(Effect.logDebug("refused a message of a worker whose lease is over", { workerId, event })),
       storeFailed: (message) =>
         void runFork(
           Effect.logFatal("the store failed: nothing more is accepted until this process is restarted", { message })

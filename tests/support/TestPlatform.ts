@@ -11,6 +11,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as ProcessBackend from "../../src/backends/process/ProcessBackend.ts"
+import { register } from "../../src/cli/dev/FunctionRegistrar.ts"
+import * as FunctionFile from "../../src/cli/FunctionFile.ts"
 import { type DeploymentSpec, deploymentDefaults, type VersionSpec } from "../../src/planes/control/Domain.ts"
 import { defaultTenant } from "../../src/planes/control/Registry.ts"
 import * as Platform from "../../src/planes/Platform.ts"
@@ -34,6 +36,8 @@ export interface TestPlatform {
     deployment?: Partial<DeploymentSpec>,
     version?: Partial<VersionSpec>
   ) => Promise<TestFunction>
+  /** An example as it stands in its folder, but with an idle window of 2 s. */
+  readonly deployExample: (name: string, deployment?: Partial<DeploymentSpec>) => Promise<TestFunction>
   readonly run: <A, E>(effect: Effect.Effect<A, E>) => Promise<A>
   /** `keep` leaves the state directory for a next start. */
   readonly close: (options?: { readonly keep?: boolean }) => Promise<void>
@@ -84,12 +88,29 @@ export const start = async (
       await Effect.runPromise(registry.deploy({ tenant, versionId: created.id, spec }))
       return { name, functionId: record.id, versionId: created.id, url: `${platform.gatewayUrl}/f/${name}` }
     },
+    deployExample: async (name, deployment = {}) => {
+      const file = await Effect.runPromise(FunctionFile.load(join(root, "examples", name)))
+      const { record, version } = await Effect.runPromise(
+        register(registry, { ...file, deployment: { ...file.deployment, idleWindowMs: 2_000, ...deployment } })
+      )
+      return { name, functionId: record.id, versionId: version.id, url: `${platform.gatewayUrl}/f/${name}` }
+    },
     close: async ({ keep = false } = {}) => {
       await Effect.runPromise(Scope.close(scope, Exit.void))
       if (!keep) rmSync(stateDirectory, { recursive: true, force: true })
     }
   }
 }
+
+const ended: ReadonlyArray<string> = ["stopped", "failed"]
+
+/** Instances of this function that are there in any way, by state. */
+export const liveInstances = ({ platform }: TestPlatform, { versionId }: TestFunction) =>
+  platform.control.instances({ versionId }).filter(({ state }) => !ended.includes(state))
+
+/** Waits until nothing of the function runs. */
+export const atZero = (test: TestPlatform, fn: TestFunction) =>
+  eventually(`${fn.name} is back at zero`, () => liveInstances(test, fn).length === 0 || undefined, 30_000)
 
 /** Waits for a fact, and says what was seen when it does not come. */
 export const eventually = async <A>(
