@@ -156,7 +156,7 @@ export class Call implements Context {
 
   /** False: more bytes than the plane has credit for. */
   receive(bytes: Uint8Array): boolean {
-    return this.body !== undefined && this.body.push(bytes)
+    return this.body?.push(bytes) === true
   }
 
   receiveEnd(): void {

@@ -7,13 +7,12 @@
  * @module
  */
 import type { HeaderList } from "../protocol/WorkerMessage.ts"
-import { isNative, whenNative } from "./NativeFetch.ts"
+import { descendFrom, isNative } from "./NativeFetch.ts"
 
 type Pair = readonly [name: string, value: string]
 
 const namePattern = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const lowerCasePattern = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what a header value may not hold
 const badValuePattern = /[\0\r\n]|[^\0-\xff]/
 const plainValuePattern = /^[!-~](?:[ -~]*[!-~])?$/
 
@@ -68,9 +67,7 @@ export class LightHeaders implements Headers {
   }
 
   static [Symbol.hasInstance](value: unknown): boolean {
-    return this === LightHeaders
-      ? typeof value === "object" && value !== null && (#list in value || isNative("Headers", value))
-      : Function.prototype[Symbol.hasInstance].call(this, value)
+    return typeof value === "object" && value !== null && (#list in value || isNative("Headers", value))
   }
 
   append(name: string, value: string): void {
@@ -158,4 +155,4 @@ const sorted = (list: ReadonlyArray<Pair>): ReadonlyArray<Pair> => {
   return [...combined, ...cookies].sort(([left], [right]) => (left < right ? -1 : left > right ? 1 : 0))
 }
 
-whenNative(({ Headers }) => Object.setPrototypeOf(LightHeaders.prototype, Headers.prototype))
+descendFrom("Headers", LightHeaders.prototype)

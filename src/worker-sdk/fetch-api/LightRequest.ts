@@ -9,7 +9,7 @@
 import type { HeaderList } from "../protocol/WorkerMessage.ts"
 import { type LazyStream, LightBody } from "./LightBody.ts"
 import { LightHeaders } from "./LightHeaders.ts"
-import { native, whenNative } from "./NativeFetch.ts"
+import { descendFrom, isNative, native } from "./NativeFetch.ts"
 
 export interface LightRequestInit {
   readonly method: string
@@ -44,6 +44,11 @@ export class LightRequest implements Request {
   constructor(init: LightRequestInit) {
     this.#init = init
     this.#body = new LightBody(init.body)
+  }
+
+  /** What `instanceof Request` asks. */
+  static isRequest(value: unknown): boolean {
+    return (typeof value === "object" && value !== null && #init in value) || isNative("Request", value)
   }
 
   /** Node's own request for ours, as native code needs it; anything else as it is. */
@@ -171,4 +176,4 @@ export class LightRequest implements Request {
   }
 }
 
-whenNative(({ Request }) => Object.setPrototypeOf(LightRequest.prototype, Request.prototype))
+descendFrom("Request", LightRequest.prototype)

@@ -8,7 +8,7 @@
  */
 import { type BodyContent, LightBody } from "./LightBody.ts"
 import { LightHeaders } from "./LightHeaders.ts"
-import { isNative, native, whenNative } from "./NativeFetch.ts"
+import { descendFrom, isNative, native } from "./NativeFetch.ts"
 
 type Init = ConstructorParameters<typeof Response>[1]
 type BodyInit = ConstructorParameters<typeof Response>[0] | ReadableStream
@@ -41,7 +41,6 @@ const extract = (body: BodyInit | null | undefined): Extracted => {
 const isNullBodyStatus = (status: number): boolean =>
   status === 204 || status === 205 || status === 304 || status === 101 || status === 103
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: a reason phrase is tabs, spaces and visible bytes
 const reasonPhrase = /^[\t\x20-\x7e\x80-\xff]*$/
 
 export class LightResponse implements Response {
@@ -70,9 +69,7 @@ export class LightResponse implements Response {
   }
 
   static [Symbol.hasInstance](value: unknown): boolean {
-    return this === LightResponse
-      ? typeof value === "object" && value !== null && (#body in value || isNative("Response", value))
-      : Function.prototype[Symbol.hasInstance].call(this, value)
+    return typeof value === "object" && value !== null && (#body in value || isNative("Response", value))
   }
 
   /** Whole body of a response that is ours, has one in memory and was not read: the cheap way out. Marks it as used. */
@@ -183,4 +180,4 @@ export class LightResponse implements Response {
 
 const undefinedToEmpty = <Value>(headers: Value | undefined): Value | Array<[string, string]> => headers ?? []
 
-whenNative(({ Response }) => Object.setPrototypeOf(LightResponse.prototype, Response.prototype))
+descendFrom("Response", LightResponse.prototype)

@@ -2,55 +2,52 @@
  * Node's own fetch classes, loaded when somebody needs them and not before: loading them takes about as long as starting
  * Node itself, and most functions never do.
  *
- * `link` makes our classes descend from the native ones as soon as those are loaded, so that code which holds the native
- * class (a library that was loaded before `serve`) still finds `instanceof` true.
+ * Node keeps them behind names of the global object that load on any look, even at a property descriptor. So nothing here
+ * touches those names until it must, and the names stay as they are.
  *
  * @module
  */
-export interface NativeFetch {
-  readonly Headers: typeof Headers
-  readonly Request: typeof Request
-  readonly Response: typeof Response
-  readonly fetch: typeof fetch
+type ClassName = "Headers" | "Request" | "Response"
+
+const undici = "NativeModule internal/deps/undici/undici"
+
+let known = false
+let lengthSeen = -1
+
+/** Whether Node's classes are loaded; true where Node does not tell, which costs time and nothing else. */
+const isLoaded = (): boolean => {
+  if (known) return true
+  const list: unknown = Reflect.get(process, "moduleLoadList")
+  if (!Array.isArray(list)) known = true
+  else if (list.length !== lengthSeen) {
+    lengthSeen = list.length
+    known = list.includes(undici)
+  }
+  return known
 }
 
-const names = ["Headers", "Request", "Response", "fetch"] as const
-
-// Node defines these as getters that load on first use; read as descriptors they do not load.
-const original = new Map(names.map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)]))
-
-let loaded: NativeFetch | undefined
-const waiting: Array<(native: NativeFetch) => void> = []
-
-const read = (name: (typeof names)[number]): unknown => {
-  const descriptor = original.get(name)
-  // A getter of Node's writes the global it stands for; whoever replaced that global meanwhile must keep it.
-  const current = Object.getOwnPropertyDescriptor(globalThis, name)
-  const value = descriptor?.get === undefined ? descriptor?.value : descriptor.get.call(globalThis)
-  if (current !== undefined && current !== descriptor) Object.defineProperty(globalThis, name, current)
-  return value
-}
-
-export const native = (): NativeFetch => {
-  if (loaded !== undefined) return loaded
-  const found = { Headers: read("Headers"), Request: read("Request"), Response: read("Response"), fetch: read("fetch") }
-  // These are what the platform's own names stand for; nothing else can be read from those descriptors.
-  loaded = found as NativeFetch
-  for (const run of waiting.splice(0)) run(loaded)
-  return loaded
-}
-
-/** Runs at once when the native classes are loaded, or else as soon as they are. */
-export const whenNative = (run: (native: NativeFetch) => void): void => {
-  if (loaded === undefined) waiting.push(run)
-  else run(loaded)
-}
+/** Loads Node's classes if need be. */
+export const native = (): Pick<typeof globalThis, ClassName> => globalThis
 
 /**
- * Whether a value is one of the native class. Loads nothing for what cannot be: an instance carries its class's tag.
+ * Lets our class descend from the native one, so that who holds the native class finds `instanceof` true, without loading
+ * it for who does not: nobody can hold a class that is not loaded.
  */
-export const isNative = (name: "Headers" | "Request" | "Response", value: unknown): boolean =>
-  typeof value === "object" &&
-  value !== null &&
-  Reflect.get(value, Symbol.toStringTag) === name &&
-  value instanceof native()[name]
+export const descendFrom = (name: ClassName, prototype: object): void => {
+  const link = new Proxy(
+    {},
+    {
+      getPrototypeOf: () => {
+        if (!isLoaded()) return Object.prototype
+        const parent = native()[name].prototype
+        Object.setPrototypeOf(prototype, parent)
+        return parent
+      }
+    }
+  )
+  Object.setPrototypeOf(prototype, link)
+}
+
+/** Whether a value is one of the native class. */
+export const isNative = (name: ClassName, value: unknown): boolean =>
+  typeof value === "object" && value !== null && isLoaded() && value instanceof native()[name]
