@@ -151,15 +151,15 @@ const bytes = fc.uint8Array({ maxLength: 40 }).map((array) => Buffer.from(array)
 const shares = fc.constantFrom(0, 0.3, 0.5, 0.9, 1)
 const offsets = fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constantFrom(-1, 1, 5) })
 
+const appends = fc
+  .tuple(shards, fc.array(bytes, { minLength: 1, maxLength: 8 }), offsets)
+  .map((tuple): fc.AsyncCommand<Model, Real> => new Append(...tuple))
+const reads = fc.tuple(shards, shares, fc.integer({ min: 1, max: 10 })).map((tuple) => new Read(...tuple))
+const truncates = fc.tuple(shards, shares).map((tuple) => new Truncate(...tuple))
+const snapshots = fc.tuple(shards, bytes).map((tuple) => new Snapshot(...tuple))
+
+/** One of each kind is as likely as any other, so the share of a kind is how often it stands here. */
 export const commands = fc.commands(
-  [
-    fc
-      .tuple(shards, fc.array(bytes, { minLength: 1, maxLength: 8 }), offsets)
-      .map((tuple): fc.AsyncCommand<Model, Real> => new Append(...tuple)),
-    fc.tuple(shards, shares, fc.integer({ min: 1, max: 10 })).map((tuple) => new Read(...tuple)),
-    fc.tuple(shards, shares).map((tuple) => new Truncate(...tuple)),
-    fc.tuple(shards, bytes).map((tuple) => new Snapshot(...tuple)),
-    fc.constant(new Reopen())
-  ],
+  [appends, appends, appends, reads, reads, truncates, truncates, snapshots, snapshots, fc.constant(new Reopen())],
   { maxCommands: 40 }
 )

@@ -11,6 +11,7 @@ import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import { Worker } from "node:worker_threads"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import * as StoreClient from "../../src/planes/fabric/embedded/StoreClient.ts"
 import { type Change, KeyValue } from "../../src/planes/fabric/KeyValue.ts"
@@ -150,6 +151,39 @@ describe("embedded fabric", () => {
     )
     const stored = rows(place.address, "SELECT message_id FROM queue_message").map((row) => row["message_id"])
     assert.deepStrictEqual(stored, ["held"])
+  })
+
+  it("an append that is interrupted before it was sent never happens", async () => {
+    await using(embedded, place, (fabric) =>
+      fabric.run(
+        Effect.gen(function* () {
+          const log = yield* Log
+          const appending = yield* Effect.forkChild(log.append("a", 0, [bytes("x")]), { startImmediately: true })
+          yield* Fiber.interrupt(appending)
+          assert.deepStrictEqual(yield* log.bounds("a"), { first: 0, end: 0 })
+        })
+      )
+    )
+  })
+
+  it("what would make the waiting orders take too much memory is refused, may be tried again, and did not happen", async () => {
+    const client = await StoreClient.open({ directory: place.address, onFailure: () => undefined })
+    const append = (expectedPosition: number) =>
+      new Promise<unknown>((resolve) =>
+        client.submit<"Append">({
+          bytes: 50 * 1024 * 1024,
+          order: () => ({ _tag: "Append", shard: "a", expectedPosition, count: 1, bytes: new Uint8Array(4) }),
+          onAnswer: resolve
+        })
+      )
+    const answers = await Promise.all([append(0), append(1), append(2)])
+    assert.deepStrictEqual(answers.slice(0, 2), [
+      { _tag: "Done", value: 1 },
+      { _tag: "Done", value: 2 }
+    ])
+    assert.deepInclude(answers[2], { _tag: "Refused", retryable: true })
+    assert.deepStrictEqual(await append(2), { _tag: "Done", value: 3 })
+    await client.close()
   })
 
   it("when the store thread dies, writes under way are unknown and later ones refused, and what was confirmed is there", async () => {

@@ -203,19 +203,19 @@ export const workQueueLaws = (maker: FabricMaker): void => {
         Effect.gen(function* () {
           yield* publish(queue, "long work")
           let extensions = 0
-          const extendFiveTimes = (delivery: Delivery) => {
+          const extendFourTimes = (delivery: Delivery) => {
             if (delivery.deliveryCount > 1) return
             const timer = setInterval(() => {
-              if (++extensions > 5) return clearInterval(timer)
+              if (++extensions > 4) return clearInterval(timer)
               delivery.extend()
-            }, 100)
+            }, 250)
           }
-          const options = { ackWaitMs: 300, maxInFlight: 1 }
-          yield* consumeUntil(queue, options, extendFiveTimes, (seen) => seen.length >= 2)
+          const options = { ackWaitMs: 1_000, maxInFlight: 1 }
+          yield* consumeUntil(queue, options, extendFourTimes, (seen) => seen.length >= 2)
         })
       )
-      // Five extensions a tenth of a second apart, then the whole wait.
-      assert.isAtLeast(performance.now() - startMs, 780)
+      // Four extensions a quarter of a second apart, then the whole wait; a timer may be early by one long turn.
+      assert.isAtLeast(performance.now() - startMs, 1_900)
     })
 
     it("Q4: a nak brings the message back after its delay and not before", async () => {
@@ -236,7 +236,8 @@ export const workQueueLaws = (maker: FabricMaker): void => {
           )
         )
       )
-      assert.isAtLeast(atMs[1]! - atMs[0]!, 148)
+      // A timer may be early by as much as the turn lasted that set it.
+      assert.isAtLeast(atMs[1]! - atMs[0]!, 100)
     })
 
     it("Q4: what a consumer held when its scope closed goes to the next one", async () => {
@@ -264,9 +265,8 @@ export const workQueueLaws = (maker: FabricMaker): void => {
       await fc.assert(
         fc.asyncProperty(conducts, fc.integer({ min: 1, max: 4 }), async (conducts, maxInFlight) => {
           const queue = freshQueue()
-          const ackWaitMs = 40
-          /** Who is out, and until when at least: an ignored message is in again when its time is over. */
-          const out = new Map<string, number>()
+          /** Who is certainly out. Of an ignored message only the maker knows when its time is over. */
+          const out = new Set<string>()
           const settled: Array<string> = []
           let outMax = 0
           const settle = (delivery: Delivery, how: () => void) => {
@@ -275,10 +275,9 @@ export const workQueueLaws = (maker: FabricMaker): void => {
             how()
           }
           const handle = (delivery: Delivery) => {
-            const nowMs = performance.now()
-            out.set(delivery.messageId, nowMs + ackWaitMs - 2)
-            outMax = Math.max(outMax, [...out.values()].filter((untilMs) => untilMs > nowMs).length)
             const conduct = delivery.deliveryCount > 1 ? "ack" : conducts[Number(delivery.messageId)]
+            if (conduct !== "ignore") out.add(delivery.messageId)
+            outMax = Math.max(outMax, out.size)
             if (conduct === "terminate") settle(delivery, () => delivery.terminate("as told"))
             if (conduct === "ack") settle(delivery, delivery.ack)
             if (conduct === "ack later") queueMicrotask(() => settle(delivery, delivery.ack))
@@ -294,7 +293,7 @@ export const workQueueLaws = (maker: FabricMaker): void => {
               })
               const consuming = consumeUntil(
                 queue,
-                { ackWaitMs, maxInFlight },
+                { ackWaitMs: 40, maxInFlight },
                 handle,
                 () => settled.length >= conducts.length
               )
@@ -314,6 +313,31 @@ export const workQueueLaws = (maker: FabricMaker): void => {
           assert.isAtMost(outMax, maxInFlight)
         }),
         { numRuns: 20 }
+      )
+    })
+
+    it("Q6: a consumer of three at a time gets the fourth when it has settled one, and not before", async () => {
+      const [queue, barrier] = [freshQueue(), freshQueue()]
+      await fabric.run(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const workQueue = yield* WorkQueue
+            const held: Array<Delivery> = []
+            /** Whoever gets a later message of another queue knows that the earlier ones had their chance. */
+            const pass = (id: string) =>
+              Effect.andThen(
+                publish(barrier, id),
+                consumeUntil(barrier, patient, ack, (seen) => seen.length === 1)
+              )
+            for (let index = 0; index < 6; index++) yield* publish(queue, `${index}`)
+            yield* workQueue.consume(queue, { ...patient, maxInFlight: 3 }, (delivery) => held.push(delivery))
+            yield* pass("first")
+            assert.deepStrictEqual(ids(held), ["0", "1", "2"])
+            held[1]!.ack()
+            yield* pass("second")
+            assert.deepStrictEqual(ids(held), ["0", "1", "2", "3"])
+          })
+        )
       )
     })
 

@@ -1,7 +1,8 @@
 /**
  * `Log` over the store thread. Laws: see `Log`.
  *
- * Records are read when the batch is sent, not when `append` is called: leave them as they are until it answers.
+ * Records are read when the batch is sent, not when `append` is called: leave them as they are until it answers. An
+ * append that is interrupted before it was sent is withdrawn; what was appended behind it then meets a conflict.
  *
  * @module
  */
@@ -111,17 +112,24 @@ export const make = (client: StoreClient): Log["Service"] => {
     if (problem !== undefined) return yield* refuse(place("saveSnapshot"), problem, false)
     const number = nextSnapshot++
     const shared = { client, place: place("saveSnapshot"), conflict: neverConflicts }
-    for (const [part, bytes] of partsOf(snapshot.bytes).entries()) {
+    const parts = partsOf(snapshot.bytes)
+    for (const [part, bytes] of parts.entries()) {
       yield* write<"StageSnapshot", FabricUnavailable>({
         ...shared,
         bytes: bytes.byteLength,
-        order: () => ({ _tag: "StageSnapshot", snapshot: number, part, bytes })
+        order: () => ({ _tag: "StageSnapshot", shard, snapshot: number, part, bytes })
       })
     }
     yield* write<"SaveSnapshot", FabricUnavailable>({
       ...shared,
       bytes: 0,
-      order: () => ({ _tag: "SaveSnapshot", shard, snapshot: number, position: snapshot.position })
+      order: () => ({
+        _tag: "SaveSnapshot",
+        shard,
+        snapshot: number,
+        partCount: parts.length,
+        position: snapshot.position
+      })
     })
   })
 

@@ -20,6 +20,20 @@ const put = (key: string, expectedRevision?: number): StoreOrder => ({
   value: new Uint8Array([1]),
   expectedRevision
 })
+const stage = (snapshot: number, part: number): StoreOrder => ({
+  _tag: "StageSnapshot",
+  shard: "a",
+  snapshot,
+  part,
+  bytes: new Uint8Array(10)
+})
+const save = (snapshot: number, partCount: number): StoreOrder => ({
+  _tag: "SaveSnapshot",
+  shard: "a",
+  snapshot,
+  partCount,
+  position: 7
+})
 const bounds = (shard: string): StoreOrder => ({ _tag: "Bounds", shard })
 const tags = (answers: ReadonlyArray<AnyAnswer>) => answers.map((answer) => answer._tag)
 const retryable = (answer: AnyAnswer | undefined) => answer?._tag === "Refused" && answer.retryable
@@ -46,7 +60,8 @@ describe("GroupCommit", () => {
       }
     })
 
-  const make = (over: DatabaseSync = database, hasRoom = () => true) => GroupCommit.make({ database: over, hasRoom })
+  const make = (over: DatabaseSync = database, roomProblem: () => string | undefined = () => undefined) =>
+    GroupCommit.make({ database: over, roomProblem })
 
   it("G1: the orders of a group share one commit", () => {
     const executed: Array<string> = []
@@ -88,14 +103,14 @@ describe("GroupCommit", () => {
   })
 
   it("G3: when there is nearly no room left, only what gives room back is taken", () => {
-    let room = true
-    const store = make(database, () => room)
+    let noRoom: string | undefined
+    const store = make(database, () => noRoom)
     store.execute([append("a", 0), put("k")])
-    room = false
+    noRoom = "the disk has 5 bytes left"
     const answers = store.execute([append("a", 1), put("k"), { _tag: "Truncate", shard: "a", position: 1 }])
     assert.deepStrictEqual(tags(answers), ["Refused", "Refused", "Done"])
     assert.isTrue(retryable(answers[0]))
-    room = true
+    noRoom = undefined
     assert.deepStrictEqual(store.execute([append("a", 1)]), [done(2)])
   })
 
@@ -165,7 +180,7 @@ describe("GroupCommit", () => {
   })
 
   it("T3: parts of a snapshot that nobody named are gone after a restart", () => {
-    const part = { _tag: "StageSnapshot", snapshot: 1, part: 0, bytes: new Uint8Array(10) } as const
+    const part = stage(1, 0)
     make().execute([part])
     database.close()
     database = StoreDatabase.open(directory)
@@ -173,6 +188,31 @@ describe("GroupCommit", () => {
     while (store.hasGarbage()) store.collectGarbage()
     assert.strictEqual(database.prepare("SELECT count(*) AS n FROM log_snapshot_part").get()?.["n"], 0)
     assert.deepStrictEqual(store.execute([{ _tag: "LoadSnapshot", shard: "a" }]), [done(undefined)])
+  })
+
+  it("T3: a snapshot whose saving was given up is removed when the next one of its shard begins", () => {
+    const store = make()
+    store.execute([stage(1, 0), stage(1, 1), stage(2, 0), save(2, 1)])
+    while (store.hasGarbage()) store.collectGarbage()
+    assert.deepStrictEqual(
+      database
+        .prepare("SELECT snapshot FROM log_snapshot_part")
+        .all()
+        .map((row) => row["snapshot"]),
+      [2]
+    )
+  })
+
+  it("T3: a snapshot that lacks a part is refused, and the one before it stays", () => {
+    const store = make()
+    assert.deepStrictEqual(tags(store.execute([stage(1, 0), save(1, 1), stage(2, 1), save(2, 2)])), [
+      "Done",
+      "Done",
+      "Done",
+      "Refused"
+    ])
+    const [loaded] = store.execute([{ _tag: "LoadSnapshot", shard: "a" }])
+    assert.deepStrictEqual(loaded, done({ position: 7, parts: [new Uint8Array(10)] }))
   })
 
   it("T8: a queue keeps a thousand dead letters, the newest", () => {

@@ -20,8 +20,8 @@ const sqliteFull = 13
 
 export interface Options {
   readonly database: DatabaseSync
-  /** False when the disk is so full that only orders that give room back are taken. */
-  readonly hasRoom: () => boolean
+  /** Says why, when the disk is so full that only orders that give room back are taken. */
+  readonly roomProblem: () => string | undefined
 }
 
 const unreachable = (value: never): never => {
@@ -30,7 +30,7 @@ const unreachable = (value: never): never => {
 
 const refused = (reason: string, retryable: boolean): AnyAnswer => ({ _tag: "Refused", reason, retryable })
 
-export const make = ({ database, hasRoom }: Options) => {
+export const make = ({ database, roomProblem }: Options) => {
   const log = LogTables.make(database)
   const keyValue = KeyValueTable.make(database)
   const queue = QueueTables.make(database)
@@ -130,10 +130,11 @@ export const make = ({ database, hasRoom }: Options) => {
   const performWrites = (orders: ReadonlyArray<StoreOrder>): ReadonlyArray<AnyAnswer> => {
     const answers: Array<AnyAnswer> = []
     try {
-      const roomLeft = hasRoom()
+      const noRoom = roomProblem()
       database.exec("BEGIN IMMEDIATE")
       for (const order of orders) {
-        answers.push(roomLeft || !isGrowing(order) ? perform(order) : refused("the disk has nearly no room left", true))
+        const isTaken = noRoom === undefined || !isGrowing(order)
+        answers.push(isTaken ? perform(order) : refused(noRoom, true))
       }
       keyValue.beforeCommit()
       log.collectGarbage()

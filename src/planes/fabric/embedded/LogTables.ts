@@ -3,7 +3,7 @@
  *
  * Laws: T1 positions are checked against what this thread last wrote, before anything is written. T2 `truncate` moves
  * the first readable position at once; the rows go later in small slices, so that no commit waits for a large deletion.
- * T3 a snapshot is staged in parts and becomes visible whole. T4 after a rollback `reload` brings memory back to the disk.
+ * T3 a snapshot is staged in parts and becomes visible whole or not at all; parts that nobody names any more are removed. T4 after a rollback `reload` brings memory back to the disk.
  *
  * @module
  */
@@ -62,6 +62,7 @@ export const make = (database: DatabaseSync) => {
     `DELETE FROM log_snapshot_part WHERE rowid IN (
        SELECT rowid FROM log_snapshot_part WHERE snapshot = ? ORDER BY part LIMIT ${garbageRowsMax})`
   )
+  const countParts = database.prepare("SELECT count(*) AS count FROM log_snapshot_part WHERE snapshot = ?")
   const selectSnapshot = database.prepare("SELECT snapshot, position FROM log_snapshot WHERE shard = ?")
   const replaceSnapshot = database.prepare(
     "INSERT OR REPLACE INTO log_snapshot (shard, snapshot, position) VALUES (?, ?, ?)"
@@ -79,6 +80,8 @@ export const make = (database: DatabaseSync) => {
   /** Shards that may have rows before `first`, and snapshots that nobody names. */
   const shardGarbage = new Set<Shard>()
   const snapshotGarbage = new Set<number>()
+  /** The snapshot of each shard that is being staged. */
+  const staged = new Map<string, number>()
 
   const load = () => {
     for (const row of selectShards.all()) {
@@ -146,11 +149,26 @@ export const make = (database: DatabaseSync) => {
     return done(undefined)
   }
 
+  const stageSnapshot = (order: Order<"StageSnapshot">): TableAnswer<"StageSnapshot"> => {
+    const before = staged.get(order.shard)
+    // Whoever staged it gave up, or it would have been saved.
+    if (before !== undefined && before !== order.snapshot) snapshotGarbage.add(before)
+    staged.set(order.shard, order.snapshot)
+    insertPart.run(order.snapshot, order.part, order.bytes)
+    return done(undefined)
+  }
+
   const saveSnapshot = (order: Order<"SaveSnapshot">): TableAnswer<"SaveSnapshot"> => {
     const shard = shardOf(order.shard)
     if (shard === undefined) {
       return { _tag: "Refused", reason: `the store has ${shardsMax} shards, which is its limit`, retryable: false }
     }
+    const partCount = number(countParts.get(order.snapshot), "count")
+    if (partCount !== order.partCount) {
+      const reason = `of ${order.partCount} parts of the snapshot ${partCount} are here: another one of the shard began meanwhile`
+      return { _tag: "Refused", reason, retryable: true }
+    }
+    staged.delete(order.shard)
     const before = selectSnapshot.get(shard.id)
     replaceSnapshot.run(shard.id, order.snapshot, order.position)
     if (before !== undefined) snapshotGarbage.add(number(before, "snapshot"))
@@ -175,10 +193,7 @@ export const make = (database: DatabaseSync) => {
       const shard = shards.get(order.shard)
       return done({ first: shard?.first ?? 0, end: shard?.end ?? 0 })
     },
-    stageSnapshot: (order: Order<"StageSnapshot">): TableAnswer<"StageSnapshot"> => {
-      insertPart.run(order.snapshot, order.part, order.bytes)
-      return done(undefined)
-    },
+    stageSnapshot,
     saveSnapshot,
     loadSnapshot,
     truncate,

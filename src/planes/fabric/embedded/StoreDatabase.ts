@@ -84,8 +84,9 @@ const syncFolder = (folder: string): void => {
   }
 }
 
+/** For its owner only: requests and keys lie in it. */
 const makeFolder = (directory: string): void => {
-  const firstMade = fs.mkdirSync(directory, { recursive: true })
+  const firstMade = fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
   if (firstMade === undefined) return
   const outermost = path.dirname(path.resolve(firstMade))
   for (let folder = path.resolve(directory); folder !== outermost; folder = path.dirname(folder)) syncFolder(folder)
@@ -212,6 +213,8 @@ export const open = (directory: string): DatabaseSync => {
     database.exec("PRAGMA locking_mode = EXCLUSIVE")
     database.exec("PRAGMA journal_mode = WAL")
     database.exec("PRAGMA synchronous = FULL")
+    // Where the system's sync stops at the drive's own cache (macOS), ask for the real one.
+    database.exec("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON")
     // A checkpoint inside a commit would stall whoever waits for it; the thread makes them between groups.
     database.exec("PRAGMA wal_autocheckpoint = 0")
     database.exec(`PRAGMA journal_size_limit = ${journalBytesMax}`)

@@ -48,8 +48,20 @@ export type StoreOrder =
   | { readonly _tag: "Read"; readonly shard: string; readonly position: number; readonly limit: number }
   | { readonly _tag: "Bounds"; readonly shard: string }
   /** One part of a snapshot that is not visible before `SaveSnapshot` names it. */
-  | { readonly _tag: "StageSnapshot"; readonly snapshot: number; readonly part: number; readonly bytes: Uint8Array }
-  | { readonly _tag: "SaveSnapshot"; readonly shard: string; readonly snapshot: number; readonly position: number }
+  | {
+      readonly _tag: "StageSnapshot"
+      readonly shard: string
+      readonly snapshot: number
+      readonly part: number
+      readonly bytes: Uint8Array
+    }
+  | {
+      readonly _tag: "SaveSnapshot"
+      readonly shard: string
+      readonly snapshot: number
+      readonly partCount: number
+      readonly position: number
+    }
   | { readonly _tag: "LoadSnapshot"; readonly shard: string }
   | { readonly _tag: "Truncate"; readonly shard: string; readonly position: number }
   | { readonly _tag: "Get"; readonly key: string }
