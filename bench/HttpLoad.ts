@@ -7,6 +7,7 @@
  * @module
  */
 import { connect, type Socket } from "node:net"
+import * as CpuTime from "./CpuTime.ts"
 
 export interface LoadOptions {
   readonly host: string
@@ -22,12 +23,16 @@ export interface LoadOptions {
   readonly durationMs: number
   /** Any other status counts as an error. */
   readonly status: number
+  /** Whose processor time is told for each answer. */
+  readonly pids: ReadonlyArray<number>
 }
 
 export interface LoadResult {
   readonly requestsPerSecond: number
   /** Milliseconds from the write of a request to the last byte of its answer. */
   readonly latencies: ReadonlyArray<number>
+  /** Processor time of `pids` for each answer, in microseconds; NaN where the system does not tell. */
+  readonly cpuUs: number
   /** Answers with another status, broken connections. */
   readonly errors: number
   /** The head of the first answer that was an error. */
@@ -133,14 +138,22 @@ export const run = (options: LoadOptions): Promise<LoadResult> =>
       }
       return nowMs < untilMs
     }
+    let cpuFromMs = Number.NaN
+    setTimeout(() => {
+      cpuFromMs = CpuTime.spentMs(options.pids)
+    }, options.warmUpMs)
     const finish = () => {
       if (settled) return
       settled = true
+      const cpuMs = CpuTime.spentMs(options.pids) - cpuFromMs
       for (const connection of connections) connection.destroy()
       const seconds = (lastMs - countFromMs) / 1000
       if (latencies.length === 0) {
         reject(new Error(`no answer of ${options.host}:${options.port}${options.path} was right; first: ${firstError}`))
-      } else resolve({ requestsPerSecond: latencies.length / seconds, latencies, errors, firstError })
+      } else {
+        const cpuUs = (cpuMs * 1000) / latencies.length
+        resolve({ requestsPerSecond: latencies.length / seconds, latencies, cpuUs, errors, firstError })
+      }
     }
     const onClose = () => {
       if (!settled && performance.now() < untilMs) errors++

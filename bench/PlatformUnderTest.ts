@@ -10,8 +10,8 @@ import type { BenchFunction, ObservedStart, StartedPlatform } from "./processes/
 export interface PlatformUnderTest {
   readonly port: number
   readonly pid: number
-  /** Instances that run or are on their way in or out. */
-  readonly instanceCount: () => Promise<number>
+  /** Of the instances that run or are on their way in or out; null for one that has no process yet. */
+  readonly instancePids: () => Promise<ReadonlyArray<number | null>>
   readonly starts: () => Promise<ReadonlyArray<ObservedStart>>
   readonly close: () => Promise<void>
 }
@@ -25,7 +25,7 @@ export const start = async (
     port: child.started.port,
     pid: child.pid,
     // The answers of `processes/platform.ts`.
-    instanceCount: async () => ((await child.ask({ ask: "instances" })) as { count: number }).count,
+    instancePids: async () => ((await child.ask({ ask: "instances" })) as { pids: ReadonlyArray<number | null> }).pids,
     starts: async () => ((await child.ask({ ask: "starts" })) as { starts: ReadonlyArray<ObservedStart> }).starts,
     close: child.close
   }

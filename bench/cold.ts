@@ -17,7 +17,7 @@ const zeroDeadlineMs = 20_000
 const untilZero = async (platform: PlatformUnderTest.PlatformUnderTest): Promise<void> => {
   const untilMs = performance.now() + zeroDeadlineMs
   for (;;) {
-    const count = await platform.instanceCount()
+    const count = (await platform.instancePids()).length
     if (count === 0) return
     if (performance.now() > untilMs) throw new Error(`${count} instances are still there after ${zeroDeadlineMs} ms`)
     await new Promise((resolve) => setTimeout(resolve, 20))

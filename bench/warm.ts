@@ -25,7 +25,7 @@ export const warm: Bench = async ({ repetitions, say }) => {
       version: {}
     }
   ])
-  const load = (port: number, path: string, count: number, durationMs: number) =>
+  const load = (pids: ReadonlyArray<number>, port: number, path: string, count: number, durationMs: number) =>
     HttpLoad.run({
       host: "127.0.0.1",
       port,
@@ -36,31 +36,37 @@ export const warm: Bench = async ({ repetitions, say }) => {
       connections: count,
       warmUpMs: 300,
       durationMs,
-      status: 200
+      status: 200,
+      pids
     })
-  const millrace = (count: number, ms: number) => load(platform.port, "/f/echo/", count, ms)
-  const bare = (count: number, ms: number) => load(proxy.started.port, "/", count, ms)
+  const barePids = [proxy.pid, echo.pid]
+  const pids = [platform.pid]
+  const millrace = (count: number, ms: number) => load(pids, platform.port, "/f/echo/", count, ms)
+  const bare = (count: number, ms: number) => load(barePids, proxy.started.port, "/", count, ms)
   try {
     // The first seconds belong to the compiler of both.
     await millrace(connections, 3_000)
     await bare(connections, 3_000)
+    for (const pid of await platform.instancePids()) if (pid !== null) pids.push(pid)
+    const cpu: Array<readonly [number, number]> = []
     const ratios: Array<number> = []
     const added: Array<number> = []
     const rates: Array<readonly [number, number]> = []
     const quiet: Array<readonly [number, number]> = []
-    for (let round = 0; round < repetitions; round++) {
+    for (let index = 0; index < repetitions; index++) {
       const proxied = await bare(connections, 2_000)
       const called = await millrace(connections, 2_000)
       if (called.errors > 0) say(`${called.errors} errors, the first: ${called.firstError}`)
       rates.push([called.requestsPerSecond, proxied.requestsPerSecond])
+      cpu.push([called.cpuUs, proxied.cpuUs])
       ratios.push(called.requestsPerSecond / proxied.requestsPerSecond)
       const proxiedQuietly = quantile((await bare(quietConnections, 1_000)).latencies, 0.5)
       const calledQuietly = quantile((await millrace(quietConnections, 1_000)).latencies, 0.5)
       quiet.push([calledQuietly, proxiedQuietly])
       added.push(calledQuietly - proxiedQuietly)
       say(
-        `round ${round + 1}: Millrace ${Math.round(called.requestsPerSecond)} requests/s, p99 ${quantile(called.latencies, 0.99).toFixed(1)} ms` +
-          `; proxy ${Math.round(proxied.requestsPerSecond)}, p99 ${quantile(proxied.latencies, 0.99).toFixed(1)} ms` +
+        `round ${index + 1}: Millrace ${Math.round(called.requestsPerSecond)} requests/s, ${Math.round(called.cpuUs)} us of processor each` +
+          `; proxy ${Math.round(proxied.requestsPerSecond)}, ${Math.round(proxied.cpuUs)} us` +
           `; one at a time ${calledQuietly.toFixed(3)} ms and ${proxiedQuietly.toFixed(3)} ms`
       )
     }
@@ -71,7 +77,9 @@ export const warm: Bench = async ({ repetitions, say }) => {
         millrace_per_s: Math.round(median(rates.map(([value]) => value))),
         proxy_per_s: Math.round(median(rates.map(([, value]) => value))),
         millrace_p50_ms: round(median(quiet.map(([value]) => value)), 3),
-        proxy_p50_ms: round(median(quiet.map(([, value]) => value)), 3)
+        proxy_p50_ms: round(median(quiet.map(([, value]) => value)), 3),
+        millrace_cpu_us: round(median(cpu.map(([value]) => value)), 1),
+        proxy_cpu_us: round(median(cpu.map(([, value]) => value)), 1)
       },
       budgets: [
         { figure: "ratio", atLeast: 0.8 },

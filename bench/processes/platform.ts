@@ -86,7 +86,13 @@ const main = async (functions: ReadonlyArray<BenchFunction>) => {
   }
   process.on("message", (message) => {
     if (typeof message !== "object" || message === null || !("ask" in message)) return
-    if (message.ask === "instances") send({ count: platform.control.instances().filter(isThere).length })
+    if (message.ask === "instances")
+      send({
+        pids: platform.control
+          .instances()
+          .filter(isThere)
+          .map((one) => one.pid)
+      })
     if (message.ask === "starts") send({ starts: starts(platform) })
   })
   process.once("disconnect", async () => {

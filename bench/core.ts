@@ -1,0 +1,161 @@
+/**
+ * Speed of the buffer machine alone: steps per second of processor time in steady state, with 100 and with 100,000
+ * pending requests.
+ *
+ * One version, two tenants, eight workers with four slots each. In each round a request arrives and another is
+ * answered, so the backlog stays as it is. The mix per 16 requests: 16 arrivals, 16 answers (a quarter of them announced
+ * by a start first), one flush and one confirmation of what was ordered to be written, a heartbeat of each worker every
+ * 64 requests, a tick. A tenth of the requests are asynchronous, so their ends are written, told and later forgotten.
+ *
+ * `node bench/core.ts`
+ *
+ * @module
+ */
+import * as Buffer from "../src/core/buffer/Buffer.ts"
+import type { Command, Event, RecordRef } from "../src/core/buffer/BufferEvent.ts"
+import { defaults } from "../src/core/buffer/BufferOptions.ts"
+
+const repetitions = 3
+const measuredMs = 1_200
+const workerCount = 8
+const slotsPerWorker = 4
+
+/** Budget of the design: at least this many steps a second with 100,000 pending, and half of the speed at 100. */
+const budgetStepsPerS = 500_000
+
+/** A shard owner that does nothing but hand events to the machine. */
+class Shard {
+  #state = Buffer.empty({ ...defaults, pendingCountMax: 200_000, resultRetentionMs: 50 })
+  #sequence = 0
+  #nowMs = 1_000_000
+  #queue: Array<RecordRef> = []
+  /** Leases in the order in which they were given: the oldest is answered next. */
+  #leases: Array<{ readonly sequence: number; readonly workerId: string; readonly token: number }> = []
+  #leasesDone = 0
+  steps = 0
+
+  constructor(pendingCount: number) {
+    this.#send({ _tag: "Recovered", nowMs: this.#nowMs, epoch: 1 })
+    for (let worker = 0; worker < workerCount; worker++) {
+      const workerId = `worker-${worker}`
+      const version = versionId
+      const of = { workerId, instanceId: workerId, version, slots: slotsPerWorker, holds: [] }
+      this.#send({ _tag: "WorkerJoined", nowMs: this.#nowMs, ...of })
+    }
+    for (let i = 0; i < pendingCount + workerCount * slotsPerWorker; i++) this.#arrive()
+    this.#flush()
+  }
+
+  /** 16 requests come and 16 are answered. */
+  round(): void {
+    this.#nowMs += 1
+    const nowMs = this.#nowMs
+    for (let i = 0; i < 16; i++) {
+      this.#arrive()
+      this.#answer(i % 4 === 0)
+    }
+    this.#flush()
+    const beat = (this.#sequence / 16) % 4
+    for (let i = 0; i < workerCount; i += 4) {
+      this.#send({ _tag: "WorkerHeard", nowMs, workerId: `worker-${(beat + i) % workerCount}` })
+    }
+    const dueMs = Buffer.nextDueMs(this.#state)
+    if (dueMs !== undefined && dueMs <= nowMs) this.#send({ _tag: "Ticked", nowMs })
+  }
+
+  get pendingCount(): number {
+    return Buffer.demand(this.#state, versionId).pending
+  }
+
+  #arrive(): void {
+    const sequence = ++this.#sequence
+    const nowMs = this.#nowMs
+    this.#send({
+      _tag: "Arrived",
+      nowMs,
+      sequence,
+      requestId: `0194c0de-0000-7000-8000-${sequence}`,
+      tenant: sequence % 2 === 0 ? "9f0c1d2e-tenant-even" : "9f0c1d2e-tenant-odd",
+      version: versionId,
+      mode: sequence % 10 === 0 ? "async" : "sync",
+      durability: "accepted",
+      deadlineMs: nowMs + 1_200_000,
+      sizeBytes: 1_024,
+      maxAttempts: 3
+    })
+  }
+
+  #answer(announced: boolean): void {
+    const lease = this.#leases[this.#leasesDone++]
+    if (lease === undefined) return
+    const of = { nowMs: this.#nowMs, sequence: lease.sequence, workerId: lease.workerId, token: lease.token }
+    if (announced) this.#send({ _tag: "ResponseStarted", ...of })
+    this.#send({ _tag: "ResponseEnded", ...of, resultBytes: 100 })
+    if (this.#leasesDone < 4_096) return
+    this.#leases = this.#leases.slice(this.#leasesDone)
+    this.#leasesDone = 0
+  }
+
+  #flush(): void {
+    const records = this.#queue
+    this.#queue = []
+    this.#send({ _tag: "FlushStarted", records })
+    this.#send({ _tag: "Persisted", nowMs: this.#nowMs, records })
+  }
+
+  #send(event: Event): void {
+    const [state, commands] = Buffer.step(this.#state, event)
+    this.#state = state
+    this.steps += 1
+    for (const command of commands) this.#carryOut(command)
+  }
+
+  #carryOut(command: Command): void {
+    if (command._tag === "Append") this.#queue.push(command.ref)
+    else if (command._tag === "Assign") {
+      this.#leases.push({ sequence: command.sequence, workerId: command.workerId, token: command.token })
+    }
+  }
+}
+
+const versionId = "7f6f2f0c-3b52-4f0e-9a55-5d0a3a1f2b6e"
+
+const median = (values: ReadonlyArray<number>): number =>
+  [...values].sort((one, other) => one - other)[Math.floor(values.length / 2)] ?? Number.NaN
+
+/** Processor time of all threads, collector included: what other processes do at the same time does not count. */
+const usedMs = (): number => {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1_000
+}
+
+const measure = (shard: Shard): number => {
+  const before = shard.steps
+  const startedMs = usedMs()
+  while (usedMs() - startedMs < measuredMs) for (let i = 0; i < 64; i++) shard.round()
+  return ((shard.steps - before) * 1_000) / (usedMs() - startedMs)
+}
+
+export const run = async (): Promise<Record<string, number>> => {
+  const few = new Shard(100)
+  const many = new Shard(100_000)
+  // Both, so that neither is measured with code that was compiled for the other alone.
+  for (const shard of [few, many, few, many]) measure(shard)
+  const stepsPerS: { readonly few: Array<number>; readonly many: Array<number> } = { few: [], many: [] }
+  for (let repetition = 0; repetition < repetitions; repetition++) {
+    stepsPerS.few.push(measure(few))
+    stepsPerS.many.push(measure(many))
+  }
+  const steps_per_s_100 = Math.round(median(stepsPerS.few))
+  const steps_per_s_100k = Math.round(median(stepsPerS.many))
+  const ratio = steps_per_s_100 / steps_per_s_100k
+  const verdict = steps_per_s_100k >= budgetStepsPerS && ratio <= 2 ? "within the budget" : "SHORT OF THE BUDGET"
+  process.stderr.write(
+    `buffer.step: ${steps_per_s_100} steps/s with ${few.pendingCount} pending, ${steps_per_s_100k} with ` +
+      `${many.pendingCount}; ${ratio.toFixed(2)} times the cost: ${verdict} ` +
+      `(at least ${budgetStepsPerS}/s, at most 2 times)\n`
+  )
+  return { steps_per_s_100, steps_per_s_100k }
+}
+
+if (import.meta.main) process.stdout.write(`${JSON.stringify(await run())}\n`)
