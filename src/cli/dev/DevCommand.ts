@@ -29,7 +29,9 @@ export const run = async (input: Input, watch: boolean): Promise<number> => {
       workerPort: port(input, "worker-port", "MILLRACE_WORKER_PORT", workerPort)
     }
   }
-  const fiber = Effect.runFork(DevSession.run(options).pipe(Effect.provide(Logger.layer([log]))))
+  const sink: DevSession.LogSink = { write: (line) => void process.stderr.write(`${line}\n`) }
+  const log = options.json ? Logger.map(Logger.formatLogFmt, (line) => sink.write(line)) : forPeople(sink)
+  const fiber = Effect.runFork(DevSession.run(options, sink).pipe(Effect.provide(Logger.layer([log]))))
   const stop = onSignals(() => fiber.interruptUnsafe())
   const exit = await Effect.runPromise(Fiber.await(fiber))
   stop()
@@ -69,5 +71,11 @@ const onSignals = (drain: () => void): (() => void) => {
   }
 }
 
-/** To standard error: standard output belongs to the live view and to event lines. */
-const log = Logger.withConsoleError(Logger.formatLogFmt)
+/** On a terminal: the level and what was said, fields behind it; times are for files. */
+const forPeople = (sink: DevSession.LogSink) =>
+  Logger.make(({ logLevel, message }) => {
+    const parts = (Array.isArray(message) ? message : [message]).map((part: unknown) =>
+      typeof part === "string" ? part : part instanceof Error ? part.message : JSON.stringify(part)
+    )
+    sink.write(`${logLevel.toLowerCase()}: ${parts.join(" ")}`)
+  })

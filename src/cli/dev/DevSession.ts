@@ -24,8 +24,13 @@ export interface DevOptions {
   readonly platform: Platform.PlatformOptions
 }
 
+/** Where log lines go: standard error, or above the live view while there is one. */
+export interface LogSink {
+  write: (line: string) => void
+}
+
 /** Runs until it is interrupted; then drains. */
-export const run = Effect.fnUntraced(function* (options: DevOptions) {
+export const run = Effect.fnUntraced(function* (options: DevOptions, sink: LogSink) {
   const startedMs = performance.now()
   const watchers = new Map<string, SourceWatcher>()
   yield* Effect.addFinalizer(() =>
@@ -42,7 +47,7 @@ export const run = Effect.fnUntraced(function* (options: DevOptions) {
   yield* undeployReplaced(platform, registered)
 
   const runFork = Effect.runForkWith(yield* Effect.context<never>())
-  const output = yield* present(options, platform, registered)
+  const output = yield* present(options, platform, registered, sink)
   if (options.watch) {
     for (const { file, version } of registered) {
       const restart = () => {
@@ -106,8 +111,12 @@ interface Output {
   readonly saved: (name: string) => void
 }
 
-const present = (options: DevOptions, platform: Platform.Platform, registered: ReadonlyArray<RegisteredFunction>) =>
-  options.json ? presentLines(platform, registered) : presentLive(options, platform, registered)
+const present = (
+  options: DevOptions,
+  platform: Platform.Platform,
+  registered: ReadonlyArray<RegisteredFunction>,
+  sink: LogSink
+) => (options.json ? presentLines(platform, registered) : presentLive(options, platform, registered, sink))
 
 const urlOf = (platform: Platform.Platform, name: string) => `${platform.gatewayUrl}/f/${name}/`
 const curlOf = (platform: Platform.Platform, { file }: RegisteredFunction) =>
@@ -165,6 +174,7 @@ const presentLive = (options: DevOptions, platform: Platform.Platform, registere
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         view?.stop()
+        sink.write = write
         process.stdout.write("stopping: calls in flight finish, instances drain\n")
       })
     )
@@ -176,7 +186,6 @@ const presentLive = (options: DevOptions, platform: Platform.Platform, registere
           `Millrace is ready in ${Math.round(readyMs)} ms, with its state in ${options.platform.stateDirectory}`,
           `  gateway  ${platform.gatewayUrl}`,
           `  control  ${platform.controlUrl}/docs`,
-          `  ${platform.backend.name} backend, isolation: ${platform.backend.isolation}`,
           "",
           ...registered.map((entry) => `  ${entry.file.name.padEnd(12)} ${curlOf(platform, entry)}`),
           ...skipped.map(({ directory, why }) => `  ${directory} is left out: ${why}`),
@@ -184,6 +193,7 @@ const presentLive = (options: DevOptions, platform: Platform.Platform, registere
         ]
         process.stdout.write(`${rows.join("\n")}\n`)
         view = LiveView.start(process.stdout, () => functions, platform.control, platform.directory)
+        sink.write = view.print
       }
     }
     return output
