@@ -168,8 +168,14 @@ const presentLines = (platform: Platform.Platform, registered: ReadonlyArray<Reg
     return output
   })
 
-const presentLive = (options: DevOptions, platform: Platform.Platform, registered: ReadonlyArray<RegisteredFunction>) =>
+const presentLive = (
+  options: DevOptions,
+  platform: Platform.Platform,
+  registered: ReadonlyArray<RegisteredFunction>,
+  sink: LogSink
+) =>
   Effect.gen(function* () {
+    const { write } = sink
     let view: ReturnType<typeof LiveView.start> | undefined
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
