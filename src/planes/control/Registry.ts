@@ -5,7 +5,7 @@
  * Keys: `functions/{id}`, `function-names/{tenant}/{name}`, `versions/{id}`, `version-counters/{functionId}`,
  * `deployments/{versionId}`; values are JSON.
  *
- * Laws (`Registry.laws.test.ts`): R1 two functions of a tenant never share a name, however many registries write to the
+ * Laws (`property-tests/Registry.laws.test.ts`): R1 two functions of a tenant never share a name, however many registries write to the
  * store. R2 what a change answered is what the next read and the routing table say, at once. R3 a version never changes
  * and its number never comes again within its function. R4 a refused change changes nothing. R5 a change cut off in the
  * middle leaves nothing that blocks the same change later.

@@ -2,7 +2,7 @@
  * The registry in memory: what the key-value store holds about functions, versions and deployments, as maps, kept
  * current by watching. Reads never wait and never scan; a route is built once and kept until something under it changes.
  *
- * Laws (`RegistryTable.laws.test.ts`): T1 after any sequence of changes, each read equals what a fold over the store's
+ * Laws (`property-tests/Registry.laws.test.ts`): T1 after any sequence of changes, each read equals what a fold over the store's
  * entries gives. T2 a change of a route tells its version to the listeners, and nothing else is told. T3 the order in
  * which changes of different areas arrive does not matter for the end.
  *
@@ -270,7 +270,8 @@ export const make = (options: { readonly onListenerFailure: (failure: unknown) =
 
   const byFunctionId = (functionId: string): Route | undefined => {
     const active = living(functionId)?.value.activeVersionId
-    return active === undefined || active === null ? undefined : routeOf(active)
+    const route = active === undefined || active === null ? undefined : routeOf(active)
+    return route?.functionId === functionId ? route : undefined
   }
 
   const onChange = (listener: (versionId: string) => void) => {
