@@ -96,6 +96,8 @@ export class Attempt {
     if (this.#flow.kind === "collected") return
     const before = this.#flow.kind === "released" ? this.#shown : this.#held
     this.#flow = { kind: "collected" }
+    // The caller that was too slow is gone; without this its worker would wait for credit until the deadline.
+    this.#stalled = false
     this.#held = []
     this.#shown = undefined
     // Undefined: more was shown than is kept, so the whole answer cannot be put together any more.

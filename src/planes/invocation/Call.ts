@@ -4,6 +4,7 @@
  * @module
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
+import * as Effect from "effect/Effect"
 import type { HeaderList } from "../../worker-sdk/protocol/WorkerMessage.ts"
 import type { ControlView } from "../control/ControlView.ts"
 import type { Route } from "../control/RoutingTable.ts"
@@ -39,6 +40,8 @@ export interface CallInit {
   readonly waitMs: number | undefined
   /** `exec`: the answer goes out wrapped in NVCF's JSON. */
   readonly wrapped: boolean
+  /** Of the page that calls, where its browser is to be told that it may read the answer. */
+  readonly origin: string | undefined
 }
 
 export class Call implements Caller {
@@ -51,6 +54,9 @@ export class Call implements Caller {
   #over = false
   #replayed = false
   #wrapper: Wrapped.Collector | undefined
+  /** Bytes that the caller was told to expect, and those that came. */
+  #announcedBytes: number | undefined
+  #shownBytes = 0
 
   constructor(context: CallContext, init: CallInit) {
     this.#context = context
@@ -112,29 +118,7 @@ export class Call implements Caller {
   // --- told by the shard -------------------------------------------------------------------------------------------
 
   accepted(): void {
-    if (this.#over || this.#init.response.headersSent) return
-    this.#finish()
-    const { requestId, response, request, route } = this.#init
-    const base = `http://${request.headers.host ?? "localhost"}/requests/${requestId}`
-    if (this.#wrapper !== undefined) {
-      const stamp = { requestId: undefined, receipt: this.#receipt() }
-      return Responder.json(response, stamp, 202, Wrapped.inProgress(requestId))
-    }
-    Responder.json(
-      response,
-      { requestId, receipt: this.#receipt() },
-      202,
-      {
-        requestId,
-        status: "in-progress",
-        statusUrl: base,
-        resultUrl: `${base}/result`,
-        cancelUrl: `${base}/cancel`,
-        // P1 does not hold for such a version, and whoever gets the 202 must know.
-        durable: route.version.durability !== "memory"
-      },
-      ["location", `/requests/${requestId}`, "retry-after", "1"]
-    )
+    this.#accept(this.#init.requestId)
   }
 
   refused(problem: Problem.Problem): void {
@@ -145,35 +129,49 @@ export class Call implements Caller {
 
   joined(original: Entry): void {
     this.#replayed = true
-    this.#entry = undefined
+    this.#entry = original
+    // The same key again: the same id again.
     if (this.#init.headers.respondAsync) {
-      // The same key again: the same id again.
-      return this.#follow(original, true)
+      this.#stopWaiting = original.onEnd(() => {
+        // Every request with a key is stored, unless the store failed.
+        if (original.times.storedMs === undefined) this.#answerFrom(original)
+      })
+      return original.onStored(() => this.#accept(original.requestId))
     }
-    this.#follow(original, false)
+    const { waitMs } = this.#init
+    this.#stopWaiting = original.onEnd(() => this.#answerFrom(original))
+    if (waitMs === undefined || this.#over) return
+    this.#waitTimer ??= setTimeout(() => original.onStored(() => this.#accept(original.requestId)), waitMs)
   }
 
   head(status: number, headers: HeaderList): void {
     if (this.#wrapper !== undefined) return this.#wrapper.head(status, headers)
     clearTimeout(this.#waitTimer)
-    Responder.begin(this.#init.response, this.#stamp(), status, headers)
+    this.#announcedBytes = Responder.begin(this.#init.response, this.#stamp(), status, headers)
   }
 
   chunk(bytes: Uint8Array): boolean {
     if (this.#wrapper !== undefined) return this.#wrapper.chunk(bytes)
-    return this.#init.response.write(bytes)
+    const { response } = this.#init
+    this.#shownBytes += bytes.length
+    if (this.#announcedBytes !== undefined && this.#shownBytes > this.#announcedBytes) {
+      response.destroy()
+      return false
+    }
+    return response.write(bytes)
   }
 
   done(): void {
     this.#finish()
     if (this.#wrapper !== undefined) return this.#answerWrapped(this.#wrapper.answer())
-    this.#init.response.end()
+    const { response } = this.#init
+    if (this.#announcedBytes !== undefined && this.#shownBytes !== this.#announcedBytes) response.destroy()
+    else response.end()
   }
 
   whole(answer: Answer): void {
     if (this.#over) return
     this.#finish()
-    if (this.#wrapper !== undefined) return this.#answerWrapped(answer)
     this.#write(answer)
   }
 
@@ -201,7 +199,9 @@ export class Call implements Caller {
         const call = Wrapped.parse(Buffer.concat(parts))
         if ("kind" in call) return this.refused(call)
         this.#armWait(call.pollMs)
-        this.#submit({ kind: "inline", bytes: call.body }, call.body.length, undefined, [
+        const keyed = this.#init.headers.idempotencyKey !== undefined
+        const digest = keyed ? this.#digest().update(call.body).digest() : undefined
+        this.#submit({ kind: "inline", bytes: call.body }, call.body.length, digest, [
           ["content-type", "application/json"],
           ["content-length", String(call.body.length)]
         ])
@@ -242,10 +242,8 @@ export class Call implements Caller {
       this
     )
     // `joined` may have set another one in the same turn.
-    if (!this.#replayed && !this.#over) {
-      this.#entry = entry
-      this.#armWait(this.#init.waitMs)
-    } else this.#entry ??= entry
+    this.#entry ??= entry
+    if (!this.#replayed && !this.#over) this.#armWait(this.#init.waitMs)
   }
 
   #armWait(waitMs: number | undefined): void {
@@ -255,64 +253,72 @@ export class Call implements Caller {
     }, waitMs)
   }
 
-  /** Waits for a request that another call began. */
-  #follow(original: Entry, acceptedOnly: boolean): void {
-    const { response } = this.#init
-    if (acceptedOnly) {
-      this.#finish()
-      const base = `http://${this.#init.request.headers.host ?? "localhost"}/requests/${original.requestId}`
-      const value = {
-        requestId: original.requestId,
-        status: original.end === undefined ? "in-progress" : original.end.terminal,
+  /** 202; whoever calls this knows that the request is on stable storage, or never will be by its durability. */
+  #accept(requestId: string): void {
+    const { response, request, route, headers } = this.#init
+    if (this.#over || response.headersSent) return
+    this.#finish()
+    if (this.#wrapper !== undefined) {
+      return Responder.json(response, this.#stampWithoutId(), 202, Wrapped.inProgress(requestId))
+    }
+    const base = `http://${request.headers.host ?? "localhost"}/requests/${requestId}`
+    Responder.json(
+      response,
+      this.#stamp(),
+      202,
+      {
+        requestId,
+        status: "in-progress",
         statusUrl: base,
         resultUrl: `${base}/result`,
-        cancelUrl: `${base}/cancel`
-      }
-      const stamp = { requestId: original.requestId, receipt: undefined }
-      return Responder.json(response, stamp, 202, value, ["location", `/requests/${original.requestId}`])
-    }
-    this.#stopWaiting = original.onEnd(() => {
-      if (this.#over) return
-      this.#finish()
-      this.answerFrom(original)
-    })
+        cancelUrl: `${base}/cancel`,
+        // P1 does not hold for such a version, and whoever gets the 202 must know.
+        durable: route.version.durability !== "memory" || headers.idempotencyKey !== undefined
+      },
+      ["location", `/requests/${requestId}`, "retry-after", "1"]
+    )
   }
 
-  /** Answers with the kept result of an ended request. */
-  answerFrom(entry: Entry): void {
-    const { response } = this.#init
-    this.#shard.answerOf(entry).then(
+  /** Answers with the kept result of a request that another call began. */
+  #answerFrom(original: Entry): void {
+    if (this.#over) return
+    this.#finish()
+    this.#shard.answerOf(original).then(
       (answer) => {
-        this.#entry = entry
         if (answer !== undefined) return this.#write(answer)
-        const end = entry.end
-        Responder.problem(
-          response,
-          this.#stamp(),
-          Problem.fromEnd(end?.terminal ?? "failed", end?.reason ?? null, end?.message ?? null)
-        )
+        const end = original.end
+        const problem = Problem.fromEnd(end?.terminal ?? "failed", end?.reason ?? null, end?.message ?? null)
+        Responder.problem(this.#init.response, this.#stamp(), problem)
       },
-      (error: unknown) => {
-        this.#context.defect(error)
-        Responder.problem(response, this.#stamp(), Problem.fromRefusal({ kind: "store-failed" }))
-      }
+      (error: unknown) => this.#failed(error)
     )
   }
 
   #write(answer: Answer): void {
     const { response } = this.#init
+    const { blobs } = this.#context
+    if (this.#wrapper !== undefined) {
+      Wrapped.whole(blobs, answer).then(
+        (whole) => this.#answerWrapped(whole),
+        (error: unknown) => this.#failed(error)
+      )
+      return
+    }
     const headers: HeaderList = this.#replayed ? [...answer.headers, ["idempotency-replayed", "true"]] : answer.headers
-    writeAnswer(response, this.#stamp(), { ...answer, headers }, this.#context.blobs).catch((error: unknown) => {
-      this.#context.defect(error)
-      response.destroy()
-    })
+    writeAnswer(response, this.#stamp(), { ...answer, headers }, blobs).catch((error: unknown) => this.#failed(error))
   }
 
   #answerWrapped(answer: Answer): void {
-    const { requestId, response } = this.#init
-    const wrapped = Wrapped.answer(requestId, answer)
+    const { response } = this.#init
+    const wrapped = Wrapped.answer(this.#entry?.requestId ?? this.#init.requestId, answer)
     if ("kind" in wrapped) return Responder.problem(response, this.#stamp(), wrapped)
-    Responder.json(response, { requestId: undefined, receipt: this.#receipt() }, wrapped.status, wrapped.body)
+    Responder.json(response, this.#stampWithoutId(), wrapped.status, wrapped.body)
+  }
+
+  /** A kept answer could not be read back; breaks off what has begun. */
+  #failed(error: unknown): void {
+    this.#context.defect(error)
+    Responder.problem(this.#init.response, this.#stamp(), Problem.fromRefusal({ kind: "store-failed" }))
   }
 
   #noBody(why: "too-large" | "left", bytesMax: number): void {
@@ -340,16 +346,20 @@ export class Call implements Caller {
   }
 
   #stamp(): Responder.Stamp {
-    return { requestId: this.#entry?.requestId ?? this.#init.requestId, receipt: this.#receipt() }
+    const requestId = this.#entry?.requestId ?? this.#init.requestId
+    return { requestId, receipt: this.#receipt(), origin: this.#init.origin }
+  }
+
+  /** `exec` says the id in its JSON and nowhere else. */
+  #stampWithoutId(): Responder.Stamp {
+    return { requestId: undefined, receipt: this.#receipt(), origin: this.#init.origin }
   }
 
   #receipt(): string {
     const { receivedMs } = this.#init
     const untilMs = nowMs()
     const entry = this.#entry
-    if (entry === undefined || this.#replayed) {
-      return Receipt.serverTiming({ admit: untilMs - receivedMs }, untilMs - receivedMs)
-    }
+    if (entry === undefined || this.#replayed) return Receipt.admitted(receivedMs, untilMs)
     const start = entry.lastInstanceId === undefined ? undefined : this.#context.startTimeline(entry.lastInstanceId)
     return Receipt.serverTiming(Receipt.phases(entry, start, untilMs), untilMs - receivedMs)
   }
@@ -365,7 +375,8 @@ export const writeAnswer = async (
   if (answer.body.kind === "inline") {
     return Responder.whole(response, stamp, answer.status, answer.headers, answer.body.bytes)
   }
-  Responder.begin(response, stamp, answer.status, answer.headers)
+  const bytesCount = await Effect.runPromise(blobs.size(answer.body.id))
+  Responder.begin(response, stamp, answer.status, answer.headers, bytesCount)
   for await (const bytes of chunks(blobs, answer.body)) {
     if (response.destroyed) return
     if (!response.write(bytes)) {

@@ -86,6 +86,7 @@ export class Entry {
   end: End | undefined
   progress: { readonly percent: number; readonly note: string } | undefined
   waiters: Array<() => void> | undefined
+  #storedWaiters: Array<() => void> | undefined
   story: Array<Story> = []
 
   constructor(init: {
@@ -146,6 +147,20 @@ export class Entry {
       const at = this.waiters?.indexOf(listener) ?? -1
       if (at >= 0) this.waiters?.splice(at, 1)
     }
+  }
+
+  /** Calls `listener` once the request is on stable storage (at once if it is). */
+  onStored(listener: () => void): void {
+    if (this.times.storedMs !== undefined) return listener()
+    this.#storedWaiters ??= []
+    this.#storedWaiters.push(listener)
+  }
+
+  tellStored(atMs: number): void {
+    this.times.storedMs = atMs
+    const waiters = this.#storedWaiters
+    this.#storedWaiters = undefined
+    if (waiters !== undefined) for (const waiter of waiters) waiter()
   }
 
   tellEnd(end: End): void {

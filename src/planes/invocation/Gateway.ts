@@ -19,6 +19,7 @@ import type { Entry } from "./Entry.ts"
 import * as GatewayRoute from "./GatewayRoute.ts"
 import { nowMs } from "./PlaneClock.ts"
 import * as Problem from "./Problem.ts"
+import * as Receipt from "./Receipt.ts"
 import type { RequestDirectory } from "./RequestDirectory.ts"
 import * as RequestId from "./RequestId.ts"
 import * as Responder from "./Responder.ts"
@@ -102,7 +103,14 @@ class Gateway {
       defect: parts.defect
     }
     // Answers may take minutes, so only the head and a silent connection have limits.
-    this.server = createServer({ requestTimeout: 0, headersTimeout: 20_000, keepAliveTimeout: 60_000, noDelay: true })
+    this.server = createServer({
+      requestTimeout: 0,
+      headersTimeout: 20_000,
+      keepAliveTimeout: 60_000,
+      noDelay: true,
+      // An offer such as `Upgrade: h2c`, which some clients make with every call, may be declined by plain service.
+      shouldUpgradeCallback: (request) => request.headers.upgrade?.toLowerCase() === "websocket"
+    })
     this.server.on("request", (request, response) => this.#handle(request, response))
     this.server.on("checkContinue", (request, response) => this.#handle(request, response))
     this.server.on("upgrade", (_request, socket) => refuseUpgrade(socket as Socket))
@@ -124,25 +132,25 @@ class Gateway {
   #handle(request: IncomingMessage, response: ServerResponse): void {
     const receivedMs = nowMs()
     try {
-      if (this.#closing) return Responder.problem(response, unstamped, Problem.shuttingDown())
+      if (this.#closing) return Responder.problem(response, stamp({ request, receivedMs }), Problem.shuttingDown())
       const route = GatewayRoute.resolve(request, this.#parts.routes)
+      if (route.kind === "invoke") return this.#invoke(request, response, route, receivedMs)
+      const asked: Asked = { request, receivedMs }
       switch (route.kind) {
-        case "invoke":
-          return this.#invoke(request, response, route, receivedMs)
         case "status":
-          return this.#status(request, response, route)
+          return this.#status(asked, response, route)
         case "request":
-          return this.#aboutRequest(request, response, route)
+          return this.#aboutRequest(asked, response, route)
         case "health":
-          return Responder.json(response, unstamped, 200, { status: "OK" })
+          return Responder.json(response, stamp(asked), 200, { status: "OK" })
         case "preflight":
-          return Responder.preflight(request, response)
+          return Responder.preflight(request, response, stamp(asked), route.allow)
         case "problem":
-          return Responder.problem(response, unstamped, route.problem)
+          return Responder.problem(response, stamp(asked), route.problem)
       }
     } catch (error) {
       this.#parts.defect(error)
-      Responder.problem(response, unstamped, {
+      Responder.problem(response, stamp({ request, receivedMs }), {
         status: 500,
         kind: "defect",
         detail: "The gateway met a defect of its own while it took this call; nothing is known to have been enqueued."
@@ -157,16 +165,15 @@ class Gateway {
     receivedMs: number
   ): void {
     const { deployment } = route
+    const refuse = (problem: Problem.Problem) => Responder.problem(response, stamp({ request, receivedMs }), problem)
     this.#parts.beforeCall?.(route.functionName)
-    if (deployment === undefined) {
-      return Responder.problem(response, unstamped, Problem.notDeployed(route.functionName))
-    }
+    if (deployment === undefined) return refuse(Problem.notDeployed(route.functionName))
     const headers = CallHeaders.parse(request.headers, receivedMs)
-    if (CallHeaders.isProblem(headers)) return Responder.problem(response, unstamped, headers)
+    if (CallHeaders.isProblem(headers)) return refuse(headers)
     let waitMs = headers.waitMs
     if (surface === "pexec") {
       const pollMs = CallHeaders.parsePollMs(request.headers, true)
-      if (typeof pollMs !== "number") return Responder.problem(response, unstamped, pollMs)
+      if (typeof pollMs !== "number") return refuse(pollMs)
       waitMs ??= pollMs
     }
     if (request.headers.expect !== undefined) response.writeContinue()
@@ -180,53 +187,55 @@ class Gateway {
       path,
       headers,
       waitMs: surface === "exec" ? (waitMs ?? CallHeaders.pollDefaultMs) : waitMs,
-      wrapped: surface === "exec"
+      wrapped: surface === "exec",
+      origin: surface === "pexec" || surface === "exec" ? request.headers.origin : undefined
     }).start()
   }
 
   /** NVCF's status polling: the answer of the function, or 202 after the poll time. */
   #status(
-    request: IncomingMessage,
+    asked: Asked,
     response: ServerResponse,
     { requestId, wrapped }: Extract<GatewayRoute.GatewayRoute, { kind: "status" }>
   ): void {
     const found = this.#parts.shards.byRequestId(requestId)
-    if (found === undefined) return Responder.problem(response, unstamped, Problem.unknownRequest())
-    const pollMs = wrapped ? CallHeaders.pollDefaultMs : CallHeaders.parsePollMs(request.headers, true)
-    if (typeof pollMs !== "number") return Responder.problem(response, unstamped, pollMs)
-    this.#claim(response, found.shard, found.entry, pollMs, wrapped)
+    if (found === undefined) return Responder.problem(response, stamp(asked), Problem.unknownRequest())
+    const pollMs = wrapped ? CallHeaders.pollDefaultMs : CallHeaders.parsePollMs(asked.request.headers, true)
+    if (typeof pollMs !== "number") return Responder.problem(response, stamp(asked), pollMs)
+    this.#claim({ asked, response, shard: found.shard, entry: found.entry, wrapped }, pollMs)
   }
 
   #aboutRequest(
-    request: IncomingMessage,
+    asked: Asked,
     response: ServerResponse,
     { requestId, part }: Extract<GatewayRoute.GatewayRoute, { kind: "request" }>
   ): void {
     const found = this.#parts.shards.byRequestId(requestId)
     if (part === "cancel") {
       const outcome = this.#parts.directory.cancel(requestId)
-      if (outcome === "unknown") return Responder.problem(response, unstamped, Problem.unknownRequest())
-      return Responder.json(response, stampOf(requestId), 200, { requestId, outcome })
+      if (outcome === "unknown") return Responder.problem(response, stamp(asked), Problem.unknownRequest())
+      return Responder.json(response, stamp(asked, requestId), 200, { requestId, outcome })
     }
     if (part === "view") {
       const view = this.#parts.directory.get(requestId)
-      if (view === undefined) return Responder.problem(response, unstamped, Problem.unknownRequest())
-      return Responder.json(response, { requestId: undefined, receipt: undefined }, 200, view)
+      if (view === undefined) return Responder.problem(response, stamp(asked), Problem.unknownRequest())
+      return Responder.json(response, stamp(asked), 200, view)
     }
-    if (found === undefined) return Responder.problem(response, unstamped, Problem.unknownRequest())
-    const wait = new URL(request.url ?? "/", "http://localhost").searchParams.get("wait") ?? "0"
+    if (found === undefined) return Responder.problem(response, stamp(asked), Problem.unknownRequest())
+    const wait = new URL(asked.request.url ?? "/", "http://localhost").searchParams.get("wait") ?? "0"
     if (!/^\d{1,4}$/.test(wait) || Number(wait) > 3600) {
       return Responder.problem(
         response,
-        stampOf(requestId),
+        stamp(asked, requestId),
         Problem.badRequest(`wait is ${Problem.quote(wait)}; expected whole seconds, at most 3600.`)
       )
     }
-    this.#claim(response, found.shard, found.entry, Number(wait) * 1000, false)
+    this.#claim({ asked, response, shard: found.shard, entry: found.entry, wrapped: false }, Number(wait) * 1000)
   }
 
   /** The kept result, now or within `waitMs`; else 202. */
-  #claim(response: ServerResponse, shard: Shard, entry: Entry, waitMs: number, wrapped: boolean): void {
+  #claim(claim: Claim, waitMs: number): void {
+    const { asked, response, entry, wrapped } = claim
     const { requestId } = entry
     let timer: NodeJS.Timeout | undefined
     let answered = false
@@ -234,9 +243,9 @@ class Gateway {
       if (answered) return
       answered = true
       clearTimeout(timer)
-      this.#answerClaim(response, shard, entry, wrapped).catch((error: unknown) => {
+      this.#answerClaim(claim).catch((error: unknown) => {
         this.#parts.defect(error)
-        Responder.problem(response, stampOf(requestId), Problem.fromRefusal({ kind: "store-failed" }))
+        Responder.problem(response, stamp(asked, requestId), Problem.fromRefusal({ kind: "store-failed" }))
       })
     }
     const stop = entry.onEnd(answer)
@@ -249,9 +258,9 @@ class Gateway {
       if (answered) return
       answered = true
       stop()
-      if (wrapped) return Responder.json(response, unstamped, 202, Wrapped.inProgress(requestId))
+      if (wrapped) return Responder.json(response, stamp(asked), 202, Wrapped.inProgress(requestId))
       const progress = entry.progress === undefined ? [] : ["nvcf-percent-complete", String(entry.progress.percent)]
-      Responder.json(response, stampOf(requestId), 202, { requestId, status: "in-progress" }, [
+      Responder.json(response, stamp(asked, requestId), 202, { requestId, status: "in-progress" }, [
         "retry-after",
         "1",
         ...progress
@@ -259,26 +268,44 @@ class Gateway {
     }, waitMs)
   }
 
-  async #answerClaim(response: ServerResponse, shard: Shard, entry: Entry, wrapped: boolean): Promise<void> {
+  async #answerClaim({ asked, response, shard, entry, wrapped }: Claim): Promise<void> {
     const { end, requestId } = entry
+    const { blobs } = this.#parts
     const answer = await shard.answerOf(entry)
     if (answer === undefined) {
       const { terminal, reason, message } = end ?? { terminal: "failed", reason: null, message: null }
-      return Responder.problem(response, stampOf(requestId), Problem.fromEnd(terminal, reason, message))
+      return Responder.problem(response, stamp(asked, requestId), Problem.fromEnd(terminal, reason, message))
     }
-    if (!wrapped) return writeAnswer(response, stampOf(requestId), answer, this.#parts.blobs)
-    const value = Wrapped.answer(requestId, answer)
-    if ("kind" in value) return Responder.problem(response, stampOf(requestId), value)
-    Responder.json(response, unstamped, value.status, value.body)
+    if (!wrapped) return writeAnswer(response, stamp(asked, requestId), answer, blobs)
+    const value = Wrapped.answer(requestId, await Wrapped.whole(blobs, answer))
+    if ("kind" in value) return Responder.problem(response, stamp(asked, requestId), value)
+    Responder.json(response, stamp(asked), value.status, value.body)
   }
 }
 
-const unstamped: Responder.Stamp = { requestId: undefined, receipt: undefined }
-const stampOf = (requestId: string): Responder.Stamp => ({ requestId, receipt: undefined })
+/** A question that is no call of a function. */
+interface Asked {
+  readonly request: IncomingMessage
+  readonly receivedMs: number
+}
+
+interface Claim {
+  readonly asked: Asked
+  readonly response: ServerResponse
+  readonly shard: Shard
+  readonly entry: Entry
+  readonly wrapped: boolean
+}
+
+const stamp = ({ request, receivedMs }: Asked, requestId?: string): Responder.Stamp => ({
+  requestId,
+  receipt: Receipt.admitted(receivedMs, nowMs()),
+  origin: request.headers.origin
+})
 
 const rawProblem = (problem: Problem.Problem): string => {
   const body = Problem.encode(problem)
-  return `HTTP/1.1 ${problem.status} Error\r\ncontent-type: application/problem+json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body.toString("utf8")}`
+  return `HTTP/1.1 ${problem.status} Error\r\ncontent-type: application/problem+json\r\ncontent-length: ${body.length}\r\nserver-timing: ${Receipt.serverTiming({ admit: 0 }, 0)}\r\nconnection: close\r\n\r\n${body.toString("utf8")}`
 }
 
 const refuseUpgrade = (socket: Socket): void => {

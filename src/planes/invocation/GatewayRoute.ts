@@ -28,7 +28,7 @@ export type GatewayRoute =
   | { readonly kind: "status"; readonly wrapped: boolean; readonly requestId: string }
   | { readonly kind: "request"; readonly requestId: string; readonly part: "view" | "result" | "cancel" }
   | { readonly kind: "health" }
-  | { readonly kind: "preflight" }
+  | { readonly kind: "preflight"; readonly allow: string }
   | { readonly kind: "problem"; readonly problem: Problem }
 
 const wrong = (problem: Problem): GatewayRoute => ({ kind: "problem", problem })
@@ -79,11 +79,16 @@ const byPath = (method: string, target: string, routes: RoutingTable): GatewayRo
   const query = target.indexOf("?")
   const path = query < 0 ? target : target.slice(0, query)
   if (path === "/health" || path === "/healthz") return { kind: "health" }
-  if (method === "OPTIONS") return { kind: "preflight" }
+  if (method === "OPTIONS") return { kind: "preflight", allow: methodsAt(path) }
   if (path.startsWith("/v2/nvcf/")) return byNvcfPath(method, path, routes)
   const request = /^\/requests\/([^/]+)(?:\/(result|cancel))?$/.exec(path)
   if (request !== null) return aboutRequest(method, request[1] ?? "", request[2])
   return wrong(unknownRoute(path))
+}
+
+const methodsAt = (path: string): string => {
+  if (/^\/v2\/nvcf\/(?:exec|pexec)\/functions\//.test(path) || path.endsWith("/cancel")) return "POST"
+  return /^\/requests\/[^/]+$/.test(path) ? "GET, HEAD, DELETE" : "GET"
 }
 
 /** `/f/{name}/any/path?query`: the function sees `/any/path?query`. */

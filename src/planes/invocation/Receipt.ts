@@ -69,3 +69,7 @@ export const serverTiming = (receipt: ReceiptPhases, totalMs: number): string =>
   }
   return `${text}total;dur=${totalMs.toFixed(2)}`
 }
+
+/** Of an answer that no function was asked for. */
+export const admitted = (receivedMs: number, untilMs: number): string =>
+  serverTiming({ admit: untilMs - receivedMs }, untilMs - receivedMs)

@@ -8,13 +8,17 @@ import type { HeaderList } from "../../worker-sdk/protocol/WorkerMessage.ts"
 import { isConnectionHeader } from "./CallHeaders.ts"
 import * as Problem from "./Problem.ts"
 
-/** Headers that every answer to a call carries; receipt and id are known only then. */
+/** Headers that every answer carries. */
 export interface Stamp {
   readonly requestId: string | undefined
-  readonly receipt: string | undefined
+  readonly receipt: string
+  /** Mirrored to callers of another origin; undefined where the function answers such questions itself. */
+  readonly origin: string | undefined
 }
 
 const exposed = "nvcf-reqid"
+const vary = "origin, access-control-request-method, access-control-request-headers"
+const mirrored = new Set(["access-control-allow-origin", "access-control-allow-credentials"])
 
 const stampHeaders = (stamp: Stamp, status: number): Array<string> => {
   const headers: Array<string> = []
@@ -28,11 +32,21 @@ const stampHeaders = (stamp: Stamp, status: number): Array<string> => {
       exposed
     )
   }
-  if (stamp.receipt !== undefined) headers.push("server-timing", stamp.receipt)
+  headers.push("server-timing", stamp.receipt)
+  if (stamp.origin !== undefined) {
+    headers.push("access-control-allow-origin", stamp.origin, "access-control-allow-credentials", "true", "vary", vary)
+  }
   return headers
 }
 
 const bodyless = (status: number) => status === 204 || status === 304 || status < 200
+
+/** The length that a function announced, if it is one. */
+const announced = (headers: HeaderList): number | undefined => {
+  const lengths = headers.filter(([name]) => name === "content-length")
+  const text = lengths.length === 1 ? lengths[0]?.[1] : undefined
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined
+}
 
 /** Head of a function's answer; `bytes` when the whole body is known. */
 const functionHeaders = (
@@ -46,7 +60,9 @@ const functionHeaders = (
   for (const [name, value] of headers) {
     if (isConnectionHeader(name)) continue
     // Ours is right for what is sent; for HEAD, and for a stream of announced length, the function's is.
-    if (name === "content-length" && bytes !== undefined && !head) continue
+    if (name === "content-length" && ((bytes !== undefined && !head) || announced(headers) === undefined)) continue
+    // Two of them are none to a browser.
+    if (stamp.origin !== undefined && mirrored.has(name)) continue
     flat.push(name, value)
   }
   if (bytes !== undefined && !head && !bodyless(status)) flat.push("content-length", String(bytes))
@@ -66,10 +82,22 @@ export const whole = (
   else response.end(body)
 }
 
-export const begin = (response: ServerResponse, stamp: Stamp, status: number, headers: HeaderList): void => {
-  response.writeHead(status, functionHeaders(stamp, status, headers, undefined, response.req.method === "HEAD"))
+/**
+ * Begins a stream; `bytes` where its length is known for certain. Answers the length that the caller was told: with any
+ * other number of bytes, the next answer on the connection would be misread.
+ */
+export const begin = (
+  response: ServerResponse,
+  stamp: Stamp,
+  status: number,
+  headers: HeaderList,
+  bytes?: number
+): number | undefined => {
+  const head = response.req.method === "HEAD"
+  response.writeHead(status, functionHeaders(stamp, status, headers, bytes, head))
   // A stream's head must not wait for its first chunk: SSE callers show "connected" by it.
   response.flushHeaders()
+  return head ? undefined : (bytes ?? announced(headers))
 }
 
 export const problem = (response: ServerResponse, stamp: Stamp, value: Problem.Problem): void => {
@@ -103,19 +131,10 @@ export const json = (
 }
 
 /** Mirrors the request (NVCF answers every preflight of its path routes with 200). */
-export const preflight = (request: IncomingMessage, response: ServerResponse): void => {
-  const headers: Array<string> = [
-    "access-control-allow-credentials",
-    "true",
-    "access-control-max-age",
-    "86400",
-    "vary",
-    "origin, access-control-request-method, access-control-request-headers",
-    "content-length",
-    "0"
-  ]
-  const { origin } = request.headers
-  if (origin !== undefined) headers.push("access-control-allow-origin", origin)
+export const preflight = (request: IncomingMessage, response: ServerResponse, stamp: Stamp, allow: string): void => {
+  const headers = stampHeaders(stamp, 200)
+  headers.push("access-control-max-age", "86400", "allow", allow, "content-length", "0")
+  if (stamp.origin === undefined) headers.push("access-control-allow-credentials", "true", "vary", vary)
   const method = request.headers["access-control-request-method"]
   if (typeof method === "string") headers.push("access-control-allow-methods", method)
   const names = request.headers["access-control-request-headers"]

@@ -14,6 +14,7 @@ import type { Command, DurableRecord, Event, RecordRef } from "../../core/buffer
 import type { BufferOptions } from "../../core/buffer/BufferOptions.ts"
 import {
   type FromWorker,
+  type HeaderList,
   initialCreditBytes,
   inlineBodyBytesMax,
   type RequestHead
@@ -25,7 +26,7 @@ import { type Body, chunks, emptyBytes } from "./Body.ts"
 import { type Answer, type Caller, Entry } from "./Entry.ts"
 import { LogWriter } from "./LogWriter.ts"
 import { nowMs } from "./PlaneClock.ts"
-import { fromRefusal } from "./Problem.ts"
+import { fromRefusal, quote } from "./Problem.ts"
 import * as StoredRecord from "./StoredRecord.ts"
 import type { SessionIdentity, WorkerConnection } from "./WorkerSession.ts"
 import { WorkerState } from "./WorkerState.ts"
@@ -288,7 +289,7 @@ export class Shard {
       while (current !== undefined) {
         const [state, commands] = Buffer_.step(this.#state, current)
         this.#state = state
-        for (const command of commands) this.#carryOut(command)
+        for (const command of commands) this.#attempt(command)
         current = this.#queue.shift()
       }
     } finally {
@@ -309,6 +310,15 @@ export class Shard {
       this.#send({ _tag: "Ticked", nowMs: nowMs() })
     }, delayMs)
     this.#timer.unref()
+  }
+
+  /** A defect in carrying out one order must not swallow the ones after it. */
+  #attempt(command: Command): void {
+    try {
+      this.#carryOut(command)
+    } catch (error) {
+      this.#events.defect(error)
+    }
   }
 
   #carryOut(command: Command): void {
@@ -332,6 +342,10 @@ export class Shard {
         if (entry === undefined) return
         this.#unindex(entry)
         entry.caller?.refused(fromRefusal(command.refusal))
+        // Others may have joined it before the store failed.
+        if (command.refusal.kind === "store-failed") {
+          entry.tellEnd({ terminal: "failed", reason: "store-failed", message: null, resultKept: false })
+        }
         return
       }
       case "Join": {
@@ -376,6 +390,7 @@ export class Shard {
     const assignedMs = nowMs()
     entry.times.firstAssignedMs ??= assignedMs
     entry.times.assignedMs = assignedMs
+    entry.times.headMs = undefined
     entry.attempts = command.attempt
     entry.lastInstanceId = worker.identity.instanceId
     const attempt = new Attempt(entry, worker, command.token, initialCreditBytes)
@@ -472,7 +487,7 @@ export class Shard {
       if (entry === undefined) return
       if (ref.kind === "arrived") {
         entry.callPosition = first + index
-        entry.times.storedMs = atMs
+        entry.tellStored(atMs)
         this.#cachedBytes += bytesOf(entry.call?.body)
         if (this.#cachedBytes > payloadCacheBytesMax) this.#evict(entry)
       } else if (ref.kind === "ended" && entry.answer !== undefined) {
@@ -572,6 +587,8 @@ export class Shard {
     switch (message._tag) {
       case "ResponseHead": {
         if (attempt.status !== undefined) return this.#failAttempt(attempt, false, "the worker answered twice")
+        const wrong = whyNotAHead(message.status, message.headers)
+        if (wrong !== undefined) return this.#failAttempt(attempt, false, wrong)
         attempt.status = message.status
         attempt.headers = message.headers
         entry.times.headMs = nowMs()
@@ -685,6 +702,20 @@ export class Shard {
   #dropBody(body: Body | undefined): void {
     if (body !== undefined && body.kind !== "inline") this.#ports.removeBlob(body.id)
   }
+}
+
+const headerName = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/
+
+/** Why this cannot be the head of an HTTP answer; a worker may be in any language and wrong in any way. */
+const whyNotAHead = (status: number, headers: HeaderList): string | undefined => {
+  if (status < 200 || status > 599) return `the worker answered with status ${status}`
+  for (const [name, value] of headers) {
+    if (!headerName.test(name) || !headerValue.test(value)) {
+      return `the worker answered with a header that HTTP does not allow: ${quote(name)}`
+    }
+  }
+  return undefined
 }
 
 const bytesOf = (body: Body | undefined): number => (body?.kind === "inline" ? body.bytes.length : 0)

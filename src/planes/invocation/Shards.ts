@@ -41,6 +41,11 @@ export interface Shards {
 
 /** Figures of a version go out at most this often, except when a request waits. */
 const demandIntervalMs = 100
+/**
+ * With requests waiting, figures go out at most this often: a decision costs as much as several accepts, and the second
+ * of two in one burst would decide the same.
+ */
+const urgentIntervalMs = 5
 
 /** Records after the last snapshot that make a new one worth its replay. */
 const compactAfterRecords = 20_000
@@ -135,10 +140,16 @@ const acquire = Effect.fnUntraced(function* (shard: string) {
   return epoch
 })
 
-/** Tells the scaling machine: at once when a request waits for a slot, else with the latest figures of the interval. */
+/**
+ * Tells the scaling machine: at once when the first request waits for a slot, for those that come right after it with
+ * the figures at the end of `urgentIntervalMs`, and else with the latest figures of `demandIntervalMs`.
+ */
 const demandPublisher = (pubSub: PubSub["Service"], shardOf: () => Shard) => {
   const dirty = new Set<string>()
+  /** Versions whose urgent figures went out within the last `urgentIntervalMs`. */
+  const urgentLately = new Set<string>()
   let timer: NodeJS.Timeout | undefined
+  let urgentTimer: NodeJS.Timeout | undefined
   const publish = (versionId: string) => {
     const shard = shardOf()
     const figures = Buffer_.demand(shard.state, versionId)
@@ -159,17 +170,31 @@ const demandPublisher = (pubSub: PubSub["Service"], shardOf: () => Shard) => {
     dirty.clear()
     for (const versionId of versions) publish(versionId)
   }
+  const flushUrgent = () => {
+    urgentTimer = undefined
+    const versions = [...urgentLately].filter((versionId) => dirty.delete(versionId))
+    urgentLately.clear()
+    for (const versionId of versions) publishUrgent(versionId)
+  }
+  const publishUrgent = (versionId: string) => {
+    urgentLately.add(versionId)
+    urgentTimer ??= setTimeout(flushUrgent, urgentIntervalMs)
+    publish(versionId)
+  }
   return {
     changed: (versionId: string, urgent: boolean) => {
-      if (urgent) {
+      if (urgent && !urgentLately.has(versionId)) {
         dirty.delete(versionId)
-        publish(versionId)
+        publishUrgent(versionId)
         return
       }
       dirty.add(versionId)
       timer ??= setTimeout(flush, demandIntervalMs)
     },
-    stop: () => clearTimeout(timer)
+    stop: () => {
+      clearTimeout(timer)
+      clearTimeout(urgentTimer)
+    }
   }
 }
 

@@ -4,6 +4,8 @@
  * @module
  */
 import type { HeaderList } from "../../worker-sdk/protocol/WorkerMessage.ts"
+import type { BlobStore } from "../fabric/BlobStore.ts"
+import { chunks } from "./Body.ts"
 import type { Answer } from "./Entry.ts"
 import { badRequest, notServed, type Problem } from "./Problem.ts"
 
@@ -56,6 +58,18 @@ export const parse = (bytes: Uint8Array): WrappedCall | Problem => {
 
 export const inProgress = (requestId: string) => ({ reqId: requestId, status: "in-progress" })
 
+/** With its body in memory, if that fits: a kept one may be a blob. */
+export const whole = async (blobs: BlobStore["Service"], value: Answer): Promise<Answer> => {
+  if (value.body.kind === "inline" || value.status !== 200) return value
+  const collector = new Collector()
+  collector.head(value.status, value.headers)
+  for await (const bytes of chunks(blobs, value.body)) {
+    collector.chunk(bytes)
+    if (collector.isFull) break
+  }
+  return collector.answer()
+}
+
 export const answer = (
   requestId: string,
   value: Answer
@@ -94,14 +108,19 @@ export class Collector {
     this.#headers = headers
   }
 
+  /** What comes is not kept any more. */
+  get isFull(): boolean {
+    return this.#bytes > answerBytesMax
+  }
+
   chunk(bytes: Uint8Array): boolean {
     this.#bytes += bytes.length
-    if (this.#bytes <= answerBytesMax) this.#chunks.push(bytes)
+    if (!this.isFull) this.#chunks.push(bytes)
     return true
   }
 
   answer(): Answer {
-    return this.#bytes > answerBytesMax
+    return this.isFull
       ? { status: this.#status, headers: this.#headers, body: { kind: "blob", id: "" } }
       : { status: this.#status, headers: this.#headers, body: { kind: "inline", bytes: Buffer.concat(this.#chunks) } }
   }
