@@ -77,8 +77,15 @@ export interface Options {
   readonly startThread?: (url: URL, data: StoreThreadData) => Worker
 }
 
+/** What the thread makes is short-lived; the process's own setting would let it keep three times 64 MiB of it. */
+const youngHeapMb = 16
+
 const startWorker = (url: URL, data: StoreThreadData): Worker =>
-  new Worker(url, { workerData: data, name: "millrace-store" })
+  new Worker(url, {
+    workerData: data,
+    name: "millrace-store",
+    resourceLimits: { maxYoungGenerationSizeMb: youngHeapMb }
+  })
 
 const refused = (reason: string, retryable: boolean): AnyAnswer => ({ _tag: "Refused", reason, retryable })
 
@@ -222,9 +229,11 @@ export const open = ({ directory, onFailure, startThread = startWorker }: Option
     worker.once("error", onError)
     worker.once("exit", onExit)
     worker.once("message", (message: FromStore) => {
-      worker.off("error", onError)
       worker.off("exit", onExit)
-      if (message._tag === "Opened") return resolve(connect(worker, message, onFailure))
+      if (message._tag === "Opened") {
+        worker.off("error", onError)
+        return resolve(connect(worker, message, onFailure))
+      }
       // Whoever hears that it did not open may try again at once: the thread's file handles must be gone by then.
       const refusal: OpenRefusal =
         message._tag === "NotOpened"
