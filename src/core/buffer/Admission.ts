@@ -67,7 +67,8 @@ const refusalOf = ({ state, nowMs }: Draft.Draft, arrived: Arrived): Refusal | n
   return arrived.deadlineMs <= nowMs ? { kind: "deadline-passed" } : null
 }
 
-const originalOf = (state: State, arrived: Arrived): number | undefined => {
+/** The request that has this key: live, or remembered. */
+export const originalOf = (state: State, arrived: Arrived): number | undefined => {
   if (arrived.idempotencyKey === undefined) return undefined
   const tenant = Table.find(state.tenants, arrived.tenant)
   const version = Table.find(state.versions, arrived.version)

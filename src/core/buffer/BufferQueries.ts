@@ -5,6 +5,7 @@
  */
 import * as DueIndex from "../collections/DueIndex.ts"
 import * as IntMap from "../collections/IntMap.ts"
+import * as IntSet from "../collections/IntSet.ts"
 import * as Table from "../collections/Table.ts"
 import type { State as RequestState } from "../request/RequestState.ts"
 import type { Reason, Terminal } from "./BufferEvent.ts"
@@ -142,16 +143,16 @@ export const demand = (state: State, version: string): Demand => {
   const number = Table.find(state.versions, version)
   const row = number === undefined ? undefined : Table.row(state.versions, number)
   if (row === undefined) return noDemand
-  let oldest = IntMap.firstKey(row.parked) ?? Number.POSITIVE_INFINITY
+  let oldest = IntSet.first(row.parked) ?? Number.POSITIVE_INFINITY
   IntMap.forEach(row.lanes, (lane) => {
-    oldest = Math.min(oldest, IntMap.firstKey(lane.queue) ?? Number.POSITIVE_INFINITY)
+    oldest = Math.min(oldest, IntSet.first(lane.queue) ?? Number.POSITIVE_INFINITY)
   })
   const leasedByInstance = new Map<string, number>()
-  IntMap.forEach(row.workers, (_, number) => {
+  for (const number of IntSet.toArray(row.workers)) {
     const worker = Table.row(state.workers, number)
-    if (worker === undefined || worker.instanceId === null) return
+    if (worker === undefined || worker.instanceId === null) continue
     leasedByInstance.set(worker.instanceId, (leasedByInstance.get(worker.instanceId) ?? 0) + worker.holds.size)
-  })
+  }
   return {
     pending: pendingCount(row),
     leased: row.leasedCount,
@@ -168,9 +169,9 @@ export const position = (state: State, sequence: number): number | undefined => 
   if (request?._tag !== "Pending") return undefined
   const row = Table.row(state.versions, request.facts.version)
   if (row === undefined) return undefined
-  let before = IntMap.countBelow(row.parked, sequence)
+  let before = IntSet.countBelow(row.parked, sequence)
   IntMap.forEach(row.lanes, (lane) => {
-    before += IntMap.countBelow(lane.queue, sequence)
+    before += IntSet.countBelow(lane.queue, sequence)
   })
   return before
 }

@@ -3,9 +3,9 @@
  * are not in it.
  *
  * A snapshot belongs to a position of the log: every record that was confirmed (`Persisted`) before the state was
- * taken is covered. It may be ahead of the log where a record was ordered but not confirmed; replaying such a record
+ * taken is covered. After a failed write nobody knows where the log ends, so no snapshot is of use then. It may be ahead of the log where a record was ordered but not confirmed; replaying such a record
  * again changes nothing. Where being ahead would be a lie it is not: a request whose arrival is not confirmed is left
- * out, and one whose end is not confirmed is written as pending.
+ * out, and one whose end is not confirmed is written as it was before the end.
  *
  * @module
  */
@@ -56,13 +56,14 @@ export const restore = (snapshot: Snapshot, options: BufferOptions): State => {
 const recordsOf = (request: RequestState): ReadonlyArray<DurableRecord> => {
   const { attempt } = request
   const { sequence } = request.facts.arrived
-  if (request._tag === "Leased" || request._tag === "Responding") {
-    return [{ _tag: "RecordLeased", sequence, attempt, token: request.token, workerId: request.workerId }]
+  const lease = request._tag === "Pending" ? null : request._tag === "Terminal" ? request.lease : request
+  if (lease !== null && !(request._tag === "Terminal" && request.endedRecord === "stored")) {
+    return [{ _tag: "RecordLeased", sequence, attempt, token: lease.token, workerId: lease.workerId }]
   }
   const notBeforeMs = request._tag === "Pending" ? request.notBeforeMs : 0
   const attempts: ReadonlyArray<DurableRecord> =
     attempt === 0 ? [] : [{ _tag: "RecordAttemptFailed", sequence, attempt, notBeforeMs }]
-  if (request._tag === "Pending" || request.endedRecord !== "stored") return attempts
+  if (request._tag !== "Terminal" || request.endedRecord !== "stored") return attempts
   const { terminal, reason, message, endedAtMs, resultKept, resultBytes, keepUntilMs } = request
   const ended = { terminal, reason, message, endedAtMs, resultKept, resultBytes, keepUntilMs }
   return [...attempts, { _tag: "RecordEnded", sequence, ...ended }]

@@ -7,13 +7,14 @@
 import * as HashMap from "effect/HashMap"
 import * as DueIndex from "../collections/DueIndex.ts"
 import * as IntMap from "../collections/IntMap.ts"
+import * as IntSet from "../collections/IntSet.ts"
 import * as Table from "../collections/Table.ts"
 import type * as Request from "../request/RequestState.ts"
 import type { BufferOptions } from "./BufferOptions.ts"
 
 /** Requests of one tenant for one version that may be leased now, oldest first, and the tenant's turn among others. */
 export interface Lane {
-  readonly queue: IntMap.IntMap<true>
+  readonly queue: IntSet.IntSet
   /** What the tenant may still spend in this round. */
   readonly deficit: number
   /** Key in the version's ring. */
@@ -27,13 +28,13 @@ export interface Version {
   /** Turn → tenant, in the order in which the tenants are served. */
   readonly ring: IntMap.IntMap<number>
   /** Pending, but waiting for a redelivery delay or for the disk. */
-  readonly parked: IntMap.IntMap<true>
+  readonly parked: IntSet.IntSet
   readonly readyCount: number
   readonly leasedCount: number
   /** Requests in the state, the remembered ones as well. */
   readonly knownCount: number
   readonly arrivalsTotal: number
-  readonly workers: IntMap.IntMap<true>
+  readonly workers: IntSet.IntSet
   /** Rank → worker, for those with a free slot: most free slots first, then the one that waits longest. */
   readonly idle: IntMap.IntMap<number>
   readonly freeSlots: number
@@ -91,6 +92,8 @@ export interface State {
   readonly options: BufferOptions
   /** False while the log is read back: nothing is ordered. */
   readonly live: boolean
+  /** Grows with each step: what a step may change in place is what carries its own number. See `IntMap`. */
+  readonly edit: number
   /** Of the shard's ownership. */
   readonly epoch: number
   readonly storeFailed: boolean
@@ -129,6 +132,7 @@ export const idleRowsMax = 16_384
 export const empty = (options: BufferOptions): State => ({
   options,
   live: false,
+  edit: 0,
   epoch: 0,
   storeFailed: false,
   lastSequence: -1,
@@ -150,12 +154,12 @@ export const emptyVersion = (name: string): Version => ({
   name,
   lanes: IntMap.empty(),
   ring: IntMap.empty(),
-  parked: IntMap.empty(),
+  parked: IntSet.empty,
   readyCount: 0,
   leasedCount: 0,
   knownCount: 0,
   arrivalsTotal: 0,
-  workers: IntMap.empty(),
+  workers: IntSet.empty,
   idle: IntMap.empty(),
   freeSlots: 0
 })

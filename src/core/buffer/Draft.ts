@@ -40,7 +40,7 @@ export interface Draft {
 }
 
 export const make = (state: State, nowMs: number): Draft => ({
-  state: { ...state },
+  state: { ...state, edit: state.edit + 1 },
   commands: [],
   nowMs,
   wasLive: state.live,

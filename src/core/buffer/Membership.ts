@@ -7,6 +7,7 @@
 import * as HashMap from "effect/HashMap"
 import * as DueIndex from "../collections/DueIndex.ts"
 import * as IntMap from "../collections/IntMap.ts"
+import * as IntSet from "../collections/IntSet.ts"
 import * as Request from "../request/Request.ts"
 import type { State as RequestState, Terminal } from "../request/RequestState.ts"
 import { dueMs, type Place, place } from "../request/RequestState.ts"
@@ -42,12 +43,15 @@ export const put = (draft: Draft.Draft, before: RequestState | null, after: Requ
   const { state } = draft
   const { sequence } = after.facts.arrived
   const isGone = after._tag === "Terminal" && after.gone
-  state.requests = isGone ? IntMap.remove(state.requests, sequence) : IntMap.set(state.requests, sequence, after)
+  const { edit } = state
+  state.requests = isGone
+    ? IntMap.remove(state.requests, sequence, edit)
+    : IntMap.set(state.requests, sequence, after, edit)
   const dueBeforeMs = before === null ? DueIndex.never : dueMs(before)
   const dueAfterMs = isGone ? DueIndex.never : dueMs(after)
   if (dueBeforeMs !== dueAfterMs) {
-    state.dueRequests = DueIndex.remove(state.dueRequests, dueBeforeMs, sequence)
-    state.dueRequests = DueIndex.add(state.dueRequests, dueAfterMs, sequence)
+    state.dueRequests = DueIndex.remove(state.dueRequests, dueBeforeMs, sequence, edit)
+    state.dueRequests = DueIndex.add(state.dueRequests, dueAfterMs, sequence, edit)
   }
   const from = before === null ? null : place(before)
   const to = place(after)
@@ -92,10 +96,10 @@ const leave = (draft: Draft.Draft, request: RequestState, from: Place): void => 
   const version = Draft.version(draft, versionNumber)
   const tenant = Draft.tenant(draft, tenantNumber)
   if (from === "ready") {
-    Lanes.leave(version, tenantNumber, arrived.sequence)
+    Lanes.leave(draft, version, tenantNumber, arrived.sequence)
     tenant.pending -= 1
   } else if (from === "parked") {
-    version.parked = IntMap.remove(version.parked, arrived.sequence)
+    version.parked = IntSet.remove(version.parked, arrived.sequence, draft.state.edit)
     tenant.pending -= 1
   } else if (request._tag === "Leased" || request._tag === "Responding") {
     version.leasedCount -= 1
@@ -112,7 +116,7 @@ const enter = (draft: Draft.Draft, request: RequestState, to: Place): void => {
     Lanes.enter(draft, version, tenantNumber, arrived.sequence)
     tenant.pending += 1
   } else if (to === "parked") {
-    version.parked = IntMap.set(version.parked, arrived.sequence, true)
+    version.parked = IntSet.add(version.parked, arrived.sequence, draft.state.edit)
     tenant.pending += 1
   } else if (request._tag === "Leased" || request._tag === "Responding") {
     version.leasedCount += 1

@@ -6,7 +6,7 @@
 import * as IntMap from "../collections/IntMap.ts"
 import * as Table from "../collections/Table.ts"
 import * as RequestReplay from "../request/RequestReplay.ts"
-import { tenantNumber, versionNumber } from "./Admission.ts"
+import { originalOf, tenantNumber, versionNumber } from "./Admission.ts"
 import type { Arrived, DurableRecord } from "./BufferEvent.ts"
 import { firstTokenOf } from "./BufferState.ts"
 import * as Draft from "./Draft.ts"
@@ -38,6 +38,9 @@ const replayArrived = (draft: Draft.Draft, arrived: Arrived): void => {
   state.lastSequence = Math.max(state.lastSequence, arrived.sequence)
   const version = versionNumber(draft, arrived.version)
   const tenant = tenantNumber(draft, arrived.tenant)
+  // A second request with a key was let in, so the first was forgotten, whether or not the record of that was written.
+  const former = originalOf(state, arrived)
+  if (former !== undefined) replay(draft, { _tag: "RecordForgotten", sequence: former })
   put(draft, null, RequestReplay.arrived({ arrived, version, tenant }))
 }
 

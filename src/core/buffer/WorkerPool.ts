@@ -6,6 +6,7 @@
  */
 import * as DueIndex from "../collections/DueIndex.ts"
 import * as IntMap from "../collections/IntMap.ts"
+import * as IntSet from "../collections/IntSet.ts"
 import * as Table from "../collections/Table.ts"
 import type { Version, Worker } from "./BufferState.ts"
 import * as Draft from "./Draft.ts"
@@ -37,7 +38,7 @@ export const add = (draft: Draft.Draft, workerId: string, version: number): numb
     lookMs: DueIndex.never
   })
   const row = Draft.version(draft, version)
-  row.workers = IntMap.set(row.workers, number, true)
+  row.workers = IntSet.add(row.workers, number, state.edit)
   // Touched, so that `sweep` sees it even if nothing comes of it.
   Draft.worker(draft, number)
   return number
@@ -49,9 +50,9 @@ export const drop = (draft: Draft.Draft, number: number): void => {
   const worker = Draft.worker(draft, number)
   worker.status = "away"
   settle(draft, number)
-  state.dueWorkers = DueIndex.remove(state.dueWorkers, worker.lookMs, number)
+  state.dueWorkers = DueIndex.remove(state.dueWorkers, worker.lookMs, number, state.edit)
   const version = Draft.version(draft, worker.version)
-  version.workers = IntMap.remove(version.workers, number)
+  version.workers = IntSet.remove(version.workers, number, state.edit)
   state.workers = Table.drop(state.workers, worker.workerId, number)
 }
 
@@ -62,8 +63,9 @@ export const settle = (draft: Draft.Draft, number: number): void => {
   const rank = free === 0 ? -1 : rankOf(free, worker.order)
   if (rank === worker.rank && free === worker.free) return
   const version = Draft.version(draft, worker.version)
-  if (worker.rank >= 0) version.idle = IntMap.remove(version.idle, worker.rank)
-  if (rank >= 0) version.idle = IntMap.set(version.idle, rank, number)
+  const { edit } = draft.state
+  if (worker.rank >= 0) version.idle = IntMap.remove(version.idle, worker.rank, edit)
+  if (rank >= 0) version.idle = IntMap.set(version.idle, rank, number, edit)
   version.freeSlots += free - worker.free
   worker.free = free
   worker.rank = rank
@@ -79,7 +81,7 @@ export const hold = (draft: Draft.Draft, number: number, sequence: number, token
   const worker = Draft.worker(draft, number)
   // An idle worker may have been silent for long: its first lease gets a full timeout, later ones share its clock.
   if (worker.holds.size === 0) worker.heardMs = Math.max(worker.heardMs, draft.nowMs)
-  worker.holds = IntMap.set(worker.holds, sequence, token)
+  worker.holds = IntMap.set(worker.holds, sequence, token, draft.state.edit)
   worker.order = draft.state.nextOrder++
   settle(draft, number)
   watch(draft, number)
@@ -87,7 +89,7 @@ export const hold = (draft: Draft.Draft, number: number, sequence: number, token
 
 export const release = (draft: Draft.Draft, number: number, sequence: number): void => {
   const worker = Draft.worker(draft, number)
-  worker.holds = IntMap.remove(worker.holds, sequence)
+  worker.holds = IntMap.remove(worker.holds, sequence, draft.state.edit)
   settle(draft, number)
 }
 
@@ -110,14 +112,14 @@ export const watch = (draft: Draft.Draft, number: number): void => {
   const worker = Draft.worker(draft, number)
   if (!state.live || worker.holds.size === 0 || worker.lookMs !== DueIndex.never) return
   worker.lookMs = leaseDeadlineMs(worker, state.options.visibilityTimeoutMs)
-  state.dueWorkers = DueIndex.add(state.dueWorkers, worker.lookMs, number)
+  state.dueWorkers = DueIndex.add(state.dueWorkers, worker.lookMs, number, state.edit)
 }
 
 /** The look that `watch` asked for has come. True: its leases have run out. */
 export const look = (draft: Draft.Draft, number: number): boolean => {
   const { state, nowMs } = draft
   const worker = Draft.worker(draft, number)
-  state.dueWorkers = DueIndex.remove(state.dueWorkers, worker.lookMs, number)
+  state.dueWorkers = DueIndex.remove(state.dueWorkers, worker.lookMs, number, state.edit)
   worker.lookMs = DueIndex.never
   if (worker.holds.size === 0) return false
   if (leaseDeadlineMs(worker, state.options.visibilityTimeoutMs) <= nowMs) return true

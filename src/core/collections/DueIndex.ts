@@ -7,28 +7,30 @@
  * @module
  */
 import * as IntMap from "./IntMap.ts"
+import * as IntSet from "./IntSet.ts"
 
-export type DueIndex = IntMap.IntMap<IntMap.IntMap<true>>
+export type DueIndex = IntMap.IntMap<IntSet.IntSet>
 
 /** Not due at all: neither added nor removed. */
 export const never = Number.POSITIVE_INFINITY
 
 export const empty: DueIndex = IntMap.empty()
 
-export const add = (index: DueIndex, atMs: number, id: number): DueIndex => {
+/** `edit`: see `IntMap`. */
+export const add = (index: DueIndex, atMs: number, id: number, edit = 0): DueIndex => {
   if (atMs === never) return index
   const key = keyOf(atMs)
-  return IntMap.set(index, key, IntMap.set(IntMap.get(index, key) ?? IntMap.empty<true>(), id, true))
+  return IntMap.set(index, key, IntSet.add(IntMap.get(index, key) ?? IntSet.empty, id, edit), edit)
 }
 
-/** `atMs` must be the time that it was added with. */
-export const remove = (index: DueIndex, atMs: number, id: number): DueIndex => {
+/** `atMs` must be the time that it was added with. `edit`: see `IntMap`. */
+export const remove = (index: DueIndex, atMs: number, id: number, edit = 0): DueIndex => {
   if (atMs === never) return index
   const key = keyOf(atMs)
   const ids = IntMap.get(index, key)
   if (ids === undefined) return index
-  const left = IntMap.remove(ids, id)
-  return left.size === 0 ? IntMap.remove(index, key) : IntMap.set(index, key, left)
+  const left = IntSet.remove(ids, id, edit)
+  return left.size === 0 ? IntMap.remove(index, key, edit) : IntMap.set(index, key, left, edit)
 }
 
 /** The earliest time at which `due` gives something. */
@@ -38,7 +40,7 @@ export const nextMs = (index: DueIndex): number | undefined => IntMap.firstKey(i
 export const due = (index: DueIndex, nowMs: number): ReadonlyArray<number> => {
   const first = IntMap.firstKey(index)
   if (first === undefined || first > nowMs) return nothing
-  return IntMap.keys(IntMap.get(index, first) ?? IntMap.empty<true>())
+  return IntSet.toArray(IntMap.get(index, first) ?? IntSet.empty)
 }
 
 const nothing: ReadonlyArray<number> = []

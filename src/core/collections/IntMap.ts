@@ -5,8 +5,11 @@
  * (sequences, milliseconds) cost one level for each factor of 32 in their spread, however large the numbers are.
  * An update copies one branch a level and shares the rest, so every older map stays as it was.
  *
- * Laws: C1 it is the same as a sorted list of pairs. C2 an update leaves every older map unchanged.
- * C3 its shape depends on its content alone, not on the order of the updates.
+ * Several updates in a row can share their copies: what they have in common is an `edit`, a number above 0 that no
+ * branch of the first map carries yet. A branch that carries the edit was made by it, so it is changed in place.
+ *
+ * Laws: C1 it is the same as a sorted list of pairs. C2 an update leaves every older map unchanged, but for those made
+ * by the same edit. C3 its shape depends on its content alone, not on the order of the updates.
  *
  * @module
  */
@@ -19,8 +22,10 @@
 interface Branch {
   readonly prefix: number
   readonly shift: number
-  readonly bitmap: number
-  readonly children: ReadonlyArray<unknown>
+  bitmap: number
+  children: Array<unknown>
+  /** That made it; 0: none in particular. */
+  readonly edit: number
 }
 
 export interface IntMap<out V> {
@@ -57,19 +62,18 @@ export const get = <V>(map: IntMap<V>, key: number): V | undefined => {
 
 export const has = <V>(map: IntMap<V>, key: number): boolean => get(map, key) !== undefined
 
-/** `value` must not be `undefined`: that means absent. */
-export const set = <V>(map: IntMap<V>, key: number, value: V): IntMap<V> => {
-  if (map.root === null) return { size: 1, root: lowest(key, value) }
+/** `value` must not be `undefined`: that means absent. `edit`: see the head. */
+export const set = <V>(map: IntMap<V>, key: number, value: V, edit = 0): IntMap<V> => {
+  if (map.root === null) return { size: 1, root: lowest(key, value, edit) }
   grown = 0
-  const root = insert(map.root, key, value)
+  const root = insert(map.root, key, value, edit)
   return { size: map.size + grown, root }
 }
 
-/** The same map when the key is not there. */
-export const remove = <V>(map: IntMap<V>, key: number): IntMap<V> => {
-  if (map.root === null) return map
-  const root = without(map.root, key)
-  return root === map.root ? map : { size: map.size - 1, root }
+/** The same map when the key is not there. `edit`: see the head. */
+export const remove = <V>(map: IntMap<V>, key: number, edit = 0): IntMap<V> => {
+  if (map.root === null || get(map, key) === undefined) return map
+  return { size: map.size - 1, root: without(map.root, key, edit) }
 }
 
 export const firstKey = <V>(map: IntMap<V>): number | undefined => {
@@ -114,58 +118,77 @@ export const values = <V>(map: IntMap<V>): ReadonlyArray<V> => {
 // other code runs between its reset and its use in `set`.
 let grown = 0
 
-const insert = (branch: Branch, key: number, value: unknown): Branch => {
+const insert = (branch: Branch, key: number, value: unknown, edit: number): Branch => {
   const { prefix, shift, bitmap, children } = branch
   const offset = key - prefix
   if (!covers(branch, offset)) {
     grown = 1
-    return join(branch, lowest(key, value))
+    return join(branch, lowest(key, value, edit), edit)
   }
   const bit = 1 << slotOf(offset, shift)
   const index = indexOf(bitmap, bit)
   if ((bitmap & bit) === 0) {
     grown = 1
-    const child = shift === 0 ? value : lowest(key, value)
-    return { prefix, shift, bitmap: bitmap | bit, children: withInserted(children, index, child) }
+    const child = shift === 0 ? value : lowest(key, value, edit)
+    return changed(branch, bitmap | bit, withInserted(children, index, child), edit)
   }
+  if (shift === 0) return withChild(branch, index, value, edit)
   // Above the lowest level every child is a branch.
-  const child = shift === 0 ? value : insert(children[index] as Branch, key, value)
-  return { prefix, shift, bitmap, children: withReplaced(children, index, child) }
+  const before = children[index] as Branch
+  const after = insert(before, key, value, edit)
+  return after === before ? branch : withChild(branch, index, after, edit)
 }
 
-/** `null`: nothing is left. The same branch: the key is not there. */
-const without = (branch: Branch, key: number): Branch | null => {
+/** The key must be there. `null`: nothing is left. */
+const without = (branch: Branch, key: number, edit: number): Branch | null => {
   const { prefix, shift, bitmap, children } = branch
-  const offset = key - prefix
-  if (!covers(branch, offset)) return branch
-  const bit = 1 << slotOf(offset, shift)
-  if ((bitmap & bit) === 0) return branch
+  const bit = 1 << slotOf(key - prefix, shift)
   const index = indexOf(bitmap, bit)
   if (shift > 0) {
     // Above the lowest level every child is a branch.
-    const child = children[index] as Branch
-    const left = without(child, key)
-    if (left === child) return branch
-    if (left !== null) return { prefix, shift, bitmap, children: withReplaced(children, index, left) }
+    const before = children[index] as Branch
+    const after = without(before, key, edit)
+    if (after === before) return branch
+    if (after !== null) return withChild(branch, index, after, edit)
     // A branch with one child says nothing that the child does not say (C3).
     if (children.length === 2) return children[1 - index] as Branch
   } else if (children.length === 1) return null
-  return { prefix, shift, bitmap: bitmap & ~bit, children: withRemoved(children, index) }
+  return changed(branch, bitmap & ~bit, withRemoved(children, index), edit)
 }
 
 /** The smallest branch over two that do not overlap. */
-const join = (one: Branch, other: Branch): Branch => {
+const join = (one: Branch, other: Branch, edit: number): Branch => {
   const [low, high] = one.prefix < other.prefix ? [one, other] : [other, one]
   let shift = Math.max(low.shift, high.shift) + bitsPerLevel
   while (startOf(low.prefix, shift) !== startOf(high.prefix, shift)) shift += bitsPerLevel
   const prefix = startOf(low.prefix, shift)
   const bitmap = (1 << slotOf(low.prefix - prefix, shift)) | (1 << slotOf(high.prefix - prefix, shift))
-  return { prefix, shift, bitmap, children: [low, high] }
+  return { prefix, shift, bitmap, children: [low, high], edit }
 }
 
-const lowest = (key: number, value: unknown): Branch => {
+const lowest = (key: number, value: unknown, edit: number): Branch => {
   const prefix = startOf(key, 0)
-  return { prefix, shift: 0, bitmap: 1 << (key - prefix), children: [value] }
+  return { prefix, shift: 0, bitmap: 1 << (key - prefix), children: [value], edit }
+}
+
+const isOwn = (branch: Branch, edit: number): boolean => branch.edit === edit && edit !== 0
+
+/** `children` is an array that nothing else holds. */
+const changed = (branch: Branch, bitmap: number, children: Array<unknown>, edit: number): Branch => {
+  if (!isOwn(branch, edit)) return { prefix: branch.prefix, shift: branch.shift, bitmap, children, edit }
+  branch.bitmap = bitmap
+  branch.children = children
+  return branch
+}
+
+const withChild = (branch: Branch, index: number, child: unknown, edit: number): Branch => {
+  if (isOwn(branch, edit)) {
+    branch.children[index] = child
+    return branch
+  }
+  const children = branch.children.slice()
+  children[index] = child
+  return { prefix: branch.prefix, shift: branch.shift, bitmap: branch.bitmap, children, edit }
 }
 
 const startOf = (key: number, shift: number): number => key - (key % (spanByShift[shift] ?? Number.POSITIVE_INFINITY))
@@ -184,14 +207,8 @@ const indexOf = (bitmap: number, bit: number): number => {
   return Math.imul((bits + (bits >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24
 }
 
-const withReplaced = (children: ReadonlyArray<unknown>, index: number, child: unknown): ReadonlyArray<unknown> => {
-  const copy = children.slice()
-  copy[index] = child
-  return copy
-}
-
 // Loops, because `push` on a copy would leave room for growth in each of a million arrays.
-const withInserted = (children: ReadonlyArray<unknown>, index: number, child: unknown): ReadonlyArray<unknown> => {
+const withInserted = (children: ReadonlyArray<unknown>, index: number, child: unknown): Array<unknown> => {
   const copy = new Array<unknown>(children.length + 1)
   for (let i = 0; i < index; i++) copy[i] = children[i]
   copy[index] = child
@@ -199,7 +216,7 @@ const withInserted = (children: ReadonlyArray<unknown>, index: number, child: un
   return copy
 }
 
-const withRemoved = (children: ReadonlyArray<unknown>, index: number): ReadonlyArray<unknown> => {
+const withRemoved = (children: ReadonlyArray<unknown>, index: number): Array<unknown> => {
   const copy = new Array<unknown>(children.length - 1)
   for (let i = 0; i < index; i++) copy[i] = children[i]
   for (let i = index + 1; i < children.length; i++) copy[i - 1] = children[i]
@@ -218,16 +235,9 @@ const walk = <V>(branch: Branch, visit: (value: V, key: number) => void): void =
 
 const below = (branch: Branch, key: number): number => {
   if (key <= branch.prefix) return 0
-  let count = 0
-  let bits = branch.bitmap
-  if (branch.shift === 0) {
-    const offset = key - branch.prefix
-    return offset >= 32 ? branch.children.length : indexOf(bits, 1 << offset)
-  }
+  const { shift, bitmap, children } = branch
+  const offset = key - branch.prefix
+  if (shift === 0) return offset >= 32 ? children.length : indexOf(bitmap, 1 << offset)
   // Above the lowest level every child is a branch.
-  for (const child of branch.children) {
-    count += below(child as Branch, key)
-    bits &= bits - 1
-  }
-  return count
+  return children.reduce<number>((count, child) => count + below(child as Branch, key), 0)
 }

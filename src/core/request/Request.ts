@@ -272,6 +272,7 @@ const end = (state: State, ending: Ending, limits: Limits): Step => {
     reason: ending.reason ?? null,
     message: ending.message ?? null,
     partial: !responded && state._tag === "Responding" && state.shown,
+    lease: isLeased(state) ? { token: state.token, workerId: state.workerId } : null,
     endedAtMs: nowMs,
     resultKept: kept && responded,
     resultBytes: ending.resultBytes ?? 0,
@@ -359,11 +360,12 @@ const ticked = (state: State, nowMs: number, limits: Limits): Step => {
 
 const forget = (state: Terminal): Step => {
   const { sequence } = state.facts.arrived
-  const commands: Array<Command> = [{ _tag: "Forget", sequence }]
+  const commands: Array<Command> = []
   // Where the end did not get into the log, a record that it is forgotten would make a lost request of it.
   if (state.endedRecord === "stored") {
     commands.push(append(sequence, "forgotten", { _tag: "RecordForgotten", sequence }, false))
   }
+  commands.push({ _tag: "Forget", sequence })
   return [{ ...state, gone: true }, commands]
 }
 

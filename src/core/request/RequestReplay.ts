@@ -56,6 +56,7 @@ const ended = (state: State, record: Extract<DurableRecord, { readonly _tag: "Re
   reason: record.reason,
   message: record.message,
   partial: false,
+  lease: null,
   endedAtMs: record.endedAtMs,
   resultKept: record.resultKept,
   resultBytes: record.resultBytes,

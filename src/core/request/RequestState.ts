@@ -67,6 +67,8 @@ export interface Terminal extends Known {
   readonly reason: Reason | null
   readonly message: string | null
   readonly partial: boolean
+  /** Under which it ended; a snapshot needs it while the end is not stored. */
+  readonly lease: { readonly token: number; readonly workerId: string } | null
   readonly endedAtMs: number
   readonly resultKept: boolean
   readonly resultBytes: number

@@ -1,0 +1,96 @@
+/**
+ * Every index of the buffer's state, derived again from the requests and workers by the simplest means (L2, L10).
+ *
+ * @module
+ */
+import * as HashMap from "effect/HashMap"
+import type { State } from "../src/core/buffer/BufferState.ts"
+import type * as DueIndex from "../src/core/collections/DueIndex.ts"
+import * as IntMap from "../src/core/collections/IntMap.ts"
+import * as IntSet from "../src/core/collections/IntSet.ts"
+import { dueMs, place } from "../src/core/request/RequestState.ts"
+
+/** What is wrong, in words; `null`: nothing. */
+export const firstDifference = (state: State): string | null => {
+  const requests = IntMap.values(state.requests)
+  const at = (wanted: string, version: number) =>
+    requests.filter((request) => place(request) === wanted && request.facts.version === version)
+  const sequences = (found: typeof requests) => found.map((request) => request.facts.arrived.sequence)
+  const live = requests.filter((request) => place(request) !== "ended")
+
+  const facts: Array<readonly [what: string, kept: unknown, derived: unknown]> = [
+    ["liveCount", state.liveCount, live.length],
+    ["liveBytes", state.liveBytes, live.reduce((sum, { facts: { arrived } }) => sum + arrived.sizeBytes, 0)],
+    ["requests.size", state.requests.size, requests.length],
+    [
+      "dueRequests",
+      dues(state.dueRequests),
+      requests
+        .map((request) => `${dueMs(request)}:${request.facts.arrived.sequence}`)
+        .filter((due) => !due.startsWith("Infinity"))
+        .sort()
+    ],
+    [
+      "keys",
+      [...HashMap.values(state.keys)].sort(byNumber),
+      sequences(requests.filter(({ facts: { arrived } }) => arrived.idempotencyKey !== undefined))
+    ]
+  ]
+
+  IntMap.forEach(state.versions.rows, (version, number) => {
+    const lanes = IntMap.values(version.lanes)
+    const ready = lanes.flatMap((lane) => IntSet.toArray(lane.queue)).sort(byNumber)
+    const workers = IntSet.toArray(version.workers)
+    facts.push([`ready of ${version.name}`, ready, sequences(at("ready", number))])
+    facts.push([`readyCount of ${version.name}`, version.readyCount, ready.length])
+    facts.push([`parked of ${version.name}`, IntSet.toArray(version.parked), sequences(at("parked", number))])
+    facts.push([`leasedCount of ${version.name}`, version.leasedCount, at("leased", number).length])
+    facts.push([`knownCount of ${version.name}`, version.knownCount, inVersion(requests, number)])
+    facts.push([`ring of ${version.name}`, IntMap.keys(version.ring), lanes.map(({ turn }) => turn).sort(byNumber)])
+    let free = 0
+    const ranks: Array<number> = []
+    for (const worker of workers) {
+      const row = IntMap.get(state.workers.rows, worker)
+      if (row === undefined) return facts.push([`worker ${worker}`, "in its version", "not in the table"])
+      const slots = row.status === "ready" ? Math.max(0, row.slots - row.holds.size) : 0
+      facts.push([`free of ${row.workerId}`, row.free, slots])
+      free += slots
+      if (row.rank >= 0) ranks.push(row.rank)
+    }
+    facts.push([`freeSlots of ${version.name}`, version.freeSlots, free])
+    facts.push([`idle of ${version.name}`, IntMap.keys(version.idle), ranks.sort(byNumber)])
+    return undefined
+  })
+
+  IntMap.forEach(state.workers.rows, (worker, number) => {
+    const held = live.filter(
+      (request) => (request._tag === "Leased" || request._tag === "Responding") && request.worker === number
+    )
+    facts.push([`holds of ${worker.workerId}`, IntMap.keys(worker.holds), sequences(held)])
+    const isThere = worker.status !== "away" || worker.holds.size > 0
+    facts.push([`${worker.workerId} is there or holds something`, isThere, true])
+    const isWatched = worker.holds.size === 0 || !state.live || worker.lookMs !== Number.POSITIVE_INFINITY
+    facts.push([`${worker.workerId} is watched`, isWatched, true])
+  })
+  facts.push(["workers by name", HashMap.size(state.workers.numbers), state.workers.rows.size])
+  facts.push(["dueWorkers is bounded", dues(state.dueWorkers).length <= state.workers.rows.size, true])
+
+  for (const [what, kept, derived] of facts) {
+    const [one, other] = [JSON.stringify(kept), JSON.stringify(derived)]
+    if (one !== other) return `${what} is ${one} and should be ${other}`
+  }
+  return null
+}
+
+const byNumber = (one: number, other: number): number => one - other
+
+const inVersion = (requests: ReadonlyArray<{ readonly facts: { readonly version: number } }>, version: number) =>
+  requests.filter(({ facts }) => facts.version === version).length
+
+const dues = (index: DueIndex.DueIndex): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  IntMap.forEach(index, (ids, atMs) => {
+    for (const id of IntSet.toArray(ids)) found.push(`${atMs}:${id}`)
+  })
+  return found.sort()
+}

@@ -1,0 +1,247 @@
+/**
+ * Everything around one buffer machine, simulated and small: a log that flushes and fails, workers that hold leases,
+ * callers, restarts. It carries commands out the way a shard owner does and shows every step to the auditor.
+ *
+ * @module
+ */
+import * as Buffer from "../src/core/buffer/Buffer.ts"
+import type { Command, DurableRecord, Event, RecordRef } from "../src/core/buffer/BufferEvent.ts"
+import type { BufferOptions } from "../src/core/buffer/BufferOptions.ts"
+import { Auditor, LawBroken } from "./BufferAuditor.ts"
+
+/** The machine under test; the zoo puts wrong ones here. */
+export interface Machine {
+  readonly empty: typeof Buffer.empty
+  readonly step: typeof Buffer.step
+  readonly restore: typeof Buffer.restore
+}
+
+export const rightMachine: Machine = { empty: Buffer.empty, step: Buffer.step, restore: Buffer.restore }
+
+/** Small, so that every limit is reached. */
+export const tightOptions: BufferOptions = {
+  pendingCountMax: 8,
+  pendingBytesMax: 24,
+  visibilityTimeoutMs: 20,
+  redeliveryDelayMs: 4,
+  redeliveryDelayMaxMs: 12,
+  resultRetentionMs: 60,
+  rememberedCountMax: 6,
+  retryAfterMs: 7
+}
+
+interface Write {
+  readonly record: DurableRecord
+  readonly ref: RecordRef
+}
+
+export interface Lease {
+  readonly sequence: number
+  readonly workerId: string
+  readonly token: number
+}
+
+export class World {
+  readonly machine: Machine
+  readonly options: BufferOptions
+  readonly auditor: Auditor
+  state: Buffer.State
+  nowMs = 1_000
+  epoch = 1
+  nextSequence = 1
+  /** What is on stable storage, in order. */
+  log: Array<DurableRecord> = []
+  queue: Array<Write> = []
+  flushing: Array<Write> = []
+  isStoreBroken = false
+  saved: { readonly snapshot: Buffer.Snapshot; readonly position: number } | null = null
+  /** Every lease ever given, so that stale ones can be spoken for. */
+  leases: Array<Lease> = []
+  /** Versions by the worker that serves them now. */
+  workers = new Map<string, string>()
+  isHistoryKept = false
+  /** Past steps, to be taken again from their old states. */
+  readonly history: Array<{ readonly state: Buffer.State; readonly event: Event; readonly commands: string }> = []
+
+  constructor(machine: Machine, options: BufferOptions = tightOptions) {
+    this.machine = machine
+    this.options = options
+    this.state = machine.empty(options)
+    this.auditor = new Auditor(options)
+    this.send({ _tag: "Recovered", nowMs: this.nowMs, epoch: this.epoch })
+  }
+
+  send(event: Event): ReadonlyArray<Command> {
+    const before = freeze(this.state)
+    const [after, commands] = this.#step(before, event)
+    this.state = after
+    for (const command of commands) this.#carryOut(command)
+    this.auditor.observe(event, before, after, commands, this.log)
+    if (this.isHistoryKept) this.history.push({ state: before, event, commands: JSON.stringify(commands) })
+    return commands
+  }
+
+  #step(state: Buffer.State, event: Event): readonly [Buffer.State, ReadonlyArray<Command>] {
+    try {
+      return this.machine.step(state, freeze(event))
+    } catch (error) {
+      // A frozen state was written to, or the machine is not total.
+      throw new LawBroken("purity", `${JSON.stringify(event)} made it throw: ${String(error)}`)
+    }
+  }
+
+  /** Old states still answer as they did. */
+  checkHistory(): void {
+    for (const { state, event, commands } of this.history) {
+      const again = JSON.stringify(this.#step(state, event)[1])
+      if (again !== commands) throw new LawBroken("purity", `${event._tag} gave ${commands} and later ${again}`)
+    }
+  }
+
+  #carryOut(command: Command): void {
+    switch (command._tag) {
+      case "Append": {
+        const { record, ref } = command
+        const isKnown = ref.kind === "arrived" && this.queue.some((write) => isSame(write.ref, ref))
+        if (!isKnown) this.queue.push({ record, ref })
+        return
+      }
+      case "DropAppend": {
+        if (!this.queue.some(({ ref }) => ref.kind === "arrived" && ref.sequence === command.sequence)) {
+          throw new LawBroken("L6", `DropAppend of ${command.sequence}, whose arrival is not waiting to be written`)
+        }
+        this.queue = this.queue.filter(({ ref }) => ref.sequence !== command.sequence)
+        return
+      }
+      case "Assign": {
+        const { sequence, workerId, token } = command
+        this.leases.push({ sequence, workerId, token })
+        return
+      }
+      default:
+        return
+    }
+  }
+
+  // --- the log -----------------------------------------------------------------------------------------------------
+
+  flushStart(countMax: number): void {
+    if (this.flushing.length > 0 || this.queue.length === 0 || this.isStoreBroken) return
+    this.flushing = this.queue.splice(0, countMax)
+    this.send({ _tag: "FlushStarted", records: this.flushing.map(({ ref }) => ref) })
+  }
+
+  persist(): void {
+    if (this.flushing.length === 0) return
+    const batch = this.flushing
+    this.flushing = []
+    for (const { record } of batch) this.log.push(record)
+    this.send({ _tag: "Persisted", nowMs: this.nowMs, records: batch.map(({ ref }) => ref) })
+  }
+
+  /** From here on the log takes nothing until a restart. `isWritten`: it did happen, but nobody can tell. */
+  breakStore(isWritten: boolean): void {
+    if (this.isStoreBroken) return
+    this.isStoreBroken = true
+    const batch = this.flushing
+    const left = this.queue
+    this.flushing = []
+    this.queue = []
+    if (isWritten) for (const { record } of batch) this.log.push(record)
+    const outcome = isWritten ? "unknown" : "failed"
+    this.send({ _tag: "PersistFailed", nowMs: this.nowMs, records: batch.map(({ ref }) => ref), outcome })
+    this.send({ _tag: "PersistFailed", nowMs: this.nowMs, records: left.map(({ ref }) => ref), outcome: "failed" })
+  }
+
+  flushAll(): void {
+    this.persist()
+    while (this.queue.length > 0 && !this.isStoreBroken) {
+      this.flushStart(1_000)
+      this.persist()
+    }
+  }
+
+  /** Not after a failure: where the log ends is not known then. */
+  save(): void {
+    if (this.isStoreBroken) return
+    this.saved = { snapshot: roundTrip(Buffer.snapshot(this.state)), position: this.log.length }
+  }
+
+  /**
+   * The process dies and another one reads the log. `flushedCount`: how much of the batch under way was written.
+   * Without `fromSnapshot` the snapshot was never finished, so nobody can read it later either.
+   */
+  restart(flushedCount: number, fromSnapshot: boolean): void {
+    for (const { record } of this.flushing.slice(0, flushedCount)) this.log.push(record)
+    this.flushing = []
+    this.queue = []
+    this.isStoreBroken = false
+    if (!fromSnapshot) this.saved = null
+    this.state = this.replay(this.log, this.saved)
+    this.workers.clear()
+    this.epoch += 1
+    this.auditor.restarted(this.state, this.log, this.epoch)
+    this.send({ _tag: "Recovered", nowMs: this.nowMs, epoch: this.epoch })
+    this.auditor.recovered(this.state, this.nowMs)
+  }
+
+  replay(log: ReadonlyArray<DurableRecord>, saved: World["saved"]): Buffer.State {
+    let state = saved === null ? this.machine.empty(this.options) : this.machine.restore(saved.snapshot, this.options)
+    for (const record of log.slice(saved?.position ?? 0)) {
+      state = this.#step(freeze(state), { _tag: "Replayed", record: roundTrip(record) })[0]
+    }
+    return state
+  }
+
+  // --- towards the end ---------------------------------------------------------------------------------------------
+
+  /** Faults stop, workers come, time goes on: L18 says that everything ends. `isPoison`: no attempt of it succeeds. */
+  settle(isPoison: (sequence: number) => boolean): void {
+    if (this.isStoreBroken) this.restart(0, false)
+    const versions = new Set(Buffer.versions(this.state))
+    for (let round = 0; round < 400; round++) {
+      this.flushAll()
+      for (const version of versions) this.#join(`good-${version}`, version)
+      for (const sequence of Buffer.liveSequences(this.state)) this.#answer(sequence, isPoison(sequence))
+      this.flushAll()
+      const dueMs = Buffer.nextDueMs(this.state)
+      if (dueMs === undefined) break
+      this.nowMs = Math.max(this.nowMs, dueMs)
+      this.send({ _tag: "Ticked", nowMs: this.nowMs })
+    }
+    this.auditor.settled(this.state)
+  }
+
+  #join(workerId: string, version: string): void {
+    const { nowMs } = this
+    const holds = this.leases.filter(
+      (lease) => lease.workerId === workerId && Buffer.isLive(this.state, lease.sequence, workerId, lease.token)
+    )
+    this.send({ _tag: "WorkerJoined", nowMs, workerId, instanceId: workerId, version, slots: 3, holds })
+  }
+
+  #answer(sequence: number, isPoison: boolean): void {
+    const { token, workerId } = Buffer.lookup(this.state, sequence) ?? {}
+    if (token === undefined || workerId?.startsWith("good-") !== true) return
+    const of = { nowMs: this.nowMs, sequence, workerId, token }
+    if (isPoison) this.send({ _tag: "AttemptFailed", ...of, retryable: true, message: "poison" })
+    else this.send({ _tag: "ResponseEnded", ...of, resultBytes: 1 })
+  }
+}
+
+const isSame = (one: RecordRef, other: RecordRef): boolean => one.kind === other.kind && one.sequence === other.sequence
+
+/** Through JSON, as a log and a snapshot file do. */
+// The value is JSON by contract, so its copy has its type.
+export const roundTrip = <A>(value: A): A => JSON.parse(JSON.stringify(value)) as A
+
+/** Deep, but each part only once: what is frozen already is not looked at again. */
+const freeze = <A>(value: A): A => {
+  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value
+  const prototype = Object.getPrototypeOf(value)
+  // Effect's HashMap keeps caches inside; it is persistent by its own contract.
+  if (prototype !== Object.prototype && prototype !== Array.prototype) return value
+  Object.freeze(value)
+  for (const part of Object.values(value)) freeze(part)
+  return value
+}
