@@ -111,7 +111,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
   const control = yield* Controller.make({ routes, versionIds: routes.deployedVersionIds(), silence: "zero" })
   const directory = new RequestBook(control)
   const shards = yield* Shards.open(
-    { shardCount: 1, buffer: { ...bufferDefaults, ...options.buffer } },
+    { shardCount: 1, storeIsExclusive: true, buffer: { ...bufferDefaults, ...options.buffer } },
     {
       ended: directory.remember,
       staleMessage: (workerId, event) =>

@@ -4,24 +4,28 @@
  *
  * @module
  */
+import { randomUUID } from "node:crypto"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Buffer_ from "../../core/buffer/Buffer.ts"
 import type { BufferOptions } from "../../core/buffer/BufferOptions.ts"
 import { type DemandReport, subjects } from "../compute/AgentMessage.ts"
 import { BlobStore } from "../fabric/BlobStore.ts"
-import type { FabricUnavailable, OutcomeUnknown, RevisionConflict } from "../fabric/FabricError.ts"
-import { KeyValue } from "../fabric/KeyValue.ts"
+import type { FabricUnavailable } from "../fabric/FabricError.ts"
+import type { KeyValue } from "../fabric/KeyValue.ts"
 import { Log } from "../fabric/Log.ts"
 import { PubSub } from "../fabric/PubSub.ts"
 import type { Entry } from "./Entry.ts"
 import { nowMs } from "./PlaneClock.ts"
 import { Shard } from "./Shard.ts"
+import * as ShardOwnership from "./ShardOwnership.ts"
 import * as ShardRecovery from "./ShardRecovery.ts"
 import * as StoredRecord from "./StoredRecord.ts"
 
 export interface ShardsOptions {
   readonly shardCount: number
+  /** True of a fabric that one process alone can have open. */
+  readonly storeIsExclusive: boolean
   readonly buffer: BufferOptions
 }
 
@@ -39,6 +43,9 @@ export interface Shards {
   readonly recordsReplayed: number
 }
 
+/** Two renewals may fail before the ownership runs out. */
+const ownership = { ttlMs: 60_000, renewMs: 20_000, marginMs: 5_000 }
+
 /** Figures of a version go out at most this often, except when a request waits. */
 const demandIntervalMs = 100
 /**
@@ -54,11 +61,7 @@ const compactCheckMs = 5_000
 export const open = (
   options: ShardsOptions,
   events: ShardsEvents
-): Effect.Effect<
-  Shards,
-  FabricUnavailable | OutcomeUnknown | RevisionConflict,
-  Log | KeyValue | PubSub | BlobStore | Scope.Scope
-> =>
+): Effect.Effect<Shards, FabricUnavailable, Log | KeyValue | PubSub | BlobStore | Scope.Scope> =>
   Effect.gen(function* () {
     const log = yield* Log
     const blobs = yield* BlobStore
@@ -67,7 +70,12 @@ export const open = (
     let recordsReplayed = 0
     for (let index = 0; index < options.shardCount; index++) {
       const name = `shard-${index}`
-      const epoch = yield* acquire(name)
+      const epoch = yield* ShardOwnership.acquire(name, {
+        ...ownership,
+        me: randomUUID(),
+        storeIsExclusive: options.storeIsExclusive,
+        onLost: (reason) => events.storeFailed(`the ownership of ${name} was lost: ${reason}`)
+      })
       const recovered = yield* ShardRecovery.recover(log, name, options.buffer)
       recordsReplayed += recovered.recordCount
       const demand = demandPublisher(pubSub, () => shard)
@@ -128,17 +136,6 @@ const hash = (text: string): number => {
   for (let at = 0; at < text.length; at++) value = Math.imul(value ^ text.charCodeAt(at), 0x01000193)
   return value >>> 0
 }
-
-/** Each opening of a shard is a new epoch, so fencing tokens of an earlier process stay lower than every new one. */
-const acquire = Effect.fnUntraced(function* (shard: string) {
-  const keyValue = yield* KeyValue
-  const key = `shards/${shard}/owner`
-  const entry = yield* keyValue.get(key)
-  const before = entry === undefined ? 0 : Number(JSON.parse(Buffer.from(entry.value).toString("utf8")).epoch)
-  const epoch = before + 1
-  yield* keyValue.put(key, Buffer.from(JSON.stringify({ epoch, pid: process.pid })), entry?.revision ?? 0)
-  return epoch
-})
 
 /**
  * Tells the scaling machine: at once when the first request waits for a slot, for those that come right after it with
