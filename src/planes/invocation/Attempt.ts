@@ -132,12 +132,11 @@ export class Attempt {
     this.#held = []
     this.#collected = []
     this.#collectedBytes = 0
+    // The file may be in the making.
+    await this.#writing.catch(() => {})
     const writer = this.#writer
     this.#writer = undefined
-    if (writer !== undefined) {
-      await this.#writing
-      await writer.abort()
-    }
+    await writer?.abort()
   }
 
   returnCredit(): void {

@@ -22,6 +22,7 @@ export class Spool {
   #written = 0
   #state: "open" | "complete" | "broken" = "open"
   #waiting: Array<() => void> = []
+  #finishing: Promise<number> | undefined
 
   constructor(writer: BlobWriter) {
     this.#writer = writer
@@ -43,7 +44,8 @@ export class Spool {
 
   /** On stable storage when it resolves; answers the size. */
   async finish(): Promise<number> {
-    const size = await this.#writer.finish()
+    this.#finishing = this.#writer.finish()
+    const size = await this.#finishing
     this.#state = "complete"
     this.#wake()
     return size
@@ -53,6 +55,12 @@ export class Spool {
     this.#state = "broken"
     this.#wake()
     await this.#writer.abort()
+  }
+
+  /** Nobody wants it any more. When it resolves, nothing is written any more, and what is there can be removed. */
+  async discard(): Promise<void> {
+    if (this.#finishing !== undefined) await this.#finishing.catch(() => {})
+    else if (this.#state === "open") await this.abort()
   }
 
   /** Ends when the body is complete; throws `BodyBroken` when it never will be. */

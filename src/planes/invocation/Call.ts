@@ -56,6 +56,8 @@ export class Call implements Caller {
   #wrapper: Wrapped.Collector | undefined
   /** Bytes that the caller was told to expect, and those that came. */
   #announcedBytes: number | undefined
+  /** While the body of the call still comes in. */
+  #rest: Promise<unknown> | undefined
   #shownBytes = 0
 
   constructor(context: CallContext, init: CallInit) {
@@ -96,11 +98,16 @@ export class Call implements Caller {
           case "ready":
             return this.#submit(intake.body, intake.bytes, intake.digest)
           case "streaming": {
+            this.#rest = intake.rest
             this.#submit(intake.body, Number(request.headers["content-length"] ?? 0), undefined)
             return void intake.rest.then((end) => {
+              this.#rest = undefined
               if (end === "complete") return
               // A call whose body never came whole cannot be run again, whatever its caller wishes.
-              if (this.#entry !== undefined) this.#shard.callerLeft(this.#entry, true)
+              if (this.#entry !== undefined) {
+                this.#shard.callerLeft(this.#entry, true)
+                this.#shard.cancel(this.#entry)
+              }
               this.#noBody(end, bodyBytesMax)
             })
           }
@@ -249,8 +256,14 @@ export class Call implements Caller {
   #armWait(waitMs: number | undefined): void {
     if (waitMs === undefined || this.#waitTimer !== undefined || this.#init.headers.respondAsync) return
     this.#waitTimer = setTimeout(() => {
-      if (this.#entry !== undefined && !this.#over) this.#shard.detach(this.#entry)
+      // 202 promises that the request is on stable storage, and its body is a part of it.
+      if (this.#rest === undefined) this.#detach()
+      else void this.#rest.then(() => this.#detach())
     }, waitMs)
+  }
+
+  #detach(): void {
+    if (this.#entry !== undefined && !this.#over) this.#shard.detach(this.#entry)
   }
 
   /** 202; whoever calls this knows that the request is on stable storage, or never will be by its durability. */
@@ -331,7 +344,8 @@ export class Call implements Caller {
     if (this.#over) return
     this.#finish()
     if (this.#entry !== undefined && !this.#replayed) {
-      this.#shard.callerLeft(this.#entry, this.#init.headers.cancelOnDisconnect)
+      const isHalfSent = this.#rest !== undefined && !this.#init.request.complete
+      this.#shard.callerLeft(this.#entry, this.#init.headers.cancelOnDisconnect || isHalfSent)
     }
   }
 

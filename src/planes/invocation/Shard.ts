@@ -617,7 +617,7 @@ export class Shard {
       case "ResponseEnd":
         return this.#onResponseEnd(attempt)
       case "Failed":
-        return this.#failAttempt(attempt, message.retryable, message.message)
+        return this.#attemptFailed(attempt, message.retryable, message.message)
       case "Progress":
         entry.progress = { percent: message.percent, note: message.note }
         return
@@ -658,7 +658,15 @@ export class Shard {
     })
   }
 
+  /** We end it: the worker does not know yet and must stop, or the call would hold its slot for ever. */
   #failAttempt(attempt: Attempt, retryable: boolean, message: string): void {
+    if (attempt.over) return
+    const { entry, worker, token } = attempt
+    worker.send({ _tag: "Cancel", requestId: entry.requestId, token, reason: "handler-failed" })
+    this.#attemptFailed(attempt, retryable, message)
+  }
+
+  #attemptFailed(attempt: Attempt, retryable: boolean, message: string): void {
     if (attempt.over) return
     const { entry, worker, token } = attempt
     const atMs = nowMs()
@@ -700,7 +708,13 @@ export class Shard {
   }
 
   #dropBody(body: Body | undefined): void {
-    if (body !== undefined && body.kind !== "inline") this.#ports.removeBlob(body.id)
+    if (body === undefined || body.kind === "inline") return
+    if (body.kind === "blob") return this.#ports.removeBlob(body.id)
+    // It may still come in: an answer can be complete before the body of its call is.
+    body.spool.discard().then(
+      () => this.#ports.removeBlob(body.id),
+      (error: unknown) => this.#events.defect(error)
+    )
   }
 }
 
