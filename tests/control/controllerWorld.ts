@@ -7,6 +7,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import {
@@ -199,7 +200,9 @@ export const makeWorld = async (
   const controller = await Effect.runPromise(
     Controller.make({ newSuffix: () => String(++suffix), ...options, routes: table, time }).pipe(
       Scope.provide(scope),
-      Effect.provideContext(Context.make(WorkQueue, queue.service).pipe(Context.add(PubSub, pubSub)))
+      Effect.provideContext(Context.make(WorkQueue, queue.service).pipe(Context.add(PubSub, pubSub))),
+      // Its warnings are asserted by what follows from them.
+      Effect.provideService(References.MinimumLogLevel, "None")
     )
   )
   const drains: Array<string> = []

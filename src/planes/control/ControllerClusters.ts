@@ -12,15 +12,23 @@ import type { ClusterView } from "./ControlView.ts"
 
 export type Heartbeat = Extract<AgentReport, { readonly _tag: "Heartbeat" }>
 
+/** Instances, and how many of each type: a storm of starts asks for the count with each of them. */
+interface Tally {
+  readonly typeOf: Map<string, string>
+  readonly countOf: Map<string, number>
+}
+
 interface ClusterEntry {
   heartbeat: Heartbeat
   heardAtMs: number
   cordoned: boolean
   draining: boolean
-  /** Instance id to instance type: ordered and not in a heartbeat yet. */
-  readonly ordered: Map<string, string>
-  /** Instance id to instance type: ended since the heartbeat. */
-  readonly ended: Map<string, string>
+  /** Ids in the heartbeat. */
+  listed: ReadonlySet<string>
+  /** Ordered and not in a heartbeat yet. */
+  readonly ordered: Tally
+  /** Ended since the heartbeat. */
+  readonly ended: Tally
 }
 
 export interface ControllerClusters {
@@ -65,29 +73,32 @@ export const make = (unreachableAfterMs: number): ControllerClusters => {
           heardAtMs: nowMs,
           cordoned: false,
           draining: false,
-          ordered: new Map(),
-          ended: new Map()
+          listed: idsOf(heartbeat),
+          ordered: emptyTally(),
+          ended: emptyTally()
         })
         return
       }
       entry.heartbeat = heartbeat
       entry.heardAtMs = nowMs
-      entry.ended.clear()
-      for (const { instanceId } of heartbeat.instances) entry.ordered.delete(instanceId)
-      for (const instanceId of entry.ordered.keys()) if (!isLiving(instanceId)) entry.ordered.delete(instanceId)
+      entry.listed = idsOf(heartbeat)
+      for (const instanceId of entry.ended.typeOf.keys()) remove(entry.ended, instanceId)
+      for (const instanceId of entry.ordered.typeOf.keys()) {
+        if (entry.listed.has(instanceId) || !isLiving(instanceId)) remove(entry.ordered, instanceId)
+      }
     },
     ordered: (cluster, instanceId, instanceType) => {
-      clusters.get(cluster)?.ordered.set(instanceId, instanceType)
+      const entry = clusters.get(cluster)
+      if (entry !== undefined) add(entry.ordered, instanceId, instanceType)
     },
     forgotten: (cluster, instanceId) => {
-      clusters.get(cluster)?.ordered.delete(instanceId)
+      const entry = clusters.get(cluster)
+      if (entry !== undefined) remove(entry.ordered, instanceId)
     },
     ended: (cluster, instanceId, instanceType) => {
       const entry = clusters.get(cluster)
-      if (entry === undefined || entry.ordered.delete(instanceId)) return
-      if (entry.heartbeat.instances.some((each) => each.instanceId === instanceId)) {
-        entry.ended.set(instanceId, instanceType)
-      }
+      if (entry === undefined || remove(entry.ordered, instanceId)) return
+      if (entry.listed.has(instanceId)) add(entry.ended, instanceId, instanceType)
     },
     isReachable: (cluster, nowMs) => {
       const entry = clusters.get(cluster)
@@ -126,8 +137,24 @@ export const make = (unreachableAfterMs: number): ControllerClusters => {
   }
 }
 
-const count = (instances: ReadonlyMap<string, string>, instanceType: string): number => {
-  let found = 0
-  for (const type of instances.values()) if (type === instanceType) found += 1
-  return found
+const emptyTally = (): Tally => ({ typeOf: new Map(), countOf: new Map() })
+
+const idsOf = (heartbeat: Heartbeat): ReadonlySet<string> =>
+  new Set(heartbeat.instances.map(({ instanceId }) => instanceId))
+
+const count = ({ countOf }: Tally, instanceType: string): number => countOf.get(instanceType) ?? 0
+
+const add = (tally: Tally, instanceId: string, instanceType: string): void => {
+  if (tally.typeOf.has(instanceId)) return
+  tally.typeOf.set(instanceId, instanceType)
+  tally.countOf.set(instanceType, count(tally, instanceType) + 1)
+}
+
+/** False: it was not there. */
+const remove = (tally: Tally, instanceId: string): boolean => {
+  const instanceType = tally.typeOf.get(instanceId)
+  if (instanceType === undefined) return false
+  tally.typeOf.delete(instanceId)
+  tally.countOf.set(instanceType, count(tally, instanceType) - 1)
+  return true
 }

@@ -20,6 +20,8 @@ import type { Waiting } from "./ControllerExplain.ts"
 import type { ControllerInstances, InstanceEntry } from "./ControllerInstances.ts"
 import type { ControllerOrders } from "./ControllerOrders.ts"
 import type { ControllerTime } from "./ControllerTimers.ts"
+import type { VersionEntry } from "./ControllerVersionFacts.ts"
+import * as ControllerVersionFacts from "./ControllerVersionFacts.ts"
 import type { ScaleDecision } from "./ControlView.ts"
 import { deploymentDefaults } from "./Domain.ts"
 import type { Route, RoutingTable } from "./RoutingTable.ts"
@@ -48,30 +50,17 @@ export interface ControllerVersions {
   /** Those that found no cluster: room may have come. */
   readonly evaluateBlocked: (nowMs: number) => void
   readonly evaluateAll: (nowMs: number) => void
+  /** The next of all in turn, so many that the event loop is not held up: a net below timers and events. */
+  readonly evaluateNext: (nowMs: number) => void
   readonly deploymentFacts: (versionId: string) => Deployment.Facts
   readonly waitingFacts: (versionId: string, nowMs: number) => Waiting
   readonly close: () => void
 }
 
-interface VersionEntry {
-  readonly versionId: string
-  readonly demand: ControllerDemand.ControllerDemand
-  scaling: Scaling.Running
-  budget: RestartBudget.State
-  generation: number | null
-  /** Reason of the last decision, for the order. */
-  reason: string
-  /** When the demand was heard that is being served by what is created now. */
-  demandAtMs: number
-  nowhere: string | null
-  ordersHeldUntilMs: number | null
-  timer: { readonly atMs: number; readonly cancel: () => void } | undefined
-  isEvaluating: boolean
-  isStale: boolean
-}
-
 /** An order that certainly did not leave is decided anew after this. */
 const orderRetryMs = 200
+/** About ten milliseconds of work. */
+const evaluatedPerTick = 1_000
 /** A version that still changes after so many rounds in one turn goes on in a later one. */
 const roundsMax = 8
 
@@ -80,7 +69,9 @@ type Deployed = NonNullable<Route["deployment"]>
 export const make = (options: ControllerVersionsOptions): ControllerVersions => {
   const { routes, time, clusters, instances, orders } = options
   const versions = new Map<string, VersionEntry>()
+  const facts = ControllerVersionFacts.make({ routes, clusters, instances })
   const blocked = new Set<string>()
+  let inTurn = versions.keys()
   let isClosed = false
 
   const ensure = (versionId: string, nowMs: number): VersionEntry => {
@@ -184,18 +175,17 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
   const evaluateOnce = (version: VersionEntry, nowMs: number): void => {
     const route = routes.byVersionId(version.versionId)
     const deployment = route?.deployment
+    let wakeAtMs = Number.POSITIVE_INFINITY
     for (const entry of instances.ofVersion(version.versionId).values()) {
       apply(entry, Instance.Event.Ticked({ nowMs }))
       const { readyAtMs, requestedAtMs } = entry.state.facts
-      if (version.budget.failures > 0 && entry.state._tag === "Ready" && readyAtMs !== null) {
-        version.budget = RestartBudget.step(
-          version.budget,
-          RestartBudget.Event.SeenReady({ nowMs, requestedAtMs, readyAtMs })
-        )
-      }
+      if (version.budget.failures === 0 || entry.state._tag !== "Ready" || readyAtMs === null) continue
+      const seen = RestartBudget.Event.SeenReady({ nowMs, requestedAtMs, readyAtMs })
+      version.budget = RestartBudget.step(version.budget, seen)
+      const healthyAtMs = readyAtMs + RestartBudget.healthyPeriodMs
+      if (version.budget.failures > 0 && healthyAtMs > nowMs) wakeAtMs = Math.min(wakeAtMs, healthyAtMs)
     }
     if (version.ordersHeldUntilMs !== null && nowMs >= version.ordersHeldUntilMs) version.ordersHeldUntilMs = null
-    let wakeAtMs = Number.POSITIVE_INFINITY
     const isUnmoved = version.generation === (deployment?.generation ?? null)
     if (!isUnmoved) newGeneration(version, deployment, nowMs)
     const commands = decide(version, deployment, nowMs)
@@ -206,7 +196,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     const plan = Fleet.plan({
       desired: version.scaling.desired,
       generation: deployment?.generation ?? null,
-      members: members(version),
+      members: facts.members(version),
       nowMs,
       budget: version.budget
     })
@@ -247,7 +237,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     if (version.scaling.policy !== deployment.spec.policy) {
       version.scaling = Policies.start(deployment.spec.policy, version.scaling.desired)
     }
-    const counts = count(version)
+    const counts = facts.count(version)
     const [next, commands] = version.scaling.next(
       Scaling.Event.Observed({
         observation: {
@@ -273,39 +263,6 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
   ): void => {
     version.reason = reason
     options.onDecision({ atMs: nowMs, versionId: version.versionId, from, to, policy, reason, inputs })
-  }
-
-  /** Of the present generation, save for what drains. Slots: of the one that offers least; undefined = none is ready. */
-  const count = (version: VersionEntry) => {
-    const counts = { ready: 0, starting: 0, draining: 0 }
-    let slots: number | undefined
-    for (const entry of instances.ofVersion(version.versionId).values()) {
-      if (entry.state._tag === "Draining") counts.draining += 1
-      else if (version.generation !== null && entry.generation < version.generation) continue
-      else if (clusters.isDraining(entry.cluster)) continue
-      else if (entry.state._tag === "Ready") {
-        counts.ready += 1
-        if (entry.slots !== null) slots = Math.min(slots ?? entry.slots, entry.slots)
-      } else counts.starting += 1
-    }
-    return { ...counts, slots }
-  }
-
-  const members = (version: VersionEntry): ReadonlyArray<Fleet.Member> => {
-    const all: Array<Fleet.Member> = []
-    for (const entry of instances.ofVersion(version.versionId).values()) {
-      const state = memberState(entry.state)
-      if (state === undefined) continue
-      all.push({
-        id: entry.instanceId,
-        generation: entry.generation,
-        state,
-        leased: version.demand.leasedOf(entry.instanceId),
-        requestedAtMs: entry.state.facts.requestedAtMs,
-        leaving: clusters.isDraining(entry.cluster)
-      })
-    }
-    return all
   }
 
   interface Creation {
@@ -444,61 +401,24 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     evaluateBlocked: (nowMs) => {
       for (const versionId of [...blocked]) evaluate(versionId, nowMs)
     },
+    evaluateNext: (nowMs) => {
+      for (let count = 0; count < evaluatedPerTick; count++) {
+        const next = inTurn.next()
+        if (next.done === true) {
+          inTurn = versions.keys()
+          return
+        }
+        evaluate(next.value, nowMs)
+      }
+    },
     evaluateAll: (nowMs) => {
       for (const versionId of [...versions.keys()]) evaluate(versionId, nowMs)
     },
-    deploymentFacts: (versionId) => {
-      const version = versions.get(versionId)
-      const isDeployed = routes.byVersionId(versionId)?.deployment !== undefined
-      if (version === undefined) {
-        return {
-          isDeployed,
-          desired: 0,
-          starting: 0,
-          ready: 0,
-          draining: 0,
-          budget: RestartBudget.empty,
-          nowhere: null
-        }
-      }
-      const { starting, ready, draining } = count(version)
-      const { scaling, budget, nowhere } = version
-      return { isDeployed, desired: scaling.desired, starting, ready, draining, budget, nowhere }
-    },
-    waitingFacts: (versionId, nowMs) => {
-      const version = versions.get(versionId)
-      const route = routes.byVersionId(versionId)
-      const spec = route?.deployment?.spec
-      return {
-        nowMs,
-        exists: route !== undefined,
-        spec,
-        desired: version?.scaling.desired ?? 0,
-        pending: version?.demand.figures(nowMs).pending ?? "unknown",
-        instances: [...instances.ofVersion(versionId).values()].map((entry) => ({
-          id: entry.instanceId,
-          state: entry.state,
-          leased: version?.demand.leasedOf(entry.instanceId) ?? "unknown",
-          slots: entry.slots ?? spec?.concurrency ?? 1
-        })),
-        budget: version?.budget ?? RestartBudget.empty,
-        nowhere: version?.nowhere ?? null,
-        ordersHeldUntilMs: version?.ordersHeldUntilMs ?? null
-      }
-    },
+    deploymentFacts: (versionId) => facts.deployment(versionId, versions.get(versionId)),
+    waitingFacts: (versionId, nowMs) => facts.waiting(versionId, versions.get(versionId), nowMs),
     close: () => {
       isClosed = true
       for (const version of versions.values()) version.timer?.cancel()
     }
   }
 }
-
-const memberState = (state: Instance.State): Fleet.Member["state"] | undefined =>
-  Instance.State.$match(state, {
-    Requested: () => "requested" as const,
-    Starting: () => "starting" as const,
-    Ready: () => "ready" as const,
-    Draining: () => "draining" as const,
-    Stopped: () => undefined,
-    Failed: () => undefined
-  })

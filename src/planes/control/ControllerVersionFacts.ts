@@ -1,0 +1,141 @@
+/**
+ * What the controller keeps of one version, and what can be read off it: the counts that the machines are asked with,
+ * and the facts that people ask for. Reads only.
+ *
+ * @module
+ */
+import type * as Deployment from "../../core/deployment/Deployment.ts"
+import type * as Fleet from "../../core/instance/Fleet.ts"
+import * as Instance from "../../core/instance/Instance.ts"
+import * as RestartBudget from "../../core/instance/RestartBudget.ts"
+import type * as Scaling from "../../core/scaling/Scaling.ts"
+import type { ControllerClusters } from "./ControllerClusters.ts"
+import type { ControllerDemand } from "./ControllerDemand.ts"
+import type { Waiting } from "./ControllerExplain.ts"
+import type { ControllerInstances } from "./ControllerInstances.ts"
+import type { RoutingTable } from "./RoutingTable.ts"
+
+export interface VersionEntry {
+  readonly versionId: string
+  readonly demand: ControllerDemand
+  scaling: Scaling.Running
+  budget: RestartBudget.State
+  generation: number | null
+  /** Reason of the last decision, for the order. */
+  reason: string
+  /** When the demand was heard that is being served by what is created now. */
+  demandAtMs: number
+  nowhere: string | null
+  ordersHeldUntilMs: number | null
+  timer: { readonly atMs: number; readonly cancel: () => void } | undefined
+  isEvaluating: boolean
+  isStale: boolean
+}
+
+export interface Counts {
+  readonly ready: number
+  readonly starting: number
+  readonly draining: number
+  /** Of the ready one that offers least; undefined = none has said. */
+  readonly slots: number | undefined
+}
+
+export interface ControllerVersionFacts {
+  /** Of the present generation and of clusters that stay. */
+  readonly count: (version: VersionEntry) => Counts
+  readonly members: (version: VersionEntry) => ReadonlyArray<Fleet.Member>
+  readonly deployment: (versionId: string, version: VersionEntry | undefined) => Deployment.Facts
+  readonly waiting: (versionId: string, version: VersionEntry | undefined, nowMs: number) => Waiting
+}
+
+export const make = ({
+  routes,
+  clusters,
+  instances
+}: {
+  readonly routes: RoutingTable
+  readonly clusters: ControllerClusters
+  readonly instances: ControllerInstances
+}): ControllerVersionFacts => {
+  const count = (version: VersionEntry): Counts => {
+    const counts = { ready: 0, starting: 0, draining: 0 }
+    let slots: number | undefined
+    for (const entry of instances.ofVersion(version.versionId).values()) {
+      if (entry.state._tag === "Draining") counts.draining += 1
+      else if (version.generation !== null && entry.generation < version.generation) continue
+      else if (clusters.isDraining(entry.cluster)) continue
+      else if (entry.state._tag === "Ready") {
+        counts.ready += 1
+        if (entry.slots !== null) slots = Math.min(slots ?? entry.slots, entry.slots)
+      } else counts.starting += 1
+    }
+    return { ...counts, slots }
+  }
+
+  return {
+    count,
+    members: (version) => {
+      const all: Array<Fleet.Member> = []
+      for (const entry of instances.ofVersion(version.versionId).values()) {
+        const state = memberState(entry.state)
+        if (state === undefined) continue
+        all.push({
+          id: entry.instanceId,
+          generation: entry.generation,
+          state,
+          leased: version.demand.leasedOf(entry.instanceId),
+          requestedAtMs: entry.state.facts.requestedAtMs,
+          leaving: clusters.isDraining(entry.cluster)
+        })
+      }
+      return all
+    },
+    deployment: (versionId, version) => {
+      const isDeployed = routes.byVersionId(versionId)?.deployment !== undefined
+      if (version === undefined) {
+        return {
+          isDeployed,
+          desired: 0,
+          starting: 0,
+          ready: 0,
+          draining: 0,
+          budget: RestartBudget.empty,
+          nowhere: null
+        }
+      }
+      const { starting, ready, draining } = count(version)
+      const { scaling, budget, nowhere } = version
+      return { isDeployed, desired: scaling.desired, starting, ready, draining, budget, nowhere }
+    },
+    waiting: (versionId, version, nowMs) => {
+      const route = routes.byVersionId(versionId)
+      const spec = route?.deployment?.spec
+      return {
+        nowMs,
+        exists: route !== undefined,
+        spec,
+        desired: version?.scaling.desired ?? 0,
+        pending: version?.demand.figures(nowMs).pending ?? "unknown",
+        instances: [...instances.ofVersion(versionId).values()].map((entry) => ({
+          id: entry.instanceId,
+          state: entry.state,
+          leased: version?.demand.leasedOf(entry.instanceId) ?? "unknown",
+          slots: entry.slots ?? spec?.concurrency ?? 1
+        })),
+        budget: version?.budget ?? RestartBudget.empty,
+        nowhere: version?.nowhere ?? null,
+        ordersHeldUntilMs: version?.ordersHeldUntilMs ?? null
+      }
+    }
+  }
+}
+
+const memberState = (state: Instance.State): Fleet.Member["state"] | undefined =>
+  Instance.State.$match(state, {
+    Requested: () => "requested" as const,
+    Starting: () => "starting" as const,
+    Ready: () => "ready" as const,
+    Draining: () => "draining" as const,
+    Stopped: () => undefined,
+    Failed: () => undefined
+  })
