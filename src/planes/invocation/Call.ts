@@ -395,8 +395,13 @@ export const writeAnswer = async (
     if (response.destroyed) return
     if (!response.write(bytes)) {
       await new Promise<void>((resolve) => {
-        response.once("drain", resolve)
-        response.once("close", resolve)
+        const goOn = () => {
+          response.off("drain", goOn)
+          response.off("close", goOn)
+          resolve()
+        }
+        response.on("drain", goOn)
+        response.on("close", goOn)
       })
     }
   }
