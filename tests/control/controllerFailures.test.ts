@@ -89,6 +89,23 @@ describe("controller: starts that fail", () => {
 })
 
 describe("controller: crashes", () => {
+  it("a crash of the old generation is not held against the new one", async () => {
+    const w = await world()
+    const agent = w.agent("c1")
+    w.deploy(V1, { concurrency: 1 })
+    w.demand(V1, { pending: 1, arrivals: 1 })
+    w.advance(100)
+    const old = w.ids(V1, "ready")[0]!
+    w.demand(V1, { leased: { [old]: 1 } })
+    agent.plan = { kind: "hang" }
+    w.deploy(V1, { concurrency: 1 }, 2)
+    agent.crash(old, "exit code 1")
+    assert.strictEqual(w.controller.deploymentStatus(V1).status, "scaling")
+    assert.notMatch(w.controller.whyWaiting(V1) ?? "", /failed/)
+    w.demand(V1, { pending: 3, arrivals: 3 })
+    assert.strictEqual(agent.created.length, 4, "not one at a time, as after a failure")
+  })
+
   it("an instance that was healthy and exits is replaced in the same turn", async () => {
     const w = await world()
     const agent = w.agent("c1")
@@ -165,8 +182,11 @@ describe("controller: orders that do not leave", () => {
     const agent = w.agent("c1", { plan: { kind: "hang" } })
     w.deploy(V1, { concurrency: 1 })
     w.failures.push(outcomeUnknown())
+    agent.silent = true
     w.demand(V1, { pending: 1, arrivals: 1 })
-    w.advance(1_000)
+    assert.strictEqual(w.ids(V1, "requested").length, 1, "nobody knows: it is neither there nor gone")
+    agent.silent = false
+    w.advance(2_500)
     assert.strictEqual(agent.created.length, 1)
     assert.strictEqual(w.ids(V1, "starting").length, 1)
   })
@@ -259,6 +279,18 @@ describe("controller: clusters", () => {
     w.advance(4_100)
     assert.strictEqual(agent.running.size, 2)
     assert.strictEqual(agent.created.length, 4)
+  })
+
+  it("draining a cluster while demand is unknown moves its instances and adds none", async () => {
+    const w = await world()
+    const one = w.agent("c1")
+    w.deploy(V1, { minInstances: 2 })
+    w.advance(100)
+    const two = w.agent("c2")
+    w.controller.setCluster("c1", { cordoned: true, draining: true })
+    w.advance(30_000)
+    assert.deepStrictEqual([one.running.size, two.running.size], [0, 2])
+    assert.strictEqual(w.controller.deploymentStatus(V1).desired, 2)
   })
 
   it("a cordoned cluster takes nothing new; a drained one is emptied after its successors are ready", async () => {
