@@ -203,16 +203,16 @@ export class Call implements Context {
     this.host.onEnded(this)
   }
 
-  private fail(message: string): void {
+  private fail(message: string, retryable = false): void {
     if (this.isEnded) return
-    if (!this.isLost) this.about({ _tag: "Failed", retryable: false, message: message.slice(0, messageCharactersMax) })
+    if (!this.isLost) this.about({ _tag: "Failed", retryable, message: message.slice(0, messageCharactersMax) })
     this.end()
   }
 
   private readonly onThrown = (error: unknown): void => {
     if (this.abortReason !== undefined) return this.fail(this.abortReason.message)
     this.host.log(`request ${this.requestId} failed in its handler`, error)
-    this.fail(describe(error))
+    this.fail(describe(error), isRetryable(error))
   }
 
   private readonly onAnswer = (response: Response): void => {
@@ -381,5 +381,8 @@ const sizeOf = (headers: HeaderList): number => {
   return bytes
 }
 
-export const describe = (error: unknown): string =>
+const isRetryable = (error: unknown): boolean =>
+  typeof error === "object" && error !== null && "retryable" in error && error.retryable === true
+
+const describe = (error: unknown): string =>
   error instanceof Error ? `${error.name}: ${error.message}` : `thrown: ${String(error)}`

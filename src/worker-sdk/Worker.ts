@@ -2,8 +2,9 @@
  * A worker: keeps one connection to its plane, runs the calls that come over it, and leaves when told to.
  *
  * W1: a call whose request is whole and whose answer has not begun survives the loss of the connection: `Ready.holds`
- * names it at the next one, and its answer waits. Any other call is lost with its connection, since nobody can tell
- * which bytes arrived; its signal fires and the plane ends or redelivers it.
+ * names it at the next one, and its answer waits. So do whole answers that were sent shortly before the loss. Any other
+ * call is lost with its connection, since nobody can tell which bytes arrived; its signal fires and the plane ends or
+ * redelivers it.
  * W2: what waits for a connection is bounded: per call one head with an inline body; longer bodies pause.
  * W3: draining ends when every call and every `waitUntil` is done.
  * W4: a peer that is silent for three heartbeats is gone.
@@ -22,6 +23,7 @@ import {
   type StartPhases,
   type ToWorker
 } from "./protocol/WorkerMessage.ts"
+import { type Answer, RecentAnswers } from "./RecentAnswers.ts"
 import type { Timer, WorkerClock } from "./WorkerClock.ts"
 
 export interface WorkerOptions {
@@ -46,6 +48,7 @@ export interface WorkerEnd {
 
 const handshakeTimeoutMs = 10_000
 const defaultHeartbeatMs = 5000
+const heartbeatsMissedMax = 3
 /** A plane that is starting may refuse what it does not know yet; one that refuses this often means it. */
 const refusalsMax = 5
 
@@ -54,6 +57,9 @@ export class Worker {
   readonly ended: Promise<WorkerEnd>
   private readonly options: WorkerOptions
   private readonly calls = new Map<string, Call>()
+  private readonly recent = new RecentAnswers()
+  /** Sent into a connection that broke; to be sent again. */
+  private unconfirmed: ReadonlyArray<Answer> = []
   private readonly background = new Set<Promise<unknown>>()
   private readonly callHost: CallHost
   private connection: WorkerConnection | undefined
@@ -67,6 +73,8 @@ export class Worker {
   private backoff = Backoff.fresh
   private refusals = 0
   private lastHeardMs = 0
+  /** Counted, not timed: a handler that blocks the process for long must not look like a plane that went away. */
+  private beatsWithoutWord = 0
   private timer: Timer | undefined
   private settle: (end: WorkerEnd) => void = () => {}
 
@@ -127,7 +135,7 @@ export class Worker {
       _tag: "Ready",
       slots: this.options.slots,
       phases: this.options.phases(),
-      holds: [...this.calls.values()].map(({ requestId, token }) => ({ requestId, token }))
+      holds: [...this.calls.values(), ...this.unconfirmed].map(({ requestId, token }) => ({ requestId, token }))
     }
   }
 
@@ -145,9 +153,13 @@ export class Worker {
     const nowMs = this.options.clock.nowMs()
     this.backoff = Backoff.connected(this.backoff, nowMs)
     this.lastHeardMs = nowMs
+    this.beatsWithoutWord = 0
     this.isOpen = true
     this.isBlocked = false
     this.beat()
+    const again = this.unconfirmed
+    this.unconfirmed = []
+    for (const answer of again) this.sendAnswer(answer)
     for (const call of [...this.calls.values()]) this.flush(call)
     if (this.isDraining) this.connection?.send({ _tag: "Draining" })
     this.leaveWhenDone()
@@ -156,11 +168,11 @@ export class Worker {
   private beat(): void {
     const heartbeatMs = this.parameters?.heartbeatMs ?? defaultHeartbeatMs
     this.timer = this.options.clock.after(heartbeatMs, () => {
-      const silentMs = this.options.clock.nowMs() - this.lastHeardMs
-      if (silentMs >= 3 * heartbeatMs) {
-        this.connection?.destroy(`the plane was silent for ${Math.round(silentMs)} ms`)
+      if (this.beatsWithoutWord >= heartbeatsMissedMax) {
+        this.connection?.destroy(`the plane was silent for ${heartbeatsMissedMax} heartbeats of ${heartbeatMs} ms`)
         return
       }
+      this.beatsWithoutWord++
       this.connection?.send({ _tag: "Heartbeat" })
       this.beat()
     })
@@ -168,6 +180,7 @@ export class Worker {
 
   private onMessage(message: ToWorker): void {
     this.lastHeardMs = this.options.clock.nowMs()
+    this.beatsWithoutWord = 0
     switch (message._tag) {
       case "Assign":
         return this.onAssign(message)
@@ -220,8 +233,15 @@ export class Worker {
       if (message._tag !== "Progress" && message._tag !== "Credit") call.unsent.push(message)
       return
     }
+    if (message._tag === "ResponseHead" && message.end) return this.sendAnswer(message)
+    if (message._tag === "Failed" && !call.isStarted) return this.sendAnswer(message)
     if (message._tag === "ResponseHead") call.isStarted = true
     if (this.connection?.send(message) === false) this.isBlocked = true
+  }
+
+  private sendAnswer(answer: Answer): void {
+    this.recent.add(answer, this.options.clock.nowMs())
+    if (this.connection?.send(answer) === false) this.isBlocked = true
   }
 
   private flush(call: Call): void {
@@ -269,6 +289,9 @@ export class Worker {
     this.timer?.cancel()
     this.timer = undefined
     if (this.isEnded) return
+    // An answer sent before the plane was last heard, with a heartbeat to spare, has arrived: the plane was reading.
+    const heartbeatMs = this.parameters?.heartbeatMs ?? defaultHeartbeatMs
+    this.unconfirmed = [...this.unconfirmed, ...this.recent.takeSince(this.lastHeardMs - heartbeatMs)]
     for (const call of [...this.calls.values()]) {
       if (!call.isStarted && call.hasWholeRequest) continue
       this.calls.delete(call.requestId)

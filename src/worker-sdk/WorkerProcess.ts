@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Worker } from "./Worker.ts"
+import type { Worker, WorkerEnd } from "./Worker.ts"
 
 type Log = (text: string, error?: unknown) => void
 
@@ -39,16 +39,26 @@ const watchSignals = (worker: Worker): void => {
   })
 }
 
-export const attach = (worker: Worker, log: Log): void => {
+export interface AttachOptions {
+  readonly log: Log
+  /** Ends the process. */
+  readonly onEnded: (code: number) => void
+}
+
+export const exit = (code: number): void => process.exit(code)
+
+const exitCode = (end: WorkerEnd, log: Log): number => {
+  if (end.kind === "drained") return 0
+  log(`the plane refused this worker: ${end.reason}`)
+  return 1
+}
+
+export const attach = (worker: Worker, { log, onEnded }: AttachOptions): void => {
   watchSignals(worker)
   watchParent(log)
   if (process.listenerCount("unhandledRejection") === 0) {
     // One forgotten promise must not end the calls beside it.
     process.on("unhandledRejection", (error) => log("a promise was rejected and nobody listened", error))
   }
-  worker.ended.then((end) => {
-    if (end.kind === "drained") process.exit(0)
-    log(`the plane refused this worker: ${end.reason}`)
-    process.exit(1)
-  })
+  worker.ended.then((end) => onEnded(exitCode(end, log)))
 }
