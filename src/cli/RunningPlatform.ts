@@ -5,10 +5,13 @@
  * @module
  */
 import { existsSync, readFileSync } from "node:fs"
-import { request as httpRequest, type IncomingMessage } from "node:http"
+import type { IncomingMessage } from "node:http"
 import { dirname, join, resolve } from "node:path"
 import type { Readable } from "node:stream"
 import { CommandFailed, type Input, text, usageError } from "./Command.ts"
+
+// Not by import: that reads all exports of node:http, one of which loads a WebSocket client and takes 100 ms.
+const Http = process.getBuiltinModule("node:http")
 
 const defaults = { gateway: "http://127.0.0.1:8787", control: "http://127.0.0.1:8788" }
 
@@ -117,7 +120,7 @@ const nothingAnswers = (platform: RunningPlatform, url: string, code: string): C
 /** The answer's head; its body is still to be read. */
 export const send = (platform: RunningPlatform, call: Call): Promise<IncomingMessage> =>
   new Promise((resolve, reject) => {
-    const request = httpRequest(
+    const request = Http.request(
       call.url,
       {
         method: call.method,

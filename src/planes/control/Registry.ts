@@ -20,17 +20,15 @@ import { randomUUID } from "node:crypto"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
-import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import { FabricUnavailable, type OutcomeUnknown, type RevisionConflict } from "../fabric/FabricError.ts"
-import { type Change, KeyValue } from "../fabric/KeyValue.ts"
+import type { FabricUnavailable } from "../fabric/FabricError.ts"
+import { KeyValue } from "../fabric/KeyValue.ts"
 import {
-  ConcurrentChange,
+  type ConcurrentChange,
   FunctionNameTaken,
   FunctionNotFound,
   NotDeployed,
@@ -41,14 +39,15 @@ import {
   VersionOfAnotherFunction
 } from "./ControlErrors.ts"
 import {
-  DeploymentRecord,
+  type DeploymentRecord,
   DeploymentSpec,
   FunctionId,
   FunctionRecord,
   VersionId,
-  VersionRecord,
+  type VersionRecord,
   VersionSpec
 } from "./Domain.ts"
+import * as RegistryStore from "./RegistryStore.ts"
 import * as RegistryTable from "./RegistryTable.ts"
 import type { RoutingTable } from "./RoutingTable.ts"
 
@@ -61,9 +60,7 @@ export const versionsPerFunctionMax = 10_000
 /** Longest list in one answer. */
 export const pageSizeMax = 1_000
 
-/** The store failed: nothing happened (`FabricUnavailable`), or nobody knows (`OutcomeUnknown`). */
-export type StoreFailure = FabricUnavailable | OutcomeUnknown
-type WriteFailure = ConcurrentChange | StoreFailure
+type WriteFailure = ConcurrentChange | RegistryStore.StoreFailure
 
 export interface Page<A> {
   readonly items: ReadonlyArray<A>
@@ -152,15 +149,6 @@ export class Registry extends Context.Service<
   )
 }
 
-const encode = {
-  functions: Schema.encodeEffect(Schema.fromJsonString(FunctionRecord)),
-  "function-names": Schema.encodeEffect(Schema.fromJsonString(RegistryTable.NameRecord)),
-  versions: Schema.encodeEffect(Schema.fromJsonString(VersionRecord)),
-  "version-counters": Schema.encodeEffect(Schema.fromJsonString(RegistryTable.CounterRecord)),
-  deployments: Schema.encodeEffect(Schema.fromJsonString(DeploymentRecord))
-}
-
-const bytes = new TextEncoder()
 const formatIssues = SchemaIssue.makeFormatterStandardSchemaV1()
 
 const specInvalid = (what: string) => (error: Schema.SchemaError) =>
@@ -174,10 +162,6 @@ const specInvalid = (what: string) => (error: Schema.SchemaError) =>
 
 const now = Effect.map(Clock.currentTimeMillis, (ms) => DateTime.formatIso(DateTime.makeUnsafe(ms)))
 
-/** How often a change is decided anew after another writer was faster. */
-const conflictRetriesMax = 5
-/** How long a confirmed write may take to come back through the watch. */
-const watchLagMsMax = 10_000
 /** Younger left-overs may be a creation that another process is in the middle of. */
 const leftOverAgeMs = 3_600_000
 /** Locks, so that changes of one thing in this process wait for each other instead of colliding. */
@@ -190,54 +174,12 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
   const table = RegistryTable.make({
     onListenerFailure: (failure) => runFork(Effect.logError("a listener of the routing table failed", failure))
   })
-  const watching = yield* watchAll(keyValue, table, (unreadable) =>
+  const onUnreadable = (unreadable: { readonly key: string; readonly reason: string }) =>
     runFork(Effect.logError("a stored record cannot be read and is treated as absent", unreadable))
-  )
+  const { put, remove, settled } = yield* RegistryStore.make({ keyValue, table, onUnreadable })
 
   const stripes = yield* Effect.all(Array.from({ length: stripeCount }, () => Semaphore.make(1)))
   const locked = (key: string) => stripes[stripeOf(key)]!.withPermits(1)
-
-  /** Writes, and answers when the table shows it. `expectedRevision`: 0 = must not exist. */
-  const put = <A>(
-    area: RegistryTable.Area,
-    id: string,
-    json: Effect.Effect<string, Schema.SchemaError>,
-    options: { readonly expectedRevision: number; readonly what: string; readonly answer: A }
-  ): Effect.Effect<A, SpecInvalid | RevisionConflict | StoreFailure> =>
-    json.pipe(
-      Effect.mapError(specInvalid(options.what)),
-      Effect.flatMap((value) => keyValue.put(`${area}/${id}`, bytes.encode(value), options.expectedRevision)),
-      Effect.flatMap((revision) => watching.until(`${area}/${id}`, () => watching.revision(area) >= revision)),
-      Effect.as(options.answer)
-    )
-
-  const remove = (
-    area: RegistryTable.Area,
-    id: string,
-    stored: RegistryTable.Stored<unknown> | undefined,
-    read: (id: string) => unknown
-  ): Effect.Effect<void, RevisionConflict | StoreFailure> =>
-    stored === undefined
-      ? Effect.void
-      : Effect.andThen(
-          keyValue.remove(`${area}/${id}`, stored.revision),
-          watching.until(`${area}/${id}`, () => read(id) === undefined)
-        )
-
-  /** Decides again on what is there now when another writer was faster. */
-  const settled = <A, E>(
-    key: string,
-    change: Effect.Effect<A, E | RevisionConflict>
-  ): Effect.Effect<A, Exclude<E, RevisionConflict> | ConcurrentChange> => {
-    const attempt = (left: number): Effect.Effect<A, E | RevisionConflict | ConcurrentChange> =>
-      Effect.catchIf(change, isRevisionConflict, (conflict) =>
-        left === 0
-          ? Effect.fail(new ConcurrentChange({ key }))
-          : Effect.andThen(watching.catchUp(conflict), attempt(left - 1))
-      )
-    // Every conflict is caught above, so it is no longer among the errors.
-    return attempt(conflictRetriesMax) as Effect.Effect<A, Exclude<E, RevisionConflict> | ConcurrentChange>
-  }
 
   const functionOf = (
     tenant: string,
@@ -270,19 +212,30 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
   const removeRecord = (functionId: string) =>
     settled(
       `functions/${functionId}`,
-      Effect.suspend(() => remove("functions", functionId, table.functionRecord(functionId), table.functionRecord))
+      Effect.suspend(() =>
+        remove(
+          "functions",
+          functionId,
+          table.functionRecord(functionId),
+          () => table.functionRecord(functionId) === undefined
+        )
+      )
     )
 
   const removeCounter = (functionId: string) =>
     settled(
       `version-counters/${functionId}`,
-      Effect.suspend(() => remove("version-counters", functionId, table.counter(functionId), table.counter))
+      Effect.suspend(() =>
+        remove("version-counters", functionId, table.counter(functionId), () => table.counter(functionId) === undefined)
+      )
     )
 
   const removeVersion = (versionId: string) =>
     settled(
       `versions/${versionId}`,
-      Effect.suspend(() => remove("versions", versionId, table.version(versionId), table.version))
+      Effect.suspend(() =>
+        remove("versions", versionId, table.version(versionId), () => table.version(versionId) === undefined)
+      )
     )
 
   const writeActive = Effect.fnUntraced(function* (functionId: string, versionId: VersionId | null) {
@@ -290,12 +243,7 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
     if (stored === undefined) return yield* new FunctionNotFound({ reference: functionId })
     if (stored.value.activeVersionId === versionId) return stored.value
     const value: FunctionRecord = { ...stored.value, activeVersionId: versionId }
-    const json = encode.functions(value)
-    return yield* put("functions", functionId, json, {
-      expectedRevision: stored.revision,
-      what: "the function",
-      answer: value
-    }).pipe(Effect.catchTag("SpecInvalid", Effect.die))
+    return yield* put("functions", functionId, value, stored.revision)
   })
 
   const createFunctionOnce = Effect.fnUntraced(function* (tenant: string, name: string) {
@@ -311,31 +259,20 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
     if (table.functionCount() >= functionCountMax) {
       return yield* new RegistryFull({ what: "functions", limit: functionCountMax })
     }
-    yield* put("functions", value.id, encode.functions(value), {
-      expectedRevision: 0,
-      what: "the function",
-      answer: undefined
-    })
-    const named = put(
-      "function-names",
-      RegistryTable.nameKey(tenant, name),
-      encode["function-names"]({ functionId: value.id }),
-      { expectedRevision: 0, what: "the name", answer: value }
-    )
+    yield* put("functions", value.id, value, 0)
+    const named = put("function-names", RegistryTable.nameKey(tenant, name), { functionId: value.id }, 0)
     // Without its name the record is invisible; when clearing it up fails too, a later start does it.
-    return yield* Effect.tapError(named, (error) =>
+    yield* Effect.tapError(named, (error) =>
       error._tag === "OutcomeUnknown" ? Effect.void : Effect.ignore(removeRecord(value.id))
     )
+    return value
   })
 
   const nextNumber = Effect.fnUntraced(function* (functionId: string) {
     const counter = table.counter(functionId)
     const last = (counter?.value.last ?? 0) + 1
-    return yield* put("version-counters", functionId, encode["version-counters"]({ last }), {
-      expectedRevision: counter?.revision ?? 0,
-      what: "the version number",
-      answer: last
-    }).pipe(Effect.catchTag("SpecInvalid", Effect.die))
+    yield* put("version-counters", functionId, { last }, counter?.revision ?? 0)
+    return last
   })
 
   const createVersion = Effect.fnUntraced(function* (tenant: string, functionId: string, spec: VersionSpec) {
@@ -353,10 +290,7 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
       createdAt: yield* now,
       spec
     }
-    return yield* settled(
-      `versions/${value.id}`,
-      put("versions", value.id, encode.versions(value), { expectedRevision: 0, what: "the version", answer: value })
-    )
+    return yield* settled(`versions/${value.id}`, put("versions", value.id, value, 0))
   })
 
   const deployOnce = Effect.fnUntraced(function* (tenant: string, versionId: string, spec: DeploymentSpec) {
@@ -371,11 +305,7 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
       createdAt: before?.value.createdAt ?? (yield* now),
       spec
     }
-    return yield* put("deployments", versionId, encode.deployments(value), {
-      expectedRevision: before?.revision ?? 0,
-      what: "the deployment",
-      answer: value
-    })
+    return yield* put("deployments", versionId, value, before?.revision ?? 0)
   })
 
   const deploy = Effect.fnUntraced(function* (tenant: string, versionId: string, spec: DeploymentSpec) {
@@ -392,17 +322,15 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
   const restartOnce = Effect.fnUntraced(function* (tenant: string, versionId: string) {
     const stored = yield* deploymentOf(tenant, versionId)
     const value: DeploymentRecord = { ...stored.value, generation: stored.value.generation + 1 }
-    return yield* put("deployments", versionId, encode.deployments(value), {
-      expectedRevision: stored.revision,
-      what: "the deployment",
-      answer: value
-    }).pipe(Effect.catchTag("SpecInvalid", Effect.die))
+    return yield* put("deployments", versionId, value, stored.revision)
   })
 
   const removeDeployment = (versionId: string) =>
     settled(
       `deployments/${versionId}`,
-      Effect.suspend(() => remove("deployments", versionId, table.deployment(versionId), table.deployment))
+      Effect.suspend(() =>
+        remove("deployments", versionId, table.deployment(versionId), () => table.deployment(versionId) === undefined)
+      )
     )
 
   const setActiveOnce = Effect.fnUntraced(function* (tenant: string, functionId: string, versionId: string | null) {
@@ -443,7 +371,7 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
         const owner = table.name(tenant, value.name)
         // Gone already: the name may by now belong to another function, which keeps it.
         return owner?.value.functionId === functionId
-          ? remove("function-names", key, owner, () => table.function(functionId))
+          ? remove("function-names", key, owner, () => table.function(functionId) === undefined)
           : Effect.void
       })
     )
@@ -562,88 +490,3 @@ const stripeOf = (key: string): number => {
   for (let index = 0; index < key.length; index++) hash = Math.imul(hash ^ key.charCodeAt(index), 0x01000193)
   return (hash >>> 0) % stripeCount
 }
-
-const isRevisionConflict = (error: unknown): error is RevisionConflict =>
-  typeof error === "object" && error !== null && "_tag" in error && error._tag === "RevisionConflict"
-
-interface Watching {
-  /** Highest revision that the watch of this area has delivered. */
-  readonly revision: (area: RegistryTable.Area) => number
-  /** Waits until the fact holds; facts change only when the watch delivers. */
-  readonly until: (key: string, fact: () => boolean) => Effect.Effect<void, FabricUnavailable>
-  /** After a conflict: until the watch has delivered what the conflict saw, or a moment has passed. */
-  readonly catchUp: (conflict: RevisionConflict) => Effect.Effect<void>
-}
-
-/** Follows all areas into the table; succeeds when all that was stored is in it. */
-const watchAll = (
-  keyValue: typeof KeyValue.Service,
-  table: RegistryTable.RegistryTable,
-  onUnreadable: (unreadable: { readonly key: string; readonly reason: string }) => void
-): Effect.Effect<Watching, FabricUnavailable, Scope.Scope> =>
-  Effect.gen(function* () {
-    const revisions = new Map<RegistryTable.Area, number>()
-    const waiters = new Set<{ readonly fact: () => boolean; readonly tell: () => void }>()
-
-    const onChange = (area: RegistryTable.Area, change: Change) => {
-      if (change._tag === "CaughtUp") return
-      const unreadable = table.apply(area, change)
-      if (unreadable !== undefined) onUnreadable(unreadable)
-      const revision = change._tag === "Put" ? change.entry.revision : change.revision
-      revisions.set(area, Math.max(revision, revisions.get(area) ?? 0))
-      for (const waiter of waiters) {
-        if (waiter.fact()) waiter.tell()
-      }
-    }
-
-    const caughtUp = yield* Effect.all(RegistryTable.areas.map(() => Deferred.make<void>()))
-    yield* Effect.forEach(RegistryTable.areas, (area, index) =>
-      keyValue.watch(`${area}/`, (change) => {
-        onChange(area, change)
-        if (change._tag === "CaughtUp") Deferred.doneUnsafe(caughtUp[index]!, Effect.void)
-      })
-    )
-    yield* Effect.forEach(caughtUp, Deferred.await, { discard: true })
-
-    const wait = (fact: () => boolean) =>
-      Effect.callback<void>((resume) => {
-        if (fact()) return resume(Effect.void)
-        const waiter = {
-          fact,
-          tell: () => {
-            waiters.delete(waiter)
-            resume(Effect.void)
-          }
-        }
-        waiters.add(waiter)
-        return Effect.sync(() => waiters.delete(waiter))
-      })
-
-    return {
-      revision: (area) => revisions.get(area) ?? 0,
-      until: (key, fact) =>
-        Effect.suspend(() => {
-          if (fact()) return Effect.void
-          return Effect.timeoutOrElse(wait(fact), {
-            duration: watchLagMsMax,
-            orElse: () =>
-              Effect.fail(
-                new FabricUnavailable({
-                  port: "KeyValue",
-                  operation: "watch",
-                  reason: `${key} was written and did not come back through the watch within ${watchLagMsMax} ms`,
-                  retryable: true
-                })
-              )
-          })
-        }),
-      catchUp: (conflict) => {
-        const area = RegistryTable.areas.find((area) => conflict.key.startsWith(`${area}/`))
-        if (area === undefined) return Effect.void
-        return Effect.timeoutOrElse(
-          wait(() => (revisions.get(area) ?? 0) >= conflict.actual),
-          { duration: 1_000, orElse: () => Effect.void }
-        )
-      }
-    }
-  })

@@ -112,6 +112,8 @@ export const make = (options: { readonly onListenerFailure: (failure: unknown) =
   /** By function; in order of version number. */
   const versionsByFunction = new Map<string, Array<{ readonly id: string; readonly number: number }>>()
   const routes = new Map<string, Route>()
+  /** Answers of `byName`, by tenant and name, until anything changes: a warm call costs one look-up. */
+  const named = new Map<string, Map<string, Route>>()
   const listeners = new Set<(versionId: string) => void>()
 
   const living = (id: string): Stored<FunctionRecord> | undefined => {
@@ -253,6 +255,7 @@ export const make = (options: { readonly onListenerFailure: (failure: unknown) =
 
   const apply: RegistryTable["apply"] = (area, change) => {
     if (change._tag === "CaughtUp") return undefined
+    named.clear()
     const id = (change._tag === "Put" ? change.entry.key : change.key).slice(area.length + 1)
     switch (area) {
       case "functions":
@@ -272,6 +275,12 @@ export const make = (options: { readonly onListenerFailure: (failure: unknown) =
     const active = living(functionId)?.value.activeVersionId
     const route = active === undefined || active === null ? undefined : routeOf(active)
     return route?.functionId === functionId ? route : undefined
+  }
+
+  const remember = (tenant: string, name: string, route: Route) => {
+    const routes = named.get(tenant) ?? new Map<string, Route>()
+    routes.set(name, route)
+    named.set(tenant, routes)
   }
 
   const onChange = (listener: (versionId: string) => void) => {
@@ -304,8 +313,12 @@ export const make = (options: { readonly onListenerFailure: (failure: unknown) =
     },
     routing: (tenant) => ({
       byName: (name) => {
+        const known = named.get(tenant)?.get(name)
+        if (known !== undefined) return known
         const owner = names.get(nameKey(tenant, name))
-        return owner === undefined ? undefined : byFunctionId(owner.value.functionId)
+        const route = owner === undefined ? undefined : byFunctionId(owner.value.functionId)
+        if (route !== undefined) remember(tenant, name, route)
+        return route
       },
       byFunctionId: (functionId) => {
         const route = byFunctionId(functionId)

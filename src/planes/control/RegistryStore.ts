@@ -1,0 +1,188 @@
+/**
+ * Writes of the registry, and the watching that brings them into the table: a write answers when the table shows it, a
+ * conflict is decided anew on what is there by then.
+ *
+ * @module
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { type FabricUnavailable, OutcomeUnknown, type RevisionConflict } from "../fabric/FabricError.ts"
+import type { Change, KeyValue } from "../fabric/KeyValue.ts"
+import { ConcurrentChange } from "./ControlErrors.ts"
+import { DeploymentRecord, FunctionRecord, VersionRecord } from "./Domain.ts"
+import * as RegistryTable from "./RegistryTable.ts"
+
+/** The store failed: nothing happened (`FabricUnavailable`), or nobody knows (`OutcomeUnknown`). */
+export type StoreFailure = FabricUnavailable | OutcomeUnknown
+
+interface Records {
+  readonly functions: FunctionRecord
+  readonly "function-names": typeof RegistryTable.NameRecord.Type
+  readonly versions: VersionRecord
+  readonly "version-counters": typeof RegistryTable.CounterRecord.Type
+  readonly deployments: DeploymentRecord
+}
+
+export interface RegistryStore {
+  /**
+   * Writes, and answers the value when the table shows it. `expectedRevision`: 0 = must not exist. The value is valid;
+   * one that is not is a defect of the caller.
+   */
+  readonly put: <A extends RegistryTable.Area>(
+    area: A,
+    id: string,
+    value: Records[A],
+    expectedRevision: number
+  ) => Effect.Effect<Records[A], RevisionConflict | StoreFailure>
+  /** Removes what is stored, at its revision. `isGone`: whether the table shows that. */
+  readonly remove: (
+    area: RegistryTable.Area,
+    id: string,
+    stored: RegistryTable.Stored<unknown> | undefined,
+    isGone: () => boolean
+  ) => Effect.Effect<void, RevisionConflict | StoreFailure>
+  /** Decides again on what is there now when another writer was faster. */
+  readonly settled: <A, E>(
+    key: string,
+    change: Effect.Effect<A, E | RevisionConflict>
+  ) => Effect.Effect<A, Exclude<E, RevisionConflict> | ConcurrentChange>
+}
+
+/** How often a change is decided anew after another writer was faster. */
+const conflictRetriesMax = 5
+/** How long a confirmed write may take to come back through the watch. */
+const watchLagMsMax = 10_000
+/** How long to wait, before deciding anew, for the change that was in the way. */
+const catchUpMsMax = 1_000
+
+const encode: { readonly [A in RegistryTable.Area]: (value: Records[A]) => string } = {
+  functions: Schema.encodeSync(Schema.fromJsonString(FunctionRecord)),
+  "function-names": Schema.encodeSync(Schema.fromJsonString(RegistryTable.NameRecord)),
+  versions: Schema.encodeSync(Schema.fromJsonString(VersionRecord)),
+  "version-counters": Schema.encodeSync(Schema.fromJsonString(RegistryTable.CounterRecord)),
+  deployments: Schema.encodeSync(Schema.fromJsonString(DeploymentRecord))
+}
+
+const bytes = new TextEncoder()
+
+const isRevisionConflict = (error: unknown): error is RevisionConflict =>
+  typeof error === "object" && error !== null && "_tag" in error && error._tag === "RevisionConflict"
+
+/** Succeeds when all that was stored is in the table; keeps it current until the scope closes. */
+export const make = Effect.fnUntraced(function* (options: {
+  readonly keyValue: KeyValue["Service"]
+  readonly table: RegistryTable.RegistryTable
+  readonly onUnreadable: (unreadable: { readonly key: string; readonly reason: string }) => void
+}) {
+  const { keyValue } = options
+  const watching = yield* watchAll(options)
+
+  const put: RegistryStore["put"] = (area, id, value, expectedRevision) =>
+    Effect.suspend(() => keyValue.put(`${area}/${id}`, bytes.encode(encode[area](value)), expectedRevision)).pipe(
+      Effect.flatMap((revision) => watching.until(`${area}/${id}`, () => watching.revision(area) >= revision)),
+      Effect.as(value)
+    )
+
+  const remove: RegistryStore["remove"] = (area, id, stored, isGone) =>
+    stored === undefined
+      ? Effect.void
+      : Effect.andThen(keyValue.remove(`${area}/${id}`, stored.revision), watching.until(`${area}/${id}`, isGone))
+
+  const settled = <A, E>(
+    key: string,
+    change: Effect.Effect<A, E | RevisionConflict>
+  ): Effect.Effect<A, Exclude<E, RevisionConflict> | ConcurrentChange> => {
+    const attempt = (left: number): Effect.Effect<A, E | RevisionConflict | ConcurrentChange> =>
+      Effect.catchIf(change, isRevisionConflict, (conflict) =>
+        left === 0
+          ? Effect.fail(new ConcurrentChange({ key }))
+          : Effect.andThen(watching.catchUp(conflict), attempt(left - 1))
+      )
+    // Every conflict is caught above, so it is no longer among the errors.
+    return attempt(conflictRetriesMax) as Effect.Effect<A, Exclude<E, RevisionConflict> | ConcurrentChange>
+  }
+
+  const store: RegistryStore = { put, remove, settled }
+  return store
+})
+
+interface Watching {
+  /** Highest revision that the watch of this area has delivered. */
+  readonly revision: (area: RegistryTable.Area) => number
+  /** Waits until the fact holds; facts change only when the watch delivers. */
+  readonly until: (key: string, fact: () => boolean) => Effect.Effect<void, OutcomeUnknown>
+  /** After a conflict: until the watch has delivered what was in the way, or a moment has passed. */
+  readonly catchUp: (conflict: RevisionConflict) => Effect.Effect<void>
+}
+
+/** Follows all areas into the table. */
+const watchAll = (options: {
+  readonly keyValue: KeyValue["Service"]
+  readonly table: RegistryTable.RegistryTable
+  readonly onUnreadable: (unreadable: { readonly key: string; readonly reason: string }) => void
+}): Effect.Effect<Watching, FabricUnavailable, Scope.Scope> =>
+  Effect.gen(function* () {
+    const revisions = new Map<RegistryTable.Area, number>()
+    const waiters = new Set<{ readonly fact: () => boolean; readonly tell: () => void }>()
+    const revisionOf = (area: RegistryTable.Area) => revisions.get(area) ?? 0
+
+    const onChange = (area: RegistryTable.Area, change: Change) => {
+      if (change._tag === "CaughtUp") return
+      const unreadable = options.table.apply(area, change)
+      if (unreadable !== undefined) options.onUnreadable(unreadable)
+      const revision = change._tag === "Put" ? change.entry.revision : change.revision
+      revisions.set(area, Math.max(revision, revisionOf(area)))
+      for (const waiter of waiters) {
+        if (waiter.fact()) waiter.tell()
+      }
+    }
+
+    const caughtUp = yield* Effect.all(RegistryTable.areas.map(() => Deferred.make<void>()))
+    yield* Effect.forEach(RegistryTable.areas, (area, index) =>
+      options.keyValue.watch(`${area}/`, (change) => {
+        onChange(area, change)
+        if (change._tag === "CaughtUp") Deferred.doneUnsafe(caughtUp[index]!, Effect.void)
+      })
+    )
+    yield* Effect.forEach(caughtUp, Deferred.await, { discard: true })
+
+    const wait = (fact: () => boolean) =>
+      Effect.callback<void>((resume) => {
+        if (fact()) return resume(Effect.void)
+        const waiter = {
+          fact,
+          tell: () => {
+            waiters.delete(waiter)
+            resume(Effect.void)
+          }
+        }
+        waiters.add(waiter)
+        return Effect.sync(() => waiters.delete(waiter))
+      })
+
+    return {
+      revision: revisionOf,
+      until: (key, fact) =>
+        Effect.suspend(() => {
+          if (fact()) return Effect.void
+          const reason = `${key} was written and did not come back through the watch within ${watchLagMsMax} ms`
+          return Effect.timeoutOrElse(wait(fact), {
+            duration: watchLagMsMax,
+            orElse: () => Effect.fail(new OutcomeUnknown({ port: "KeyValue", operation: "watch", reason }))
+          })
+        }),
+      catchUp: (conflict) =>
+        Effect.suspend(() => {
+          const area = RegistryTable.areas.find((area) => conflict.key.startsWith(`${area}/`))
+          if (area === undefined) return Effect.void
+          // A key that is gone has no revision; its removal is still to come.
+          const wanted = conflict.actual > 0 ? conflict.actual : revisionOf(area) + 1
+          return Effect.timeoutOrElse(
+            wait(() => revisionOf(area) >= wanted),
+            { duration: catchUpMsMax, orElse: () => Effect.void }
+          )
+        })
+    }
+  })
