@@ -60,7 +60,9 @@ export const versionsPerFunctionMax = 10_000
 /** Longest list in one answer. */
 export const pageSizeMax = 1_000
 
-type WriteFailure = ConcurrentChange | RegistryStore.StoreFailure
+/** The store failed: nothing happened, or nobody knows. */
+export type StoreFailure = RegistryStore.StoreFailure
+type WriteFailure = ConcurrentChange | StoreFailure
 
 export interface Page<A> {
   readonly items: ReadonlyArray<A>
