@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import { describe, expect, it } from "vitest"
+import { describe, expect, it, vi } from "vitest"
 import type { DurableRecord, RecordRef } from "../../core/buffer/BufferEvent.ts"
 import { FabricUnavailable, OutcomeUnknown } from "../fabric/FabricError.ts"
 import { LogWriter } from "./LogWriter.ts"
@@ -66,6 +66,39 @@ describe("the log writer", () => {
     await flushed
     expect(log).toEqual([2])
     expect(encodedCount()).toBe(1)
+  })
+
+  it("W1: an urgent record takes those before it along, and those after it go on waiting", async () => {
+    const { writer, log, gates, turn } = make()
+    writer.add(record(1), ref(1), false)
+    writer.add(record(2), ref(2), true)
+    writer.add(record(3), ref(3), false)
+    await turn()
+    writer.add(record(4), ref(4), false)
+    gates[0]?.()
+    await turn()
+    await turn()
+    expect(log).toEqual([1, 2])
+    expect(gates.length).toBe(1)
+    expect(writer.waitingCount).toBe(2)
+  })
+
+  it("writes a record that nobody waits for within two lingers, and not one that was dropped by then", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })
+    try {
+      const { writer, log, gates } = make()
+      writer.add(record(1), ref(1), false)
+      vi.advanceTimersByTime(40)
+      writer.add(record(2), ref(2), false)
+      writer.drop(1)
+      vi.advanceTimersByTime(49)
+      expect(gates.length).toBe(0)
+      vi.advanceTimersByTime(51)
+      gates[0]?.()
+      expect(log).toEqual([2])
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it("adds a record once, however often its urgency is raised", async () => {

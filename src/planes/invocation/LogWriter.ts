@@ -2,7 +2,8 @@
  * Group commit of one shard: collects the records that the buffer machine orders, and appends them as batches, one at a
  * time, each at the position where the last one ended.
  *
- * W1 records go to the log in the order in which they were added. W2 a record is encoded when its batch starts, so one
+ * W1 records go to the log in the order in which they were added, so an urgent one takes those before it along and
+ * leaves those after it. W2 a record is encoded when its batch starts, so one
  * that was dropped before costs nothing. W3 the machine hears `started` before the append leaves, and exactly one of
  * `persisted` or `failed` after it. W4 after a failed append nothing is written any more.
  *
@@ -18,10 +19,11 @@ import type { FabricUnavailable, OutcomeUnknown, PositionConflict } from "../fab
 const batchRecordsMax = 4096
 
 /**
- * How long a record that nobody waits for may stay in memory. Long enough that a warm synchronous call is answered
- * first and never written, short beside the time that a person or a crash takes.
+ * A record that nobody waits for stays in memory for this long, and for twice as long at the most. Long enough that a warm synchronous call is answered
+ * first and never written, also with a hundred others before it on a busy machine; short beside the time after which a
+ * caller would come back for a result. Until then nobody was told that the call is accepted.
  */
-const lingerMs = 10
+const lingerMs = 50
 
 export interface LogWriterEvents {
   readonly started: (refs: ReadonlyArray<RecordRef>) => void
@@ -43,17 +45,37 @@ export interface LogWriterOptions {
 interface Waiting {
   readonly ref: RecordRef
   readonly record: DurableRecord
+  /** Counts the records that were added. */
+  readonly index: number
 }
 
-const keyOf = (ref: RecordRef) => `${ref.sequence}/${ref.kind}`
+const kindNumber: Readonly<Record<RecordRef["kind"], number>> = {
+  arrived: 0,
+  leased: 1,
+  "attempt-failed": 2,
+  ended: 3,
+  forgotten: 4,
+  detached: 5
+}
+const kindCount = 6
+
+/** One number for each record that can wait: several strings for each call would be most of what a call costs here. */
+const keyOf = (ref: RecordRef): number => ref.sequence * kindCount + kindNumber[ref.kind]
 
 export class LogWriter {
   readonly #options: LogWriterOptions
-  readonly #waiting = new Map<string, Waiting>()
-  readonly #bySequence = new Map<number, Array<string>>()
+  readonly #waiting = new Map<number, Waiting>()
   #position: number
+  /** Index of the record that was added last. */
+  #lastIndex = 0
+  /** Somebody waits for the records up to this one. */
+  #urgentIndex = 0
+  /** No record up to this one waits any more. */
+  #takenIndex = 0
+  /** The records up to this one were there at the last look. */
+  #agedIndex = 0
   #inFlight = false
-  #scheduled: "no" | "linger" | "now" = "no"
+  #flushIsScheduled = false
   #lingerTimer: NodeJS.Timeout | undefined
   #stopped = false
   #idleListeners: Array<() => void> = []
@@ -75,50 +97,54 @@ export class LogWriter {
   add(record: DurableRecord, ref: RecordRef, urgent: boolean): void {
     if (this.#stopped) return
     const key = keyOf(ref)
-    if (!this.#waiting.has(key)) {
-      this.#waiting.set(key, { ref, record })
-      const keys = this.#bySequence.get(ref.sequence)
-      if (keys === undefined) this.#bySequence.set(ref.sequence, [key])
-      else keys.push(key)
+    let waiting = this.#waiting.get(key)
+    if (waiting === undefined) {
+      waiting = { ref, record, index: ++this.#lastIndex }
+      this.#waiting.set(key, waiting)
     }
-    this.#schedule(urgent)
+    if (urgent && waiting.index > this.#urgentIndex) this.#urgentIndex = waiting.index
+    this.#schedule()
   }
 
   drop(sequence: number): void {
-    const keys = this.#bySequence.get(sequence)
-    if (keys === undefined) return
-    for (const key of keys) this.#waiting.delete(key)
-    this.#bySequence.delete(sequence)
+    if (this.#waiting.size === 0) return
+    const first = sequence * kindCount
+    for (let key = first; key < first + kindCount; key++) this.#waiting.delete(key)
   }
 
   /** Resolves when everything that was added is on disk (or never will be). */
   async flushed(): Promise<void> {
     if (!this.#inFlight && this.#waiting.size === 0) return
-    this.#schedule(true)
+    this.#urgentIndex = this.#lastIndex
+    this.#schedule()
     await new Promise<void>((resolve) => this.#idleListeners.push(resolve))
   }
 
-  #schedule(urgent: boolean): void {
-    if (this.#inFlight || this.#scheduled === "now" || this.#waiting.size === 0) return
-    if (urgent) {
-      if (this.#lingerTimer !== undefined) clearTimeout(this.#lingerTimer)
-      this.#lingerTimer = undefined
-      this.#scheduled = "now"
+  #schedule(): void {
+    if (this.#inFlight || this.#flushIsScheduled || this.#waiting.size === 0) return
+    if (this.#urgentIndex > this.#takenIndex) {
+      this.#flushIsScheduled = true
       // Not at once: everything that arrives in this turn of the event loop shares the commit.
-      setImmediate(() => this.#flush())
+      setImmediate(() => this.#flush(this.#urgentIndex))
       return
     }
-    if (this.#scheduled === "linger") return
-    this.#scheduled = "linger"
-    this.#lingerTimer = setTimeout(() => this.#flush(), lingerMs)
+    this.#lingerTimer ??= setTimeout(() => {
+      this.#lingerTimer = undefined
+      const aged = this.#agedIndex
+      this.#agedIndex = this.#lastIndex
+      if (!this.#inFlight && !this.#flushIsScheduled) this.#flush(aged)
+    }, lingerMs)
   }
 
-  #flush(): void {
-    this.#scheduled = "no"
-    this.#lingerTimer = undefined
+  #flush(upToIndex: number): void {
+    this.#flushIsScheduled = false
     if (this.#inFlight || this.#stopped) return
-    const batch = this.#take()
-    if (batch.length === 0) return this.#settleIdle()
+    const batch = this.#take(upToIndex)
+    if (batch.length === 0) {
+      if (this.#waiting.size > 0) this.#schedule()
+      else this.#settleIdle()
+      return
+    }
     const refs = batch.map((waiting) => waiting.ref)
     this.#options.events.started(refs)
     const bytes = batch.map((waiting) => this.#options.encode(waiting.record, waiting.ref))
@@ -130,8 +156,7 @@ export class LogWriter {
         if (Exit.isSuccess(exit)) {
           this.#position = exit.value
           this.#options.events.persisted(refs, first)
-          // Urgent: what came while the disk was busy has waited for a whole commit already.
-          if (this.#waiting.size > 0) this.#schedule(true)
+          if (this.#waiting.size > 0) this.#schedule()
           else this.#settleIdle()
           return
         }
@@ -140,7 +165,6 @@ export class LogWriter {
         const unknown = !(error instanceof Error) || !("_tag" in error) || error._tag === "OutcomeUnknown"
         const left = [...this.#waiting.values()].map((waiting) => waiting.ref)
         this.#waiting.clear()
-        this.#bySequence.clear()
         const message = error instanceof Error ? error.message : String(error)
         this.#options.events.failed(refs, unknown ? "unknown" : "failed", message)
         if (left.length > 0) this.#options.events.failed(left, "failed", message)
@@ -149,14 +173,19 @@ export class LogWriter {
     })
   }
 
-  #take(): Array<Waiting> {
+  #take(upToIndex: number): Array<Waiting> {
     const batch: Array<Waiting> = []
+    let takenIndex = upToIndex
     for (const [key, waiting] of this.#waiting) {
+      if (waiting.index > upToIndex) break
+      if (batch.length === batchRecordsMax) {
+        takenIndex = waiting.index - 1
+        break
+      }
       batch.push(waiting)
       this.#waiting.delete(key)
-      this.#bySequence.delete(waiting.ref.sequence)
-      if (batch.length === batchRecordsMax) break
     }
+    if (takenIndex > this.#takenIndex) this.#takenIndex = takenIndex
     return batch
   }
 
