@@ -42,11 +42,15 @@ export const durable: Bench = async ({ repetitions, say }) => {
     await load(commit.pid, commit.started.port, "/", 202, 2_000)
     for (let index = 0; index < repetitions; index++) {
       const bare = await load(echo.pid, echo.started.port, "/", 200, 2_000)
-      // A fresh platform for each round: its queue is bounded, and a round nearly fills it.
+      // A fresh platform for each round, so that none carries the backlog of those before it.
       const platform = await PlatformUnderTest.start([
         { name: "slow", file: "never.mjs", deployment: { maxInstances: 1, concurrency: 1 }, version: {} }
       ])
-      const accepted = await load(platform.pid, platform.port, "/f/slow/", 202, 2_000).finally(platform.close)
+      const accept = (durationMs: number) => load(platform.pid, platform.port, "/f/slow/", 202, durationMs)
+      // As the other two had before the first round: what is measured is not the compiler.
+      const accepted = await accept(2_000)
+        .then(() => accept(2_000))
+        .finally(platform.close)
       const single = await load(commit.pid, commit.started.port, "/", 202, 2_000)
       if (accepted.errors > 0) say(`${accepted.errors} errors, the first: ${accepted.firstError}`)
       cpu.millrace.push(accepted.cpuUs)

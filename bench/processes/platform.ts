@@ -64,7 +64,16 @@ const main = async (functions: ReadonlyArray<BenchFunction>) => {
   )
   const platform = await Effect.runPromise(
     Platform.start(
-      { ...Platform.defaults, stateDirectory, gatewayPort: 0, controlPort: 0, workerPort: 0, drainMs: 2_000 },
+      {
+        ...Platform.defaults,
+        stateDirectory,
+        gatewayPort: 0,
+        controlPort: 0,
+        workerPort: 0,
+        drainMs: 2_000,
+        // A bench of accepting must not be stopped by the bound that protects memory.
+        buffer: { pendingCountMax: 1_000_000 }
+      },
       backend
     ).pipe(Scope.provide(scope), Effect.provide(Logger.layer([])))
   )
