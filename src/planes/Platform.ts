@@ -149,6 +149,8 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
     heartbeatMs: options.heartbeatMs
   })
   const workerUrl = `ws://${options.host}:${workers.port}`
+  // Asked before the agent carries out the first orders: what runs now was started by an earlier process.
+  const isAnyLeft = (yield* backend.list).length > 0
   const agent = yield* Agent.make({
     cluster: clusterName,
     region: clusterName,
@@ -161,6 +163,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
         expiresAtMs: nowMs() + workerTokenLifetimeMs
       })
   })
+  if (!isAnyLeft) for (const shard of shards.all) shard.loseAbsentWorkers()
   const logs: LogsSource["Service"] = { logs: agent.logs, followLogs: agent.followLogs }
   const controlServer = yield* ControlServer.listen({
     host: options.host,

@@ -242,6 +242,19 @@ export class Shard {
     worker.connection?.close("the instance is gone")
   }
 
+  /**
+   * Leases from the log whose worker is not connected are over at once, instead of after the visibility timeout. Only
+   * for a plane that knows that no instance of an earlier process is left.
+   */
+  loseAbsentWorkers(): void {
+    const absent = new Set<string>()
+    for (const { sequence } of this.#entries.values()) {
+      const workerId = Buffer_.lookup(this.#state, sequence)?.workerId
+      if (workerId !== undefined && !this.#workers.has(workerId)) absent.add(workerId)
+    }
+    for (const workerId of absent) this.#send({ _tag: "WorkerLost", nowMs: nowMs(), workerId })
+  }
+
   // --- queries -----------------------------------------------------------------------------------------------------
 
   byRequestId(requestId: string): Entry | undefined {
