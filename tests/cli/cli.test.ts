@@ -226,6 +226,7 @@ describe("invoke", () => {
   it("--async prints how to claim the result, and the result is claimed so", async () => {
     assert.include(await ok("invoke", "greet", "--async"), "millrace requests result r-42")
     assert.strictEqual(await ok("requests", "result", "r-42"), "the kept result")
+    assert.deepInclude(JSON.parse(await ok("requests", "result", "r-42", "--json")), { body: "the kept result" })
   })
 })
 
@@ -284,6 +285,14 @@ describe("init", () => {
     assert.include(await ok("init", directory), "millrace dev")
     assert.strictEqual(JSON.parse(readFileSync(join(directory, "millrace.json"), "utf8")).name, "made")
     assert.include(await ok("deploy", directory), "made version 1 is deployed")
+    const test = spawn(process.execPath, ["--conditions=millrace-source", "--test"], {
+      cwd: directory,
+      // Without the variable by which a test runner tells that it is one.
+      env: { PATH: process.env["PATH"] }
+    })
+    children.add(test)
+    const tested = await ended(test)
+    assert.strictEqual(tested.code, 0, tested.stdout + tested.stderr)
     const again = await millrace(["init", directory])
     assert.strictEqual(again.code, 1)
     assert.include(again.stderr, "is not empty")

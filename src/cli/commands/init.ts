@@ -36,13 +36,14 @@ export const handler = (request: Request, context: Context): Response => {
 `,
   "handler.test.ts": `import { strictEqual } from "node:assert"
 import { test } from "node:test"
-import { start } from "millrace/worker/testing"
+import { testWorker } from "millrace/worker/testing"
 import { handler } from "./handler.ts"
 
 test("it greets by name", async () => {
-  await using worker = await start(handler)
-  const response = await worker.fetch("http://function/?name=Ada")
+  const worker = testWorker(handler)
+  const response = await worker.fetch("/?name=Ada")
   strictEqual((await response.json()).greeting, "Hello, Ada!")
+  await worker.drain()
 })
 `,
   "package.json": `${JSON.stringify(

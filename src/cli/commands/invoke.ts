@@ -2,7 +2,7 @@
 import { createReadStream, existsSync } from "node:fs"
 import type { IncomingMessage } from "node:http"
 import type { Readable } from "node:stream"
-import { pipeline } from "node:stream/promises"
+import { printBody, printJson } from "../Answer.ts"
 import { exitCodes, type Input, isSet, required, text, texts, usageError } from "../Command.ts"
 import * as Output from "../Output.ts"
 import * as Platform from "../RunningPlatform.ts"
@@ -44,18 +44,6 @@ const printHead = (answer: IncomingMessage) => {
   Output.line("")
 }
 
-const printJson = async (answer: IncomingMessage) => {
-  const body = await Platform.readAll(answer)
-  const decoded = body.toString("utf8")
-  const isText = Buffer.from(decoded, "utf8").equals(body)
-  Output.json({
-    status: answer.statusCode,
-    requestId: answer.headers["nvcf-reqid"] ?? null,
-    headers: answer.headers,
-    ...(isText ? { body: decoded } : { bodyBase64: body.toString("base64") })
-  })
-}
-
 const printAccepted = async (answer: IncomingMessage) => {
   answer.resume()
   const id = String(answer.headers["nvcf-reqid"] ?? "unknown")
@@ -82,7 +70,7 @@ export const run = async (input: Input): Promise<number> => {
   else {
     if (isSet(input, "include")) printHead(answer)
     if (status === 202 && isSet(input, "async")) await printAccepted(answer)
-    else await pipeline(answer, process.stdout, { end: false })
+    else await printBody(answer)
   }
   return status < 400 ? exitCodes.ok : exitCodes.failure
 }

@@ -1,6 +1,6 @@
 /** `millrace requests`. @module */
-import { pipeline } from "node:stream/promises"
 import type { RequestView } from "../../planes/invocation/RequestDirectory.ts"
+import { printBody, printJson } from "../Answer.ts"
 import { CommandFailed, exitCodes, type Input, isSet, required, text, usageError } from "../Command.ts"
 import * as Output from "../Output.ts"
 import * as Platform from "../RunningPlatform.ts"
@@ -56,7 +56,7 @@ const cancel = async (platform: Platform.RunningPlatform, input: Input, id: stri
   else Output.line(`cancelled ${Output.plain(id)}`)
 }
 
-const result = async (platform: Platform.RunningPlatform, id: string) => {
+const result = async (platform: Platform.RunningPlatform, input: Input, id: string) => {
   const url = `${platform.gateway}/requests/${encodeURIComponent(id)}/result`
   const answer = await Platform.send(platform, { method: "GET", url })
   const status = answer.statusCode ?? 0
@@ -67,7 +67,7 @@ const result = async (platform: Platform.RunningPlatform, id: string) => {
       message: `request ${id} has no result yet: \`millrace explain ${id}\``
     })
   }
-  await pipeline(answer, process.stdout, { end: false })
+  await (isSet(input, "json") ? printJson : printBody)(answer)
   return status < 400 ? exitCodes.ok : exitCodes.failure
 }
 
@@ -82,7 +82,7 @@ export const run = async (input: Input): Promise<number> => {
     throw usageError(`requests ${what} does not exist: it is list, show, result or cancel`)
   }
   const id = required(input, 1, "the request id")
-  if (what === "result") return result(platform, id)
+  if (what === "result") return result(platform, input, id)
   await (what === "show" ? show : cancel)(platform, input, id)
   return exitCodes.ok
 }
