@@ -62,6 +62,7 @@ export class Call implements Context {
   private deadlineTimer: Timer | undefined
   private abortReason: Error | undefined
   private isLost = false
+  private isLate = false
   private isEnded = false
   private wake: (() => void) | undefined
 
@@ -111,9 +112,11 @@ export class Call implements Context {
     this.controller = controller
     if (this.abortReason !== undefined) controller.abort(this.abortReason)
     else if (this.assign.deadlineMs > 0 && !this.isEnded) {
-      this.deadlineTimer = this.host.clock.after(this.assign.deadlineMs - this.host.clock.nowMs(), () =>
-        controller.abort(new DOMException("The deadline of the request has passed", "TimeoutError"))
-      )
+      this.deadlineTimer = this.host.clock.after(this.assign.deadlineMs - this.host.clock.nowMs(), () => {
+        // The plane ends the request by its own clock; whatever the handler makes of its signal comes too late.
+        this.isLate = true
+        this.abort(new DOMException("The deadline of the request has passed", "TimeoutError"))
+      })
     }
     return controller.signal
   }
@@ -205,7 +208,8 @@ export class Call implements Context {
 
   private fail(message: string, retryable = false): void {
     if (this.isEnded) return
-    if (!this.isLost) this.about({ _tag: "Failed", retryable, message: message.slice(0, messageCharactersMax) })
+    if (!this.isLost && !this.isLate)
+      this.about({ _tag: "Failed", retryable, message: message.slice(0, messageCharactersMax) })
     this.end()
   }
 

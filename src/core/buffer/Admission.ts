@@ -4,6 +4,7 @@
  * @module
  */
 import * as HashMap from "effect/HashMap"
+import * as DueMap from "../collections/DueMap.ts"
 import * as IntMap from "../collections/IntMap.ts"
 import * as Table from "../collections/Table.ts"
 import * as Request from "../request/Request.ts"
@@ -79,7 +80,7 @@ export const originalOf = (state: State, arrived: Arrived): number | undefined =
 
 const joinOrConflict = (state: State, arrived: Arrived, original: number) => {
   const { sequence } = arrived
-  const request = IntMap.get(state.requests, original)
+  const request = DueMap.get(state.requests, original)
   return request?.facts.arrived.fingerprint === arrived.fingerprint
     ? ({ _tag: "Join", sequence, original, ended: request?._tag === "Terminal" && request.told } as const)
     : ({ _tag: "Refuse", sequence, refusal: { kind: "idempotency-conflict", sequence: original } } as const)

@@ -29,9 +29,9 @@
  *
  * @module
  */
-import * as DueIndex from "../collections/DueIndex.ts"
+import * as DueMap from "../collections/DueMap.ts"
 import * as Table from "../collections/Table.ts"
-import { unreachable } from "../request/RequestState.ts"
+import { dueMs, unreachable } from "../request/RequestState.ts"
 import { arrive } from "./Admission.ts"
 import type {
   AttemptFailed,
@@ -45,7 +45,7 @@ import type {
   ResponseEnded,
   ResponseStarted
 } from "./BufferEvent.ts"
-import { isLive } from "./BufferQueries.ts"
+import { isLeasedTo } from "./BufferQueries.ts"
 import * as BufferState from "./BufferState.ts"
 import * as Draft from "./Draft.ts"
 import * as Lanes from "./Lanes.ts"
@@ -153,11 +153,11 @@ const records = (
 const fromWorker = (draft: Draft.Draft, event: ResponseStarted | ResponseEnded | AttemptFailed): void => {
   const { sequence, workerId, token } = event
   const request = Draft.request(draft, sequence)
-  if (request === undefined || !isLive(draft.state, sequence, workerId, token)) {
+  if (!isLeasedTo(request, workerId, token)) {
     draft.commands.push({ _tag: "RejectStale", sequence, workerId, token, event: event._tag })
     return
   }
-  WorkerEvents.heard(draft, workerId)
+  WorkerPool.heard(draft, request.worker)
   apply(draft, request, event)
 }
 
@@ -178,12 +178,14 @@ const removeVersion = (draft: Draft.Draft, name: string): void => {
 
 const tick = (draft: Draft.Draft): void => {
   const { nowMs, state } = draft
-  for (let due = DueIndex.due(state.dueRequests, nowMs); due.length > 0; ) {
+  for (;;) {
+    const [left, due] = DueMap.takeDue(state.requests, nowMs, dueMs, state.edit)
+    state.requests = left
+    if (due.length === 0) break
     for (const sequence of due) {
       const request = Draft.request(draft, sequence)
       if (request !== undefined) apply(draft, request, { _tag: "Ticked", nowMs })
     }
-    due = DueIndex.due(state.dueRequests, nowMs)
   }
   WorkerEvents.expireLeases(draft)
 }

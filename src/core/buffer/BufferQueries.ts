@@ -4,35 +4,40 @@
  * @module
  */
 import * as DueIndex from "../collections/DueIndex.ts"
+import * as DueMap from "../collections/DueMap.ts"
 import * as IntMap from "../collections/IntMap.ts"
 import * as IntSet from "../collections/IntSet.ts"
 import * as Table from "../collections/Table.ts"
-import type { State as RequestState } from "../request/RequestState.ts"
+import type { Leased, State as RequestState, Responding } from "../request/RequestState.ts"
 import type { Reason, Terminal } from "./BufferEvent.ts"
 import { pendingCount, type State } from "./BufferState.ts"
 import { leaseDeadlineMs } from "./WorkerPool.ts"
 
 /**
- * The earliest time at which `Ticked` would do something: a deadline, a redelivery, a lease to be looked at, the end of
- * a retention. Whole milliseconds; `undefined`: only another event can change anything.
+ * When to send the next `Ticked`: at the earliest deadline, redelivery, lease to be looked at or end of a retention.
+ * Never later; earlier by what ended in the meantime, and then the tick only looks. Whole milliseconds; `undefined`:
+ * only another event can change anything.
  */
 export const nextDueMs = (state: State): number | undefined => {
-  const request = DueIndex.nextMs(state.dueRequests)
+  const request = DueMap.nextMs(state.requests)
   const worker = DueIndex.nextMs(state.dueWorkers)
   if (request === undefined) return worker
   return worker === undefined ? request : Math.min(request, worker)
 }
 
 /** Whether this worker may still speak for this request. Cheap: asked for each chunk. */
-export const isLive = (state: State, sequence: number, workerId: string, token: number): boolean => {
-  const request = IntMap.get(state.requests, sequence)
-  return (
-    request !== undefined &&
-    (request._tag === "Leased" || request._tag === "Responding") &&
-    request.token === token &&
-    request.workerId === workerId
-  )
-}
+export const isLive = (state: State, sequence: number, workerId: string, token: number): boolean =>
+  isLeasedTo(DueMap.get(state.requests, sequence), workerId, token)
+
+export const isLeasedTo = (
+  request: RequestState | undefined,
+  workerId: string,
+  token: number
+): request is Leased | Responding =>
+  request !== undefined &&
+  (request._tag === "Leased" || request._tag === "Responding") &&
+  request.token === token &&
+  request.workerId === workerId
 
 /** One request, for people and for the shell. */
 export interface RequestFigures {
@@ -77,7 +82,7 @@ export interface RequestFigures {
 
 /** `undefined`: never heard of, or forgotten. */
 export const lookup = (state: State, sequence: number): RequestFigures | undefined => {
-  const request = IntMap.get(state.requests, sequence)
+  const request = DueMap.get(state.requests, sequence)
   if (request === undefined) return undefined
   const { arrived } = request.facts
   const lease = request._tag === "Leased" || request._tag === "Responding" ? request : undefined
@@ -158,14 +163,14 @@ export const demand = (state: State, version: string): Demand => {
     leased: row.leasedCount,
     freeSlots: row.freeSlots,
     arrivalsTotal: row.arrivalsTotal,
-    oldestPendingAtMs: IntMap.get(state.requests, oldest)?.facts.arrived.nowMs ?? null,
+    oldestPendingAtMs: DueMap.get(state.requests, oldest)?.facts.arrived.nowMs ?? null,
     leasedByInstance: Object.fromEntries(leasedByInstance)
   }
 }
 
 /** How many pending requests of the same version came before it; `undefined`: it is not pending. Grows with them. */
 export const position = (state: State, sequence: number): number | undefined => {
-  const request = IntMap.get(state.requests, sequence)
+  const request = DueMap.get(state.requests, sequence)
   if (request?._tag !== "Pending") return undefined
   const row = Table.row(state.versions, request.facts.version)
   if (row === undefined) return undefined
@@ -200,7 +205,7 @@ export const totals = (state: State): ReadonlyMap<string, TenantTotals> => {
 }
 
 /** Sequences of all requests that are not forgotten, oldest first: the payloads that the shell must keep. */
-export const liveSequences = (state: State): ReadonlyArray<number> => IntMap.keys(state.requests)
+export const liveSequences = (state: State): ReadonlyArray<number> => DueMap.keys(state.requests)
 
 /** Every request that is not forgotten, oldest first. */
-export const allRequests = (state: State): ReadonlyArray<RequestState> => IntMap.values(state.requests)
+export const allRequests = (state: State): ReadonlyArray<RequestState> => DueMap.values(state.requests)

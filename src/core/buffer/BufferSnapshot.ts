@@ -9,7 +9,7 @@
  *
  * @module
  */
-import * as IntMap from "../collections/IntMap.ts"
+import * as DueMap from "../collections/DueMap.ts"
 import type { State as RequestState } from "../request/RequestState.ts"
 import type { Arrived, DurableRecord } from "./BufferEvent.ts"
 import type { BufferOptions } from "./BufferOptions.ts"
@@ -31,7 +31,7 @@ export interface Snapshot {
 
 export const snapshot = (state: State): Snapshot => {
   const requests: Array<Snapshot["requests"][number]> = []
-  IntMap.forEach(state.requests, (request) => {
+  DueMap.forEach(state.requests, (request) => {
     if (request.arrivedRecord === "stored") {
       requests.push({ arrived: request.facts.arrived, records: recordsOf(request) })
     }

@@ -6,6 +6,7 @@
  */
 import * as HashMap from "effect/HashMap"
 import * as DueIndex from "../collections/DueIndex.ts"
+import * as DueMap from "../collections/DueMap.ts"
 import * as IntMap from "../collections/IntMap.ts"
 import * as IntSet from "../collections/IntSet.ts"
 import * as Table from "../collections/Table.ts"
@@ -99,14 +100,13 @@ export interface State {
   readonly storeFailed: boolean
   readonly lastSequence: number
   readonly nextToken: number
-  /** All that are not forgotten, by sequence. */
-  readonly requests: IntMap.IntMap<Request.State>
+  /** All that are not forgotten, by sequence; due as `dueMs` says. */
+  readonly requests: DueMap.DueMap<Request.State>
   /** Pending and leased: what the capacity limits. */
   readonly liveCount: number
   readonly liveBytes: number
   /** Tenant, version and idempotency key → sequence. */
   readonly keys: HashMap.HashMap<string, number>
-  readonly dueRequests: DueIndex.DueIndex
   readonly dueWorkers: DueIndex.DueIndex
   readonly versions: Table.Table<Version>
   readonly tenants: Table.Table<Tenant>
@@ -137,11 +137,10 @@ export const empty = (options: BufferOptions): State => ({
   storeFailed: false,
   lastSequence: -1,
   nextToken: firstTokenOf(0),
-  requests: IntMap.empty(),
+  requests: DueMap.empty(),
   liveCount: 0,
   liveBytes: 0,
   keys: HashMap.empty(),
-  dueRequests: DueIndex.empty,
   dueWorkers: DueIndex.empty,
   versions: Table.empty(),
   tenants: Table.empty(),
@@ -181,4 +180,4 @@ export const pendingCount = (version: Version): number => version.readyCount + v
 
 /** Looks at every request. */
 export const requestsOf = (state: State, version: number): ReadonlyArray<Request.State> =>
-  IntMap.values(state.requests).filter((request) => request.facts.version === version)
+  DueMap.values(state.requests).filter((request) => request.facts.version === version)

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import * as IntMap from "../collections/IntMap.ts"
+import * as DueMap from "../collections/DueMap.ts"
 import { invariant } from "../collections/invariant.ts"
 import * as Table from "../collections/Table.ts"
 import type { State as RequestState } from "../request/RequestState.ts"
@@ -59,7 +59,7 @@ export const worker = (draft: Draft, number: number): Mutable<Worker> =>
   open(draft.workers, draft.state.workers, number)
 
 export const request = (draft: Draft, sequence: number): RequestState | undefined =>
-  IntMap.get(draft.state.requests, sequence)
+  DueMap.get(draft.state.requests, sequence)
 
 /** Rows longer than this are looked up in a map: a tick can touch thousands of versions. */
 const listMax = 16

@@ -5,8 +5,7 @@
  * @module
  */
 import * as HashMap from "effect/HashMap"
-import * as DueIndex from "../collections/DueIndex.ts"
-import * as IntMap from "../collections/IntMap.ts"
+import * as DueMap from "../collections/DueMap.ts"
 import * as IntSet from "../collections/IntSet.ts"
 import * as Request from "../request/Request.ts"
 import type { State as RequestState, Terminal } from "../request/RequestState.ts"
@@ -45,14 +44,8 @@ export const put = (draft: Draft.Draft, before: RequestState | null, after: Requ
   const isGone = after._tag === "Terminal" && after.gone
   const { edit } = state
   state.requests = isGone
-    ? IntMap.remove(state.requests, sequence, edit)
-    : IntMap.set(state.requests, sequence, after, edit)
-  const dueBeforeMs = before === null ? DueIndex.never : dueMs(before)
-  const dueAfterMs = isGone ? DueIndex.never : dueMs(after)
-  if (dueBeforeMs !== dueAfterMs) {
-    state.dueRequests = DueIndex.remove(state.dueRequests, dueBeforeMs, sequence, edit)
-    state.dueRequests = DueIndex.add(state.dueRequests, dueAfterMs, sequence, edit)
-  }
+    ? DueMap.remove(state.requests, sequence, edit)
+    : DueMap.set(state.requests, sequence, after, dueMs(after), edit)
   const from = before === null ? null : place(before)
   const to = place(after)
   if (before === null) admit(draft, after)

@@ -43,6 +43,17 @@ export const due = (index: DueIndex, nowMs: number): ReadonlyArray<number> => {
   return IntSet.toArray(IntMap.get(index, first) ?? IntSet.empty)
 }
 
+/** The ids of every time that has come. */
+export const allDue = (index: DueIndex, nowMs: number): ReadonlyArray<number> => {
+  const found: Array<number> = []
+  let left = index
+  for (let first = nextMs(left); first !== undefined && first <= nowMs; first = nextMs(left)) {
+    found.push(...due(left, nowMs))
+    left = IntMap.remove(left, first)
+  }
+  return found
+}
+
 const nothing: ReadonlyArray<number> = []
 
 // A time before 0 or beyond the safe integers cannot be a key; both ends keep the order.

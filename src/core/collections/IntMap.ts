@@ -13,6 +13,7 @@
  *
  * @module
  */
+import { indexOf, lowest, withInserted, withRemoved } from "./slots.ts"
 
 /**
  * Covers the keys `prefix` to `prefix + 32 << shift`, less one. Bit i of `bitmap` says that the i-th of the 32 parts
@@ -64,7 +65,7 @@ export const has = <V>(map: IntMap<V>, key: number): boolean => get(map, key) !=
 
 /** `value` must not be `undefined`: that means absent. `edit`: see the head. */
 export const set = <V>(map: IntMap<V>, key: number, value: V, edit = 0): IntMap<V> => {
-  if (map.root === null) return { size: 1, root: lowest(key, value, edit) }
+  if (map.root === null) return { size: 1, root: single(key, value, edit) }
   grown = 0
   const root = insert(map.root, key, value, edit)
   return { size: map.size + grown, root }
@@ -81,7 +82,7 @@ export const firstKey = <V>(map: IntMap<V>): number | undefined => {
   if (branch === null) return undefined
   // Every child above the lowest level is a branch.
   while (branch.shift > 0) branch = branch.children[0] as Branch
-  return branch.prefix + (31 - Math.clz32(branch.bitmap & -branch.bitmap))
+  return branch.prefix + lowest(branch.bitmap)
 }
 
 export const lastKey = <V>(map: IntMap<V>): number | undefined => {
@@ -123,13 +124,13 @@ const insert = (branch: Branch, key: number, value: unknown, edit: number): Bran
   const offset = key - prefix
   if (!covers(branch, offset)) {
     grown = 1
-    return join(branch, lowest(key, value, edit), edit)
+    return join(branch, single(key, value, edit), edit)
   }
   const bit = 1 << slotOf(offset, shift)
   const index = indexOf(bitmap, bit)
   if ((bitmap & bit) === 0) {
     grown = 1
-    const child = shift === 0 ? value : lowest(key, value, edit)
+    const child = shift === 0 ? value : single(key, value, edit)
     return changed(branch, bitmap | bit, withInserted(children, index, child), edit)
   }
   if (shift === 0) return withChild(branch, index, value, edit)
@@ -166,7 +167,7 @@ const join = (one: Branch, other: Branch, edit: number): Branch => {
   return { prefix, shift, bitmap, children: [low, high], edit }
 }
 
-const lowest = (key: number, value: unknown, edit: number): Branch => {
+const single = (key: number, value: unknown, edit: number): Branch => {
   const prefix = startOf(key, 0)
   return { prefix, shift: 0, bitmap: 1 << (key - prefix), children: [value], edit }
 }
@@ -191,44 +192,22 @@ const withChild = (branch: Branch, index: number, child: unknown, edit: number):
   return { prefix: branch.prefix, shift: branch.shift, bitmap: branch.bitmap, children, edit }
 }
 
-const startOf = (key: number, shift: number): number => key - (key % (spanByShift[shift] ?? Number.POSITIVE_INFINITY))
+const startOf = (key: number, shift: number): number => key - (key % spanOf(shift))
 
-const covers = (branch: Branch, offset: number): boolean =>
-  offset >= 0 && offset < (spanByShift[branch.shift] ?? Number.POSITIVE_INFINITY)
+// `spanByShift` has every shift that a branch can have.
+const spanOf = (shift: number): number => spanByShift[shift]!
+
+const covers = (branch: Branch, offset: number): boolean => offset >= 0 && offset < spanOf(branch.shift)
 
 const slotOf = (offset: number, shift: number): number =>
   shift <= intShiftMax ? offset >>> shift : Math.floor(offset / 2 ** shift)
-
-/** Where the child of `bit` is, or would be. */
-const indexOf = (bitmap: number, bit: number): number => {
-  let bits = bitmap & (bit - 1)
-  bits -= (bits >>> 1) & 0x55555555
-  bits = (bits & 0x33333333) + ((bits >>> 2) & 0x33333333)
-  return Math.imul((bits + (bits >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24
-}
-
-// Loops, because `push` on a copy would leave room for growth in each of a million arrays.
-const withInserted = (children: ReadonlyArray<unknown>, index: number, child: unknown): Array<unknown> => {
-  const copy = new Array<unknown>(children.length + 1)
-  for (let i = 0; i < index; i++) copy[i] = children[i]
-  copy[index] = child
-  for (let i = index; i < children.length; i++) copy[i + 1] = children[i]
-  return copy
-}
-
-const withRemoved = (children: ReadonlyArray<unknown>, index: number): Array<unknown> => {
-  const copy = new Array<unknown>(children.length - 1)
-  for (let i = 0; i < index; i++) copy[i] = children[i]
-  for (let i = index + 1; i < children.length; i++) copy[i - 1] = children[i]
-  return copy
-}
 
 const walk = <V>(branch: Branch, visit: (value: V, key: number) => void): void => {
   let bits = branch.bitmap
   for (const child of branch.children) {
     // As in `get`: values at the lowest level, branches above it.
     if (branch.shift > 0) walk(child as Branch, visit)
-    else visit(child as V, branch.prefix + (31 - Math.clz32(bits & -bits)))
+    else visit(child as V, branch.prefix + lowest(bits))
     bits &= bits - 1
   }
 }

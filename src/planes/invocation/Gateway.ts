@@ -108,6 +108,8 @@ class Gateway {
       headersTimeout: 20_000,
       keepAliveTimeout: 60_000,
       noDelay: true,
+      // Looked at in `GatewayRoute`, which answers with a problem.
+      requireHostHeader: false,
       // An offer such as `Upgrade: h2c`, which some clients make with every call, may be declined by plain service.
       shouldUpgradeCallback: (request) => request.headers.upgrade?.toLowerCase() === "websocket"
     })
@@ -176,7 +178,8 @@ class Gateway {
       if (typeof pollMs !== "number") return refuse(pollMs)
       waitMs ??= pollMs
     }
-    if (request.headers.expect !== undefined) response.writeContinue()
+    const isTooLarge = Number(request.headers["content-length"]) > deployment.spec.bodyBytesMax
+    if (request.headers.expect !== undefined && !isTooLarge) response.writeContinue()
     new Call(this.#context, {
       request,
       response,

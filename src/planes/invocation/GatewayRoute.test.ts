@@ -25,9 +25,13 @@ const routes: RoutingTable = {
   onChange: () => () => {}
 }
 
-const resolve = (method: string, url: string, headers: Record<string, string> = {}) =>
+const resolve = (method: string, url: string, own: Record<string, string> = {}) => {
+  const headers = { host: "localhost:8787", ...own }
+  const rawHeaders = Object.entries(headers).flat()
   // Only these three members are read.
-  GatewayRoute.resolve({ method, url, headers: { host: "localhost:8787", ...headers } } as IncomingMessage, routes)
+  const request = { method, url, headers, rawHeaders, httpVersionMajor: 1, httpVersionMinor: 1 }
+  return GatewayRoute.resolve(request as IncomingMessage, routes)
+}
 
 describe("what an address means", () => {
   it.each([

@@ -37,6 +37,11 @@ export const resolve = (request: IncomingMessage, routes: RoutingTable): Gateway
   const method = request.method ?? "GET"
   let target = request.url ?? "/"
   const host = request.headers.host ?? ""
+  if (request.httpVersionMajor < 1) return wrong(badRequest("The request line names no HTTP version."))
+  // Two hosts might mean two functions: one to whoever filters before us, another to us.
+  const hosts = hostCount(request.rawHeaders)
+  if (hosts > 1) return wrong(badRequest("The request has more than one Host header."))
+  if (hosts === 0 && request.httpVersionMinor > 0) return wrong(badRequest("The request has no Host header."))
   if (!target.startsWith("/")) {
     const absolute = /^https?:\/\/([^/?#]*)(.*)$/i.exec(target)
     if (absolute === null) return wrong(badRequest(`The request target ${quote(target)} is neither a path nor a URL.`))
@@ -46,6 +51,15 @@ export const resolve = (request: IncomingMessage, routes: RoutingTable): Gateway
     target = absolute[2]?.startsWith("/") ? absolute[2] : `/${absolute[2] ?? ""}`
   }
   return byHeader(request, target, routes) ?? byHost(host, target, routes) ?? byPath(method, target, routes)
+}
+
+const hostCount = (rawHeaders: ReadonlyArray<string>): number => {
+  let count = 0
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? ""
+    if (name.length === 4 && name.toLowerCase() === "host") count++
+  }
+  return count
 }
 
 const invokeOn = (surface: "host" | "path", route: Route | undefined, name: string, path: string): GatewayRoute =>

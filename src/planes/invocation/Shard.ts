@@ -22,7 +22,7 @@ import {
 import type { BlobStore } from "../fabric/BlobStore.ts"
 import type { FabricUnavailable, OutcomeUnknown, PositionConflict } from "../fabric/FabricError.ts"
 import { Attempt } from "./Attempt.ts"
-import { type Body, chunks, emptyBytes } from "./Body.ts"
+import { type Body, BodyBroken, chunks, emptyBytes } from "./Body.ts"
 import { type Answer, type Caller, Entry } from "./Entry.ts"
 import { LogWriter } from "./LogWriter.ts"
 import { nowMs } from "./PlaneClock.ts"
@@ -437,9 +437,11 @@ export class Shard {
       attempt.bodySent = true
       return
     }
-    this.#pumpBody(attempt, call.body).catch((error: unknown) =>
+    this.#pumpBody(attempt, call.body).catch((error: unknown) => {
+      // Whoever takes the body in ends the request, and knows why.
+      if (error instanceof BodyBroken) return
       this.#failAttempt(attempt, false, `its body could not be sent: ${error instanceof Error ? error.message : error}`)
-    )
+    })
   }
 
   async #pumpBody(attempt: Attempt, body: Body): Promise<void> {
@@ -597,6 +599,12 @@ export class Shard {
       return
     }
     const { entry } = attempt
+    const atMs = nowMs()
+    if (atMs >= entry.deadlineMs) {
+      // The timer of this very millisecond may be behind this message; an answer after the deadline is none.
+      this.#send({ _tag: "Ticked", nowMs: atMs })
+      if (!this.#isLive(attempt)) return
+    }
     switch (message._tag) {
       case "ResponseHead": {
         if (attempt.status !== undefined) return this.#failAttempt(attempt, false, "the worker answered twice")

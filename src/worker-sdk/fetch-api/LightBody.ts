@@ -77,8 +77,10 @@ export class LightBody {
 
   async text(): Promise<string> {
     const taken = await this.take()
-    if (typeof taken === "string") return taken.toWellFormed()
-    const text = Buffer.from(taken.buffer, taken.byteOffset, taken.byteLength).toString("utf8")
+    const text =
+      typeof taken === "string"
+        ? taken.toWellFormed()
+        : Buffer.from(taken.buffer, taken.byteOffset, taken.byteLength).toString("utf8")
     return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text
   }
 

@@ -36,12 +36,12 @@ export class LightHeaders implements Headers {
 
   constructor(init?: ConstructorParameters<typeof Headers>[0]) {
     if (init === undefined) return
-    if (init instanceof LightHeaders) {
-      this.#list = init.#list.slice()
-      return
-    }
     if (init === null || typeof init !== "object") {
       throw new TypeError("Headers: expected a list of pairs or a record of names to values")
+    }
+    if (#list in init) {
+      this.#list = init.#list.slice()
+      return
     }
     if (Symbol.iterator in init) {
       for (const pair of init) {

@@ -22,12 +22,14 @@ export interface LightRequestInit {
 
 const plainPath = /^\/(?![/.])[A-Za-z0-9\-._~!$&'()*+,;=:@%/?]*$/
 const plainHost = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*(?::[1-9][0-9]{0,3})?$/
+/** Dot segments, also in disguise, and what a query escapes though a path does not. */
+const needsParsing = /\/\.|%2e|'/i
 const looksNumeric = /^[0-9.:]+$/
 
 const urlOf = (path: string, headers: HeaderList): string => {
   const host = headers.find((pair) => pair[0] === "host")?.[1] ?? "localhost"
-  // What URL parsing would leave as it is needs no parsing; `/.` may be a dot segment, and a number an address.
-  if (plainPath.test(path) && !path.includes("/.") && !path.includes("'")) {
+  // What URL parsing would leave as it is needs no parsing; a host of numbers may be an address in another form.
+  if (plainPath.test(path) && !needsParsing.test(path)) {
     if (plainHost.test(host) && !looksNumeric.test(host) && !host.endsWith(":80")) return `http://${host}${path}`
   }
   const origin = URL.canParse(`http://${host}/`) ? `http://${host}` : "http://localhost"

@@ -403,5 +403,5 @@ export const decodeFromWorker = (bytes: Uint8Array): ReadonlyArray<FrameFromWork
 export const decodeToWorker = (bytes: Uint8Array): ReadonlyArray<FrameToWorker> | MalformedFrame =>
   decode(bytes, fieldCountToWorker, readToWorker)
 
-export const isMalformed = <Message>(decoded: ReadonlyArray<Message> | MalformedFrame): decoded is MalformedFrame =>
+export const isMalformed = (decoded: ReadonlyArray<unknown> | MalformedFrame): decoded is MalformedFrame =>
   "_tag" in decoded
