@@ -28,7 +28,7 @@ const routes: RoutingTable = {
 const resolve = (method: string, url: string, own: Record<string, string> = {}) => {
   const headers = { host: "localhost:8787", ...own }
   const rawHeaders = Object.entries(headers).flat()
-  // Only these three members are read.
+  // Only these members are read.
   const request = { method, url, headers, rawHeaders, httpVersionMajor: 1, httpVersionMinor: 1 }
   return GatewayRoute.resolve(request as IncomingMessage, routes)
 }
