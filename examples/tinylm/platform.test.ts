@@ -40,9 +40,11 @@ describe("tinylm on the platform", () => {
     })
     await response.body?.getReader().read()
     leave.abort()
+    let now = before
     const after = await TestPlatform.eventually("the decode is cancelled", async () => {
-      const now = await stats()
-      return now.cancelled === before.cancelled + 1 && now.running === 0 ? now : undefined
+      now = await stats()
+      if (now.cancelled === before.cancelled + 1 && now.running === 0) return now
+      throw new Error(JSON.stringify({ before, now }))
     })
     expect(after.decodedTokens - before.decodedTokens).toBeLessThan(4000)
   })

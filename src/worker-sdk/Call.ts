@@ -138,6 +138,10 @@ export class Call implements Context {
     return () => {}
   }
 
+  get props(): object {
+    return {}
+  }
+
   run(invoke: Invoke): void {
     const { head, body, bodyEnd } = this.assign
     const content: Uint8Array | LazyStream | null = this.body ?? (bodyEnd && body.length === 0 ? null : body)

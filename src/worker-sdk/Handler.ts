@@ -23,19 +23,25 @@ export interface Context {
   readonly waitUntil: (promise: Promise<unknown>) => void
   /** For Hono's `executionCtx`; does nothing. */
   readonly passThroughOnException: () => void
+  /** For Hono's `executionCtx`; empty. */
+  readonly props: object
 }
 
 type MaybePromise<Value> = Value | Promise<Value>
-
-/** `executionContext` is `context` once more: where Hono expects it. */
-export type FetchHandler = (request: Request, context: Context, executionContext: Context) => MaybePromise<Response>
 
 /** An Effect of Effect 4 that succeeds with a response, seen without importing Effect. */
 export interface ResponseEffect {
   readonly "~effect/Effect": unknown
 }
 
-export type EffectHandler = (request: Request, context: Context) => ResponseEffect
+/** Gives a response, a promise of one, or an Effect of one. */
+export type FunctionHandler = (request: Request, context: Context) => MaybePromise<Response> | ResponseEffect
+
+/** `executionContext` is `context` once more: where Hono expects it. */
+export interface FetchObject {
+  // A method, not a property: the parameters of a Hono app's `fetch` are other types that ours fit into.
+  fetch(request: Request, context: Context, executionContext: Context): MaybePromise<Response> | ResponseEffect
+}
 
 export interface BatchItem {
   readonly request: Request
@@ -51,11 +57,7 @@ export interface BatchOptions {
   readonly handler: (items: ReadonlyArray<BatchItem>) => MaybePromise<ReadonlyArray<Response | Error>>
 }
 
-export type Handler =
-  | FetchHandler
-  | EffectHandler
-  | { readonly fetch: (request: Request, ...rest: Array<never>) => MaybePromise<Response> }
-  | { readonly batch: BatchOptions }
+export type Handler = FunctionHandler | FetchObject | { readonly batch: BatchOptions }
 
 /** All shapes come down to this one. */
 export type Invoke = (request: Request, context: Context) => MaybePromise<Response>

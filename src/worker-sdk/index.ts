@@ -7,8 +7,8 @@ export type {
   BatchItem,
   BatchOptions,
   Context,
-  EffectHandler,
-  FetchHandler,
+  FetchObject,
+  FunctionHandler,
   Handler,
   ResponseEffect
 } from "./Handler.ts"

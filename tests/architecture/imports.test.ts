@@ -43,7 +43,10 @@ const files = readdirSync(source, { recursive: true, encoding: "utf8" })
   .map((file) => join(source, file))
 
 const importsOf = (file: string): ReadonlyArray<Import> => {
-  const text = readFileSync(file, "utf8").replace(/\/\*[\s\S]*?\*\//g, "")
+  const text = readFileSync(file, "utf8")
+    .replace(/\/\*[\s\S]*?\*\//g, "")
+    // Files that the CLI writes for its users hold imports of their own.
+    .replace(/`[^`]*`/g, "``")
   const found: Array<Import> = []
   const statement = /^(?:import|export)\s+(type\s+)?(?:[\w*${},\s]*?from\s+)?"([^"]+)"/gm
   for (const [, typeOnly, specifier] of text.matchAll(statement)) {

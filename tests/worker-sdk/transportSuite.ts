@@ -4,7 +4,7 @@
  * @module
  */
 import { afterEach, assert, describe, it } from "vitest"
-import type { FetchHandler } from "../../src/worker-sdk/Handler.ts"
+import type { FunctionHandler } from "../../src/worker-sdk/Handler.ts"
 import type { FromWorker } from "../../src/worker-sdk/protocol/WorkerMessage.ts"
 import { FakePlane, type PlaneOptions, type Scheme, until } from "./FakePlane.ts"
 import { startWorker } from "./inProcessWorker.ts"
@@ -45,7 +45,7 @@ export const transportSuite = (scheme: Scheme): void => {
     return started
   }
 
-  const both = async (handler: FetchHandler, options?: PlaneOptions) => {
+  const both = async (handler: FunctionHandler, options?: PlaneOptions) => {
     const plane = await openPlane(options)
     const started = start(plane, scheme, handler)
     return { plane, ...started, session: await plane.session() }
@@ -200,7 +200,7 @@ export const transportSuite = (scheme: Scheme): void => {
 
     it("a handler that returns no Response fails with a sentence about that", async () => {
       // The wrong type is the case under test.
-      const handler = (() => ({ hello: "world" })) as unknown as FetchHandler
+      const handler = (() => ({ hello: "world" })) as unknown as FunctionHandler
       const { session } = await both(handler)
       session.assign()
       const answer = await answerOf(session)
