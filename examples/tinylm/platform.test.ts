@@ -35,7 +35,7 @@ describe("tinylm on the platform", () => {
     const response = await fetch(`${fn.url}/generate`, {
       method: "POST",
       headers: { "millrace-on-disconnect": "cancel" },
-      body: JSON.stringify({ prompt: "In the beginning", maxTokens: 4000, temperature: 0, stream: true }),
+      body: JSON.stringify({ prompt: "And God said", maxTokens: 4000, temperature: 0, stream: true }),
       signal: leave.signal
     })
     await response.body?.getReader().read()

@@ -4,7 +4,7 @@
  * @module
  */
 import { installFetchApi } from "./fetch-api/FetchGlobals.ts"
-import type { FetchHandler, Handler } from "./Handler.ts"
+import type { Handler } from "./Handler.ts"
 import { makeInvoke } from "./Invocation.ts"
 import { environmentOrExit, launch, log } from "./Launch.ts"
 import { systemClock } from "./WorkerClock.ts"
@@ -25,15 +25,12 @@ export interface Served {
  * come from the environment that Millrace gives its instances; without it the process says how to run the function and
  * exits with code 1. SIGTERM, SIGINT and the plane's own wish drain: calls finish, then the process exits with code 0.
  *
- * A handler that throws fails its call only; the call is tried again elsewhere if what it threw has `retryable: true`. A promise that rejects with nobody listening is logged and ends nothing;
- * an exception outside any call ends the process, as Node does. Replaces the global `Response` and `Headers` by light
- * ones of the same behaviour, unless `MILLRACE_NATIVE_FETCH=1`.
+ * A handler that throws fails its call only; the call is tried again elsewhere if what it threw has `retryable: true`. A
+ * promise that rejects with nobody listening is logged and ends nothing; an exception outside any call ends the process,
+ * as Node does. The names `Response`, `Headers`, `Request` and `fetch` mean light classes of the same behaviour from then
+ * on, unless `MILLRACE_NATIVE_FETCH=1`.
  */
-export const serve: {
-  // First, so that the parameters of a handler written in place have their types.
-  (handler: { readonly fetch: FetchHandler }): Served
-  (handler: Handler): Served
-} = (handler: Handler): Served => {
+export const serve = (handler: Handler): Served => {
   const servedAtMs = systemClock.nowMs()
   const invoke = makeInvoke(handler, systemClock)
   const environment = environmentOrExit()
