@@ -51,8 +51,10 @@ describe("light headers", () => {
         assert.deepStrictEqual([...light.keys()], [...native.keys()])
         assert.deepStrictEqual([...light.values()], [...native.values()])
         assert.deepStrictEqual(light.getSetCookie(), native.getSetCookie())
-        assert.deepStrictEqual([...new Headers(light)], [...native])
-        assert.deepStrictEqual([...new LightHeaders(native)], [...native])
+        // Through their entries, as the standard copies: a value that ends in white space is trimmed on the way.
+        const copied = [...new Headers([...native])]
+        assert.deepStrictEqual([...new Headers(light)], copied)
+        assert.deepStrictEqual([...new LightHeaders(native)], copied)
       }),
       { numRuns: 1000 }
     )
