@@ -7,7 +7,7 @@
  * @module
  */
 import type { Bench } from "./Bench.ts"
-import { forkToListening } from "./fork.ts"
+import * as BenchProcess from "./BenchProcess.ts"
 import * as PlatformUnderTest from "./PlatformUnderTest.ts"
 import { median, quantile, round } from "./Statistics.ts"
 
@@ -28,12 +28,15 @@ export const cold: Bench = async ({ repetitions, say }) => {
   const platform = await PlatformUnderTest.start([
     { name: "hello", file: "hello.mjs", deployment: { maxInstances: 1, idleWindowMs: 100 }, version: {} }
   ])
+  const forker = await BenchProcess.start("forker.ts", [], [])
+  // The answer of `processes/forker.ts`.
+  const forkToListening = async () => ((await forker.ask({})) as { tookMs: number }).tookMs
   const path = "/f/hello/"
   try {
     // The first start ever fills the compile cache, as it does on every installation once.
     const firstMs = await PlatformUnderTest.call(platform.port, path)
     await untilZero(platform)
-    await forkToListening(1)
+    await forkToListening()
     say(`the first start of all took ${firstMs.toFixed(1)} ms`)
     const ratios: Array<number> = []
     const forks: Array<number> = []
@@ -42,7 +45,7 @@ export const cold: Bench = async ({ repetitions, say }) => {
       const called: Array<number> = []
       const bare: Array<number> = []
       for (let start = 0; start < startsPerRound; start++) {
-        bare.push(...(await forkToListening(1)))
+        bare.push(await forkToListening())
         called.push(await PlatformUnderTest.call(platform.port, path))
         await untilZero(platform)
       }
@@ -70,6 +73,6 @@ export const cold: Bench = async ({ repetitions, say }) => {
       ]
     }
   } finally {
-    await platform.close()
+    await Promise.all([platform.close(), forker.close()])
   }
 }

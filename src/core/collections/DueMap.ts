@@ -2,7 +2,7 @@
  * Persistent map from whole numbers (0 to 2^53 - 1) to values that have a time at which something must be done with
  * them; made for keys that grow and for work that happens near a few places of a large range.
  *
- * Values live in chunks of 32 neighbouring keys. The few chunks that were written last are held outside the trie, so a
+ * Values live in chunks of 32 neighbouring keys. A few chunks that were written lately are held outside the trie, so a
  * write there copies one chunk and not the path to it; the others are in the trie, and by the time of their earliest
  * value in a `DueIndex`.
  *
@@ -13,25 +13,26 @@
  */
 import * as DueIndex from "./DueIndex.ts"
 import * as IntMap from "./IntMap.ts"
-import { indexOf, lowest, withInserted, withRemoved } from "./slots.ts"
 
 interface Chunk {
   /** Key of its first slot, divided by 32. */
   readonly number: number
   bitmap: number
-  /** Those that are there, in order. */
-  items: Array<unknown>
+  readonly slots: Array<unknown>
   /** No value in it is due before. Earlier than need be when the value that set it was removed or put off. */
   boundMs: number
   readonly edit: number
 }
 
 export interface DueMap<out V> {
-  readonly size: number
-  /** The one written last is first. */
-  readonly hot: ReadonlyArray<Chunk>
-  readonly cold: IntMap.IntMap<Chunk>
-  readonly coldDue: DueIndex.DueIndex
+  size: number
+  /** A chunk is here or in `cold`; one without values is here at most. */
+  readonly hot: Array<Chunk>
+  /** Index of the hot chunk that cools down next. */
+  hand: number
+  cold: IntMap.IntMap<Chunk>
+  coldDue: DueIndex.DueIndex
+  readonly edit: number
   /** Never present: ties the value type to the map. */
   readonly value?: V
 }
@@ -40,43 +41,46 @@ const chunkSize = 32
 /** Arrivals, confirmations, leases and ends are four places; two more for those that lag behind. */
 const hotMax = 6
 
-const none: DueMap<never> = { size: 0, hot: [], cold: IntMap.empty(), coldDue: DueIndex.empty }
+const none: DueMap<never> = { size: 0, hot: [], hand: 0, cold: IntMap.empty(), coldDue: DueIndex.empty, edit: 0 }
 
 export const empty = <V>(): DueMap<V> => none
 
 export const get = <V>(map: DueMap<V>, key: number): V | undefined => {
   const number = Math.floor(key / chunkSize)
-  const chunk = find(map, number)
-  if (chunk === undefined) return undefined
-  const bit = 1 << (key - number * chunkSize)
-  // Chunks hold what `set` put there.
-  return (chunk.bitmap & bit) === 0 ? undefined : (chunk.items[indexOf(chunk.bitmap, bit)] as V)
+  const { hot } = map
+  for (let i = 0; i < hot.length; i++) {
+    const chunk = hot[i]!
+    // Chunks hold what `set` put there.
+    if (chunk.number === number) return chunk.slots[key - number * chunkSize] as V | undefined
+  }
+  return IntMap.get(map.cold, number)?.slots[key - number * chunkSize] as V | undefined
 }
 
 /** `value` must not be `undefined`. `dueMs`: infinite when time alone changes nothing about it. */
 export const set = <V>(map: DueMap<V>, key: number, value: V, dueMs: number, edit = 0): DueMap<V> => {
+  const next = own(map, edit)
   const number = Math.floor(key / chunkSize)
-  const bit = 1 << (key - number * chunkSize)
-  const chunk = openChunk(map, number, edit)
-  const index = indexOf(chunk.bitmap, bit)
-  const isNew = (chunk.bitmap & bit) === 0
+  const chunk = openChunk(next, number, edit)
+  const slot = key - number * chunkSize
+  if (chunk.slots[slot] === undefined) next.size += 1
+  chunk.slots[slot] = value
+  chunk.bitmap |= 1 << slot
   if (dueMs < chunk.boundMs) chunk.boundMs = dueMs
-  if (isNew) {
-    chunk.bitmap |= bit
-    chunk.items = withInserted(chunk.items, index, value)
-  } else chunk.items[index] = value
-  return withHot(map, chunk, isNew ? 1 : 0, edit)
+  return next
 }
 
 /** The same map when the key is not there. */
 export const remove = <V>(map: DueMap<V>, key: number, edit = 0): DueMap<V> => {
+  if (get(map, key) === undefined) return map
+  const next = own(map, edit)
   const number = Math.floor(key / chunkSize)
-  const bit = 1 << (key - number * chunkSize)
-  if (((find(map, number)?.bitmap ?? 0) & bit) === 0) return map
-  const chunk = openChunk(map, number, edit)
-  chunk.items = withRemoved(chunk.items, indexOf(chunk.bitmap, bit))
-  chunk.bitmap &= ~bit
-  return withHot(map, chunk, -1, edit)
+  const chunk = openChunk(next, number, edit)
+  const slot = key - number * chunkSize
+  next.size -= 1
+  chunk.slots[slot] = undefined
+  chunk.bitmap &= ~(1 << slot)
+  if (chunk.bitmap === 0) chunk.boundMs = DueIndex.never
+  return next
 }
 
 /** Whole milliseconds. Not later than the first due time (C5); `undefined`: nothing is ever due. */
@@ -96,21 +100,20 @@ export const takeDue = <V>(
   dueMsOf: (value: V) => number,
   edit = 0
 ): readonly [DueMap<V>, ReadonlyArray<number>] => {
-  const next = nextMs(map)
-  if (next === undefined || next > nowMs) return [map, []]
+  const earliest = nextMs(map)
+  if (earliest === undefined || earliest > nowMs) return [map, nothing]
+  const next = own(map, edit)
   const found: Array<number> = []
-  let left = map
-  for (const chunk of ripe(map, nowMs)) {
-    const after = openChunk(left, chunk.number, edit)
-    after.boundMs = DueIndex.never
+  for (const number of ripe(next, nowMs)) {
+    const chunk = openChunk(next, number, edit)
+    chunk.boundMs = DueIndex.never
     eachOf<V>(chunk, (value, key) => {
       const dueMs = dueMsOf(value)
       if (Math.ceil(dueMs) <= nowMs) found.push(key)
-      else if (dueMs < after.boundMs) after.boundMs = dueMs
+      else if (dueMs < chunk.boundMs) chunk.boundMs = dueMs
     })
-    left = withHot(left, after, 0, edit)
   }
-  return [left, found]
+  return [next, found]
 }
 
 /** In the order of the keys. */
@@ -134,76 +137,73 @@ export const values = <V>(map: DueMap<V>): ReadonlyArray<V> => {
   return found
 }
 
-const find = <V>(map: DueMap<V>, number: number): Chunk | undefined => {
-  const { hot } = map
-  for (let i = 0; i < hot.length; i++) if (hot[i]!.number === number) return hot[i]
-  return IntMap.get(map.cold, number)
+const nothing: ReadonlyArray<number> = []
+
+const own = <V>(map: DueMap<V>, edit: number): DueMap<V> => {
+  if (map.edit === edit && edit !== 0) return map
+  const { size, hot, hand, cold, coldDue } = map
+  return { size, hot: hot.slice(), hand, cold, coldDue, edit }
 }
 
-/** Chunks that may hold something due. */
-const ripe = <V>(map: DueMap<V>, nowMs: number): ReadonlyArray<Chunk> => {
-  const found = map.hot.filter(({ boundMs }) => Math.ceil(boundMs) <= nowMs)
-  for (const number of DueIndex.allDue(map.coldDue, nowMs)) {
-    const chunk = IntMap.get(map.cold, number)
-    if (chunk !== undefined) found.push(chunk)
-  }
-  return found
-}
-
-/** The chunk of this number to be written to by this edit: itself if this edit made it, else a copy, or a new one. */
+/** The hot chunk of this number, to be written to. `map` must be its caller's own. */
 const openChunk = <V>(map: DueMap<V>, number: number, edit: number): Chunk => {
   const { hot } = map
   for (let i = 0; i < hot.length; i++) {
     const chunk = hot[i]!
-    if (chunk.number === number) return chunk.edit === edit && edit !== 0 ? chunk : copyOf(chunk, edit)
+    if (chunk.number !== number) continue
+    if (chunk.edit === edit && edit !== 0) return chunk
+    const copy = copyOf(chunk, edit)
+    hot[i] = copy
+    return copy
   }
-  // One in the trie is never written to: the index knows it by its bound.
-  const chunk = IntMap.get(map.cold, number)
-  return chunk === undefined ? { number, bitmap: 0, items: [], boundMs: DueIndex.never, edit } : copyOf(chunk, edit)
+  return warm(map, number, edit)
 }
 
-const copyOf = ({ number, bitmap, items, boundMs }: Chunk, edit: number): Chunk => ({
+/** Takes the chunk from the trie, or makes one, and lets another cool down for it. */
+const warm = <V>(map: DueMap<V>, number: number, edit: number): Chunk => {
+  const { hot } = map
+  const cold = IntMap.get(map.cold, number)
+  // A chunk in the trie is never written to: the index knows it by its bound.
+  const chunk =
+    cold === undefined
+      ? { number, bitmap: 0, slots: IntMap.freeSlots.slice(), boundMs: DueIndex.never, edit }
+      : copyOf(cold, edit)
+  if (cold !== undefined) {
+    map.cold = IntMap.remove(map.cold, number, edit)
+    map.coldDue = DueIndex.remove(map.coldDue, cold.boundMs, number, edit)
+  }
+  if (hot.length < hotMax) {
+    hot.push(chunk)
+    return chunk
+  }
+  const cooled = hot[map.hand]!
+  if (cooled.bitmap !== 0) {
+    map.cold = IntMap.set(map.cold, cooled.number, cooled, edit)
+    map.coldDue = DueIndex.add(map.coldDue, cooled.boundMs, cooled.number, edit)
+  }
+  hot[map.hand] = chunk
+  map.hand = (map.hand + 1) % hotMax
+  return chunk
+}
+
+const copyOf = ({ number, bitmap, slots, boundMs }: Chunk, edit: number): Chunk => ({
   number,
   bitmap,
-  items: items.slice(),
+  slots: slots.slice(),
   boundMs,
   edit
 })
 
-/** Puts the chunk first among the hot ones; an empty one nowhere. The one that was not written for longest cools down. */
-const withHot = <V>(map: DueMap<V>, chunk: Chunk, grown: number, edit: number): DueMap<V> => {
-  const { hot, cold, coldDue } = map
-  const size = map.size + grown
-  const isEmpty = chunk.bitmap === 0
-  // The same chunk, changed in place.
-  if (hot[0] === chunk && !isEmpty) return grown === 0 ? map : { size, hot, cold, coldDue }
-  const next: Array<Chunk> = isEmpty ? [] : [chunk]
-  for (let i = 0; i < hot.length; i++) if (hot[i]!.number !== chunk.number) next.push(hot[i]!)
-  const wasHot = next.length === hot.length + (isEmpty ? -1 : 0)
-  return wasHot ? { size, hot: next, cold, coldDue } : warmed(map, next, chunk.number, size, edit)
-}
-
-/** The chunk came from the trie, or is new. */
-const warmed = <V>(map: DueMap<V>, hot: Array<Chunk>, number: number, size: number, edit: number): DueMap<V> => {
-  let { cold, coldDue } = map
-  const former = IntMap.get(cold, number)
-  if (former !== undefined) {
-    cold = IntMap.remove(cold, number, edit)
-    coldDue = DueIndex.remove(coldDue, former.boundMs, number, edit)
-  }
-  const last = hot.length > hotMax ? hot.pop() : undefined
-  if (last !== undefined) {
-    cold = IntMap.set(cold, last.number, last, edit)
-    coldDue = DueIndex.add(coldDue, last.boundMs, last.number, edit)
-  }
-  return { size, hot, cold, coldDue }
-}
+/** Numbers of the chunks that may hold something due. */
+const ripe = <V>(map: DueMap<V>, nowMs: number): ReadonlyArray<number> => [
+  ...map.hot.filter(({ boundMs }) => Math.ceil(boundMs) <= nowMs).map(({ number }) => number),
+  ...DueIndex.allDue(map.coldDue, nowMs)
+]
 
 const eachOf = <V>(chunk: Chunk, visit: (value: V, key: number) => void): void => {
-  let bits = chunk.bitmap
-  for (const item of chunk.items) {
+  for (let bits = chunk.bitmap; bits !== 0; bits &= bits - 1) {
+    const slot = IntMap.lowest(bits)
     // Chunks hold what `set` put there.
-    visit(item as V, chunk.number * chunkSize + lowest(bits))
-    bits &= bits - 1
+    visit(chunk.slots[slot] as V, chunk.number * chunkSize + slot)
   }
 }

@@ -8,7 +8,6 @@
  * @module
  */
 import * as IntMap from "./IntMap.ts"
-import { lowest } from "./slots.ts"
 
 /** A word with bits is in one of three places; a place outside the trie without bits has the word -1. */
 export interface IntSet {
@@ -70,14 +69,14 @@ export const first = (set: IntSet): number | undefined => {
   let word = IntMap.firstKey(set.words) ?? Number.POSITIVE_INFINITY
   if (set.firstWord !== -1 && set.firstWord < word) word = set.firstWord
   if (set.lastWord !== -1 && set.lastWord < word) word = set.lastWord
-  return word * bitsPerWord + lowest(bitsOf(set, word))
+  return word * bitsPerWord + IntMap.lowest(bitsOf(set, word))
 }
 
 /** In order. */
 export const toArray = (set: IntSet): ReadonlyArray<number> => {
   const found: Array<number> = []
   IntMap.forEach(filed(set), (bits, word) => {
-    for (let left = bits; left !== 0; left &= left - 1) found.push(word * bitsPerWord + lowest(left))
+    for (let left = bits; left !== 0; left &= left - 1) found.push(word * bitsPerWord + IntMap.lowest(left))
   })
   return found
 }

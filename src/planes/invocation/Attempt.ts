@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { type HeaderList, inlineBodyBytesMax } from "../../worker-sdk/protocol/WorkerMessage.ts"
+import { type HeaderList, initialCreditBytes, inlineBodyBytesMax } from "../../worker-sdk/protocol/WorkerMessage.ts"
 import type { BlobStore, BlobWriter } from "../fabric/BlobStore.ts"
 import { type Body, emptyBytes } from "./Body.ts"
 import type { Caller, Entry } from "./Entry.ts"
@@ -41,6 +41,8 @@ export class Attempt {
   #writer: BlobWriter | undefined
   #writing: Promise<void> = Promise.resolve()
   #owedCredit = 0
+  /** Bytes of the answer for which no credit went back yet. */
+  #openBytes = 0
   #stalled = false
   #creditWaiters: Array<() => void> = []
 
@@ -71,7 +73,13 @@ export class Attempt {
     this.#wake()
   }
 
+  /** Whether the worker may send that much more: what waits here is bounded by us, not by its good will. */
+  mayTake(bytes: number): boolean {
+    return this.#openBytes + bytes <= initialCreditBytes + inlineBodyBytesMax
+  }
+
   chunk(bytes: Uint8Array, blobs: BlobStore["Service"]): void {
+    this.#openBytes += bytes.length
     switch (this.#flow.kind) {
       case "held":
         this.#held.push(bytes)
@@ -147,6 +155,7 @@ export class Attempt {
       token: this.token,
       bytes: this.#owedCredit
     })
+    this.#openBytes -= this.#owedCredit
     this.#owedCredit = 0
   }
 

@@ -634,6 +634,8 @@ export class Shard {
       case "ResponseChunk":
         if (attempt.status === undefined)
           return this.#failAttempt(attempt, true, "the worker sent a body without a head")
+        if (!attempt.mayTake(message.bytes.length))
+          return this.#failAttempt(attempt, false, "the worker sent more than it had credit for")
         return attempt.chunk(message.bytes, this.#ports.blobs)
       case "ResponseEnd":
         return this.#onResponseEnd(attempt)
