@@ -9,6 +9,7 @@ import type * as DueIndex from "../src/core/collections/DueIndex.ts"
 import * as DueMap from "../src/core/collections/DueMap.ts"
 import * as IntMap from "../src/core/collections/IntMap.ts"
 import * as IntSet from "../src/core/collections/IntSet.ts"
+import * as NameMap from "../src/core/collections/NameMap.ts"
 import { dueMs, place, type State as RequestState } from "../src/core/request/RequestState.ts"
 
 /** What is wrong, in words; `null`: nothing. */
@@ -60,14 +61,14 @@ export const firstDifference = (state: State): string | null => {
     const held = live.filter(
       (request) => (request._tag === "Leased" || request._tag === "Responding") && request.worker === number
     )
-    facts.push([`holds of ${worker.workerId}`, IntMap.keys(worker.holds), sequences(held)])
+    facts.push([`holds of ${worker.workerId}`, IntSet.toArray(worker.holds), sequences(held)])
     const isThere = worker.status !== "away" || worker.holds.size > 0
     facts.push([`${worker.workerId} is there or holds something`, isThere, true])
     const isWatched = worker.holds.size === 0 || !state.live || worker.lookMs !== Number.POSITIVE_INFINITY
     facts.push([`${worker.workerId} is watched`, isWatched, true])
   })
-  facts.push(["workers by name", HashMap.size(state.workers.numbers), state.workers.rows.size])
-  facts.push(["dueWorkers is bounded", dues(state.dueWorkers).length <= state.workers.rows.size, true])
+  facts.push(["workers by name", NameMap.count(state.workers.numbers), IntMap.size(state.workers.rows)])
+  facts.push(["dueWorkers is bounded", dues(state.dueWorkers).length <= IntMap.size(state.workers.rows), true])
 
   for (const [what, kept, derived] of facts) {
     const [one, other] = [JSON.stringify(kept), JSON.stringify(derived)]

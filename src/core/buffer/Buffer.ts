@@ -74,7 +74,8 @@ export {
 export { restore, type Snapshot, snapshot } from "./BufferSnapshot.ts"
 
 export const step = (state: State, event: Event): readonly [State, ReadonlyArray<Command>] => {
-  const draft = Draft.make(state, "nowMs" in event ? event.nowMs : 0)
+  const hasTime = event._tag !== "FlushStarted" && event._tag !== "Replayed"
+  const draft = Draft.make(state, hasTime ? event.nowMs : 0)
   if (event._tag === "Replayed") {
     // Facts of the past mean nothing to a machine that lives.
     if (state.live) return [state, draft.commands]
@@ -193,7 +194,7 @@ const tick = (draft: Draft.Draft): void => {
 /** Gives free slots of the touched versions to the requests whose turn it is. */
 const dispatch = (draft: Draft.Draft): void => {
   const { state, nowMs } = draft
-  for (let row = draft.versions.first; row !== null; row = row.next) {
+  for (let row = draft.versions; row !== null; row = row.next) {
     const version = row.after
     while (version.readyCount > 0 && version.freeSlots > 0) {
       const request = Draft.request(draft, Lanes.choose(draft, version))
@@ -212,7 +213,7 @@ const dispatch = (draft: Draft.Draft): void => {
 
 /** Once for each version whose figures are not what they were before the step. */
 const tellDemand = (draft: Draft.Draft): void => {
-  for (let row = draft.versions.first; row !== null; row = row.next) {
+  for (let row = draft.versions; row !== null; row = row.next) {
     const { before, after } = row
     const isChanged =
       !draft.wasLive ||

@@ -13,6 +13,8 @@ import * as Table from "../collections/Table.ts"
 import type * as Request from "../request/RequestState.ts"
 import type { BufferOptions } from "./BufferOptions.ts"
 
+export type Mutable<A> = { -readonly [K in keyof A]: A[K] }
+
 /** Requests of one tenant for one version that may be leased now, oldest first, and the tenant's turn among others. */
 export interface Lane {
   readonly queue: IntSet.IntSet
@@ -56,8 +58,8 @@ export interface Worker {
   readonly status: WorkerStatus
   /** Its leases run out one visibility timeout after this. */
   readonly heardMs: number
-  /** Sequence → token. */
-  readonly holds: IntMap.IntMap<number>
+  /** Sequences that are leased to it. */
+  readonly holds: IntSet.IntSet
   /** Slots counted in the version's `freeSlots`. */
   readonly free: number
   /** Key in the version's `idle`; -1: not there. */
@@ -181,3 +183,67 @@ export const pendingCount = (version: Version): number => version.readyCount + v
 /** Looks at every request. */
 export const requestsOf = (state: State, version: number): ReadonlyArray<Request.State> =>
   DueMap.values(state.requests).filter((request) => request.facts.version === version)
+
+// Written out, because a spread of these costs three times as much and every step makes several.
+
+/** A state that a step may write to, with an edit of its own. */
+export const nextState = (state: State): Mutable<State> => ({
+  options: state.options,
+  live: state.live,
+  edit: state.edit + 1,
+  epoch: state.epoch,
+  storeFailed: state.storeFailed,
+  lastSequence: state.lastSequence,
+  nextToken: state.nextToken,
+  requests: state.requests,
+  liveCount: state.liveCount,
+  liveBytes: state.liveBytes,
+  keys: state.keys,
+  dueWorkers: state.dueWorkers,
+  versions: state.versions,
+  tenants: state.tenants,
+  workers: state.workers,
+  nextOrder: state.nextOrder,
+  rate: state.rate
+})
+
+export const copyVersion = (row: Version): Mutable<Version> => ({
+  name: row.name,
+  lanes: row.lanes,
+  ring: row.ring,
+  parked: row.parked,
+  readyCount: row.readyCount,
+  leasedCount: row.leasedCount,
+  knownCount: row.knownCount,
+  arrivalsTotal: row.arrivalsTotal,
+  workers: row.workers,
+  idle: row.idle,
+  freeSlots: row.freeSlots
+})
+
+export const copyTenant = (row: Tenant): Mutable<Tenant> => ({
+  name: row.name,
+  accepted: row.accepted,
+  pending: row.pending,
+  leased: row.leased,
+  responded: row.responded,
+  failed: row.failed,
+  expired: row.expired,
+  cancelled: row.cancelled,
+  deadLettered: row.deadLettered,
+  knownCount: row.knownCount
+})
+
+export const copyWorker = (row: Worker): Mutable<Worker> => ({
+  workerId: row.workerId,
+  instanceId: row.instanceId,
+  version: row.version,
+  slots: row.slots,
+  status: row.status,
+  heardMs: row.heardMs,
+  holds: row.holds,
+  free: row.free,
+  rank: row.rank,
+  order: row.order,
+  lookMs: row.lookMs
+})

@@ -9,22 +9,28 @@ import { invariant } from "../collections/invariant.ts"
 import * as Table from "../collections/Table.ts"
 import type { State as RequestState } from "../request/RequestState.ts"
 import type { Command } from "./BufferEvent.ts"
-import type { State, Tenant, Version, Worker } from "./BufferState.ts"
+import {
+  copyTenant,
+  copyVersion,
+  copyWorker,
+  type Mutable,
+  nextState,
+  type State,
+  type Tenant,
+  type Version,
+  type Worker
+} from "./BufferState.ts"
 
-export type Mutable<A> = { -readonly [K in keyof A]: A[K] }
-
-interface OpenRow<Row> {
+/** A row that this step touched, and those of the same table that it touched before. */
+export interface OpenRow<Row> {
   readonly number: number
   readonly before: Row
   readonly after: Mutable<Row>
   readonly next: OpenRow<Row> | null
-}
-
-/** The rows of one table that this step touched. Nearly always one, so a list; a map once there are many. */
-export interface OpenRows<Row> {
-  first: OpenRow<Row> | null
-  count: number
-  byNumber: Map<number, Mutable<Row>> | null
+  /** With `next`. */
+  readonly count: number
+  /** Once there are many, so that a tick that touches thousands of versions is not quadratic. */
+  readonly byNumber: Map<number, Mutable<Row>> | null
 }
 
 export interface Draft {
@@ -34,71 +40,83 @@ export interface Draft {
   readonly nowMs: number
   /** Whether the machine was live before the step. */
   readonly wasLive: boolean
-  readonly versions: OpenRows<Version>
-  readonly tenants: OpenRows<Tenant>
-  readonly workers: OpenRows<Worker>
+  versions: OpenRow<Version> | null
+  tenants: OpenRow<Tenant> | null
+  workers: OpenRow<Worker> | null
 }
 
 export const make = (state: State, nowMs: number): Draft => ({
-  state: { ...state, edit: state.edit + 1 },
+  state: nextState(state),
   commands: [],
   nowMs,
   wasLive: state.live,
-  versions: { first: null, count: 0, byNumber: null },
-  tenants: { first: null, count: 0, byNumber: null },
-  workers: { first: null, count: 0, byNumber: null }
+  versions: null,
+  tenants: null,
+  workers: null
 })
 
-export const version = (draft: Draft, number: number): Mutable<Version> =>
-  open(draft.versions, draft.state.versions, number)
+export const version = (draft: Draft, number: number): Mutable<Version> => {
+  const known = find(draft.versions, number)
+  if (known !== undefined) return known
+  const before = Table.row(draft.state.versions, number)
+  invariant(before !== undefined, "a touched version is in its table")
+  draft.versions = opened(number, before, copyVersion(before), draft.versions)
+  return draft.versions.after
+}
 
-export const tenant = (draft: Draft, number: number): Mutable<Tenant> =>
-  open(draft.tenants, draft.state.tenants, number)
+export const tenant = (draft: Draft, number: number): Mutable<Tenant> => {
+  const known = find(draft.tenants, number)
+  if (known !== undefined) return known
+  const before = Table.row(draft.state.tenants, number)
+  invariant(before !== undefined, "a touched tenant is in its table")
+  draft.tenants = opened(number, before, copyTenant(before), draft.tenants)
+  return draft.tenants.after
+}
 
-export const worker = (draft: Draft, number: number): Mutable<Worker> =>
-  open(draft.workers, draft.state.workers, number)
+export const worker = (draft: Draft, number: number): Mutable<Worker> => {
+  const known = find(draft.workers, number)
+  if (known !== undefined) return known
+  const before = Table.row(draft.state.workers, number)
+  invariant(before !== undefined, "a touched worker is in its table")
+  draft.workers = opened(number, before, copyWorker(before), draft.workers)
+  return draft.workers.after
+}
 
 export const request = (draft: Draft, sequence: number): RequestState | undefined =>
   DueMap.get(draft.state.requests, sequence)
 
-/** Rows longer than this are looked up in a map: a tick can touch thousands of versions. */
+/** More rows than this are looked up in a map. */
 const listMax = 16
 
-const open = <Row extends object>(rows: OpenRows<Row>, table: Table.Table<Row>, number: number): Mutable<Row> => {
-  const known = rows.byNumber === null ? listed(rows, number) : rows.byNumber.get(number)
-  if (known !== undefined) return known
-  const before = Table.row(table, number)
-  invariant(before !== undefined, "a touched row is in its table")
-  const after: Mutable<Row> = { ...before }
-  rows.first = { number, before, after, next: rows.first }
-  rows.count += 1
-  if (rows.byNumber !== null) rows.byNumber.set(number, after)
-  else if (rows.count > listMax) {
-    rows.byNumber = new Map()
-    for (let row: OpenRow<Row> | null = rows.first; row !== null; row = row.next) {
-      rows.byNumber.set(row.number, row.after)
-    }
-  }
-  return after
+const find = <Row>(rows: OpenRow<Row> | null, number: number): Mutable<Row> | undefined => {
+  if (rows !== null && rows.byNumber !== null) return rows.byNumber.get(number)
+  for (let row = rows; row !== null; row = row.next) if (row.number === number) return row.after
+  return undefined
 }
 
-const listed = <Row>(rows: OpenRows<Row>, number: number): Mutable<Row> | undefined => {
-  for (let row = rows.first; row !== null; row = row.next) if (row.number === number) return row.after
-  return undefined
+const opened = <Row>(number: number, before: Row, after: Mutable<Row>, next: OpenRow<Row> | null): OpenRow<Row> => {
+  if (next === null) return { number, before, after, next, count: 1, byNumber: null }
+  let { byNumber } = next
+  if (byNumber === null && next.count === listMax) {
+    byNumber = new Map()
+    for (let row: OpenRow<Row> | null = next; row !== null; row = row.next) byNumber.set(row.number, row.after)
+  }
+  byNumber?.set(number, after)
+  return { number, before, after, next, count: next.count + 1, byNumber }
 }
 
 /** Puts the touched rows back into the tables, but not those that the step dropped. */
 export const close = (draft: Draft): void => {
   const { state } = draft
-  state.versions = putBack(state.versions, draft.versions)
-  state.tenants = putBack(state.tenants, draft.tenants)
-  state.workers = putBack(state.workers, draft.workers)
+  if (draft.versions !== null) state.versions = putBack(state.versions, draft.versions, state.edit)
+  if (draft.tenants !== null) state.tenants = putBack(state.tenants, draft.tenants, state.edit)
+  if (draft.workers !== null) state.workers = putBack(state.workers, draft.workers, state.edit)
 }
 
-const putBack = <Row>(table: Table.Table<Row>, rows: OpenRows<Row>): Table.Table<Row> => {
+const putBack = <Row>(table: Table.Table<Row>, rows: OpenRow<Row>, edit: number): Table.Table<Row> => {
   let next = table
-  for (let row = rows.first; row !== null; row = row.next) {
-    if (Table.row(next, row.number) !== undefined) next = Table.replace(next, row.number, row.after)
+  for (let row: OpenRow<Row> | null = rows; row !== null; row = row.next) {
+    if (Table.row(next, row.number) !== undefined) next = Table.replace(next, row.number, row.after, edit)
   }
   return next
 }

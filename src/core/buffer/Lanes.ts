@@ -9,8 +9,8 @@
 import * as IntMap from "../collections/IntMap.ts"
 import * as IntSet from "../collections/IntSet.ts"
 import { invariant } from "../collections/invariant.ts"
-import type { Lane, Version } from "./BufferState.ts"
-import type { Draft, Mutable } from "./Draft.ts"
+import type { Lane, Mutable, Version } from "./BufferState.ts"
+import type { Draft } from "./Draft.ts"
 
 /** What a tenant may spend each time its turn comes. */
 const quantum = 1
@@ -50,7 +50,7 @@ export const choose = (draft: Draft, version: Mutable<Version>): number => {
     const sequence = IntSet.first(lane.queue)
     invariant(sequence !== undefined, "a lane has a request")
     // Alone in the ring there is nobody to be fair to.
-    if (version.ring.size === 1) return sequence
+    if (IntMap.size(version.ring) === 1) return sequence
     if (lane.deficit >= requestCost) {
       setLane(draft, version, tenant, { ...lane, deficit: lane.deficit - requestCost })
       return sequence

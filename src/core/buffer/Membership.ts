@@ -114,7 +114,7 @@ const enter = (draft: Draft.Draft, request: RequestState, to: Place): void => {
   } else if (request._tag === "Leased" || request._tag === "Responding") {
     version.leasedCount += 1
     tenant.leased += 1
-    WorkerPool.hold(draft, request.worker, arrived.sequence, request.token)
+    WorkerPool.hold(draft, request.worker, arrived.sequence)
   }
 }
 

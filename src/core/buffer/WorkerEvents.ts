@@ -4,10 +4,11 @@
  * @module
  */
 import * as DueIndex from "../collections/DueIndex.ts"
-import * as IntMap from "../collections/IntMap.ts"
+import * as IntSet from "../collections/IntSet.ts"
 import * as Table from "../collections/Table.ts"
 import { versionNumber } from "./Admission.ts"
 import type { WorkerJoined } from "./BufferEvent.ts"
+import { isLive } from "./BufferQueries.ts"
 import * as Draft from "./Draft.ts"
 import { apply } from "./Membership.ts"
 import * as WorkerPool from "./WorkerPool.ts"
@@ -40,10 +41,10 @@ const keepListed = (draft: Draft.Draft, number: number, event: WorkerJoined): vo
   const { holds } = Draft.worker(draft, number)
   const listed = new Set<number>()
   for (const { sequence, token } of event.holds) {
-    if (IntMap.get(holds, sequence) === token) listed.add(sequence)
+    if (isLive(draft.state, sequence, workerId, token)) listed.add(sequence)
     else draft.commands.push({ _tag: "CancelAttempt", sequence, workerId, token, reason: "lease-expired" })
   }
-  for (const sequence of IntMap.keys(holds)) {
+  for (const sequence of IntSet.toArray(holds)) {
     if (!listed.has(sequence)) lose(draft, sequence, "worker-lost", false)
   }
 }
@@ -102,7 +103,7 @@ const loseAll = (
   reason: "worker-lost" | "lease-expired",
   cancel: boolean
 ): void => {
-  for (const sequence of IntMap.keys(Draft.worker(draft, number).holds)) lose(draft, sequence, reason, cancel)
+  for (const sequence of IntSet.toArray(Draft.worker(draft, number).holds)) lose(draft, sequence, reason, cancel)
 }
 
 const lose = (draft: Draft.Draft, sequence: number, reason: "worker-lost" | "lease-expired", cancel: boolean): void => {

@@ -31,7 +31,7 @@ export const add = (draft: Draft.Draft, workerId: string, version: number): numb
     slots: 0,
     status: "away",
     heardMs: draft.nowMs,
-    holds: IntMap.empty(),
+    holds: IntSet.empty,
     free: 0,
     rank: -1,
     order: state.nextOrder++,
@@ -77,11 +77,11 @@ export const freest = (version: Version): number | undefined => {
   return rank === undefined ? undefined : IntMap.get(version.idle, rank)
 }
 
-export const hold = (draft: Draft.Draft, number: number, sequence: number, token: number): void => {
+export const hold = (draft: Draft.Draft, number: number, sequence: number): void => {
   const worker = Draft.worker(draft, number)
   // An idle worker may have been silent for long: its first lease gets a full timeout, later ones share its clock.
   if (worker.holds.size === 0) worker.heardMs = Math.max(worker.heardMs, draft.nowMs)
-  worker.holds = IntMap.set(worker.holds, sequence, token, draft.state.edit)
+  worker.holds = IntSet.add(worker.holds, sequence, draft.state.edit)
   worker.order = draft.state.nextOrder++
   settle(draft, number)
   watch(draft, number)
@@ -89,7 +89,7 @@ export const hold = (draft: Draft.Draft, number: number, sequence: number, token
 
 export const release = (draft: Draft.Draft, number: number, sequence: number): void => {
   const worker = Draft.worker(draft, number)
-  worker.holds = IntMap.remove(worker.holds, sequence, draft.state.edit)
+  worker.holds = IntSet.remove(worker.holds, sequence, draft.state.edit)
   settle(draft, number)
 }
 
@@ -129,7 +129,7 @@ export const look = (draft: Draft.Draft, number: number): boolean => {
 
 /** Drops the touched workers that are gone and hold nothing. */
 export const sweep = (draft: Draft.Draft): void => {
-  for (let row = draft.workers.first; row !== null; row = row.next) {
+  for (let row = draft.workers; row !== null; row = row.next) {
     const isThere = Table.row(draft.state.workers, row.number) !== undefined
     if (isThere && row.after.status === "away" && row.after.holds.size === 0) drop(draft, row.number)
   }

@@ -31,7 +31,7 @@ interface Branch {
 }
 
 /** `null`: empty. `value` is never present: it ties the type of the values to the map. */
-export type IntMap<out V> = (Branch & { readonly value?: V }) | null
+export type IntMap<V> = (Branch & { readonly value?: V }) | null
 
 const bitsPerLevel = 5
 /** By shift: how many keys a branch covers. Doubles, because the upper levels lie beyond 32-bit arithmetic. */

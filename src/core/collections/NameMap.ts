@@ -1,0 +1,59 @@
+/**
+ * Persistent map from names to whole numbers.
+ *
+ * For names that the platform gives (ids of versions, tenants, workers): the hash looks at 24 characters at most, and a
+ * name that somebody chose to collide would make its neighbours slow.
+ *
+ * @module
+ */
+import * as IntMap from "./IntMap.ts"
+
+/** Names with the same hash share an entry. */
+type Entry = ReadonlyArray<{ readonly name: string; readonly number: number }>
+
+export type NameMap = IntMap.IntMap<Entry>
+
+export const empty: NameMap = IntMap.empty()
+
+export const get = (map: NameMap, name: string): number | undefined => {
+  const entry = IntMap.get(map, hash(name))
+  if (entry === undefined) return undefined
+  for (const known of entry) if (known.name === name) return known.number
+  return undefined
+}
+
+export const set = (map: NameMap, name: string, number: number): NameMap => {
+  const key = hash(name)
+  const others = (IntMap.get(map, key) ?? []).filter((known) => known.name !== name)
+  return IntMap.set(map, key, [...others, { name, number }])
+}
+
+export const remove = (map: NameMap, name: string): NameMap => {
+  const key = hash(name)
+  const others = (IntMap.get(map, key) ?? []).filter((known) => known.name !== name)
+  return others.length === 0 ? IntMap.remove(map, key) : IntMap.set(map, key, others)
+}
+
+/** Names and their numbers, in no order. */
+export const count = (map: NameMap): number => {
+  let found = 0
+  IntMap.forEach(map, (entry) => {
+    found += entry.length
+  })
+  return found
+}
+
+/** Ids differ in their first or their last characters. */
+const headLength = 8
+const tailLength = 16
+
+const hash = (name: string): number => {
+  const { length } = name
+  let sum = length
+  const headEnd = Math.min(length, headLength)
+  for (let i = 0; i < headEnd; i++) sum = Math.imul(sum ^ name.charCodeAt(i), 16_777_619)
+  for (let i = Math.max(headEnd, length - tailLength); i < length; i++) {
+    sum = Math.imul(sum ^ name.charCodeAt(i), 16_777_619)
+  }
+  return (sum ^ (sum >>> 15)) >>> 0
+}
