@@ -7,21 +7,17 @@
  * by a start first), one flush and one confirmation of what was ordered to be written, a heartbeat of each worker every
  * 64 requests, a tick. A tenth of the requests are asynchronous, so their ends are written, told and later forgotten.
  *
- * `node bench/core.ts`
- *
  * @module
  */
 import * as Buffer from "../src/core/buffer/Buffer.ts"
 import type { Command, Event, RecordRef } from "../src/core/buffer/BufferEvent.ts"
 import { defaults } from "../src/core/buffer/BufferOptions.ts"
+import type { Bench } from "./Bench.ts"
+import { median, round } from "./Statistics.ts"
 
-const repetitions = 3
 const measuredMs = 1_200
 const workerCount = 8
 const slotsPerWorker = 4
-
-/** Budget of the design: at least this many steps a second with 100,000 pending, and half of the speed at 100. */
-const budgetStepsPerS = 500_000
 
 /** A shard owner that does nothing but hand events to the machine. */
 class Shard {
@@ -120,9 +116,6 @@ class Shard {
 
 const versionId = "7f6f2f0c-3b52-4f0e-9a55-5d0a3a1f2b6e"
 
-const median = (values: ReadonlyArray<number>): number =>
-  [...values].sort((one, other) => one - other)[Math.floor(values.length / 2)] ?? Number.NaN
-
 /** Processor time of all threads, collector included: what other processes do at the same time does not count. */
 const usedMs = (): number => {
   const { user, system } = process.cpuUsage()
@@ -136,26 +129,31 @@ const measure = (shard: Shard): number => {
   return ((shard.steps - before) * 1_000) / (usedMs() - startedMs)
 }
 
-export const run = async (): Promise<Record<string, number>> => {
+export const core: Bench = async ({ repetitions, say }) => {
   const few = new Shard(100)
   const many = new Shard(100_000)
   // Both, so that neither is measured with code that was compiled for the other alone.
   for (const shard of [few, many, few, many]) measure(shard)
   const stepsPerS: { readonly few: Array<number>; readonly many: Array<number> } = { few: [], many: [] }
-  for (let repetition = 0; repetition < repetitions; repetition++) {
-    stepsPerS.few.push(measure(few))
-    stepsPerS.many.push(measure(many))
+  for (let index = 1; index <= repetitions; index++) {
+    const [withFew, withMany] = [measure(few), measure(many)]
+    stepsPerS.few.push(withFew)
+    stepsPerS.many.push(withMany)
+    say(
+      `round ${index}: ${Math.round(withFew)} steps/s with ${few.pendingCount} pending, ` +
+        `${Math.round(withMany)} with ${many.pendingCount}`
+    )
   }
-  const steps_per_s_100 = Math.round(median(stepsPerS.few))
-  const steps_per_s_100k = Math.round(median(stepsPerS.many))
-  const ratio = steps_per_s_100 / steps_per_s_100k
-  const verdict = steps_per_s_100k >= budgetStepsPerS && ratio <= 2 ? "within the budget" : "SHORT OF THE BUDGET"
-  process.stderr.write(
-    `buffer.step: ${steps_per_s_100} steps/s with ${few.pendingCount} pending, ${steps_per_s_100k} with ` +
-      `${many.pendingCount}; ${ratio.toFixed(2)} times the cost: ${verdict} ` +
-      `(at least ${budgetStepsPerS}/s, at most 2 times)\n`
-  )
-  return { steps_per_s_100, steps_per_s_100k }
+  const [few_per_s, many_per_s] = [median(stepsPerS.few), median(stepsPerS.many)]
+  return {
+    figures: {
+      steps_per_s_100: Math.round(few_per_s),
+      steps_per_s_100k: Math.round(many_per_s),
+      ratio_cost: round(few_per_s / many_per_s)
+    },
+    budgets: [
+      { figure: "steps_per_s_100k", atLeast: 500_000 },
+      { figure: "ratio_cost", atMost: 2 }
+    ]
+  }
 }
-
-if (import.meta.main) process.stdout.write(`${JSON.stringify(await run())}\n`)

@@ -12,7 +12,9 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   warm: async () => (await import("./warm.ts")).warm,
   durable: async () => (await import("./durable.ts")).durable,
   cold: async () => (await import("./cold.ts")).cold,
-  idle: async () => (await import("./idle.ts")).idle
+  save: async () => (await import("./save.ts")).save,
+  idle: async () => (await import("./idle.ts")).idle,
+  core: async () => (await import("./core.ts")).core
 }
 
 const repetitionsMin = 3

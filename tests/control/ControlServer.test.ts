@@ -360,7 +360,7 @@ describe("the server", () => {
     assert.include(await refusal("0.0.0.0", 0), "127.0.0.1")
     assert.include(await refusal("192.168.1.5", 0), "tunnel")
     const taken = await refusal("127.0.0.1", harness.port)
-    assert.include(taken, `port ${harness.port}`)
+    assert.include(taken, `:${harness.port}`)
     assert.include(taken, "--control-port")
   })
 

@@ -45,10 +45,11 @@ describe("worker port", () => {
     }
     const options = { host: "127.0.0.1", port: plane.port, workers, heartbeatMs: 1000 }
     const error = await Effect.runPromise(Effect.scoped(Effect.flip(listen(options))))
-    assert.strictEqual(error._tag, "WorkerPortTaken")
+    assert.strictEqual(error._tag, "CannotListen")
     assert.include(error.message, String(plane.port))
+    assert.include(error.message, "--worker-port")
     const other = await Effect.runPromise(Effect.scoped(Effect.flip(listen({ ...options, host: "192.0.2.1" }))))
-    assert.strictEqual(other._tag, "WorkerPortUnusable")
+    assert.strictEqual(other._tag, "CannotListen")
   })
 
   it("both transports work on one port at the same time", async () => {

@@ -15,6 +15,8 @@ import { pipeline } from "node:stream/promises"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import type { CannotListen } from "../Port.ts"
+import * as Port from "../Port.ts"
 import * as AdminToken from "./AdminToken.ts"
 import * as ControlRoutes from "./ControlRoutes.ts"
 import type { InstancesSource, LogsSource, RequestsSource } from "./ControlSources.ts"
@@ -44,38 +46,12 @@ export class AddressNotLocal extends Schema.TaggedError<AddressNotLocal>()("Addr
   }
 }
 
-export class PortTaken extends Schema.TaggedError<PortTaken>()("PortTaken", {
-  host: Schema.String,
-  port: Schema.Int,
-  flag: Schema.String
-}) {
-  override get message() {
-    return (
-      `port ${this.port} on ${this.host} is taken, perhaps by another Millrace: ` +
-      `stop that one, or choose another port with ${this.flag}`
-    )
-  }
-}
-
-export class CannotListen extends Schema.TaggedError<CannotListen>()("CannotListen", {
-  host: Schema.String,
-  port: Schema.Int,
-  code: Schema.String,
-  flag: Schema.String
-}) {
-  override get message() {
-    return `cannot listen on ${this.host}:${this.port} (${this.code}): choose another port with ${this.flag}`
-  }
-}
-
 export interface Options {
   /** A loopback address or `localhost`. */
   readonly host: string
   /** 0 = any free one. */
   readonly port: number
   readonly adminToken: string
-  /** Named in errors about the port. Default: `--control-port`. */
-  readonly portFlag?: string
 }
 
 export interface Listening {
@@ -92,7 +68,7 @@ export const listen = (
   options: Options
 ): Effect.Effect<
   Listening,
-  AddressNotLocal | PortTaken | CannotListen,
+  AddressNotLocal | CannotListen,
   Registry | RequestsSource | InstancesSource | LogsSource | Scope.Scope
 > =>
   Effect.gen(function* () {
@@ -116,7 +92,9 @@ export const listen = (
       })
     })
     server.on("clientError", refuseMalformed)
-    const port = yield* Effect.acquireRelease(bind(server, options), () => close(server, live))
+    const { host } = options
+    const door = { what: "control API", host, port: options.port, flag: "--control-port or MILLRACE_CONTROL_PORT" }
+    const port = yield* Effect.acquireRelease(Port.listen(server, door), () => close(server, live))
     const shownHost = isIP(options.host) === 6 ? `[${options.host}]` : options.host
     return { host: options.host, port, url: `http://${shownHost}:${port}` }
   })
@@ -140,25 +118,6 @@ const makeExchange = (request: IncomingMessage, response: ServerResponse): Excha
   })
   return { request, response, abort, stream: undefined }
 }
-
-const bind = (server: Server, options: Options): Effect.Effect<number, PortTaken | CannotListen> =>
-  Effect.callback((resume) => {
-    const { host, port } = options
-    const flag = options.portFlag ?? "--control-port"
-    server.once("error", (error: Error & { readonly code?: string }) => {
-      resume(
-        Effect.fail(
-          error.code === "EADDRINUSE"
-            ? new PortTaken({ host, port, flag })
-            : new CannotListen({ host, port, code: error.code ?? error.message, flag })
-        )
-      )
-    })
-    server.listen({ host, port }, () => {
-      const address = server.address()
-      resume(Effect.succeed(address !== null && typeof address === "object" ? address.port : port))
-    })
-  })
 
 /** Endless answers end at once and cleanly; the others get a moment. */
 const close = (server: Server, live: ReadonlySet<Exchange>): Effect.Effect<void> =>

@@ -6,13 +6,14 @@
  */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
-import type { AddressInfo, Socket } from "node:net"
+import type { Socket } from "node:net"
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { ControlView } from "../control/ControlView.ts"
 import type { RoutingTable } from "../control/RoutingTable.ts"
 import type { BlobStore } from "../fabric/BlobStore.ts"
+import type { CannotListen } from "../Port.ts"
+import * as Port from "../Port.ts"
 import { Call, type CallContext, writeAnswer } from "./Call.ts"
 import * as CallHeaders from "./CallHeaders.ts"
 import type { Entry } from "./Entry.ts"
@@ -46,47 +47,18 @@ export interface GatewayParts {
   readonly beforeCall?: ((functionName: string) => void) | undefined
 }
 
-export class PortTaken extends Schema.TaggedError<PortTaken>()("PortTaken", {
-  what: Schema.String,
-  host: Schema.String,
-  port: Schema.Int,
-  flag: Schema.String,
-  reason: Schema.String
-}) {
-  override get message() {
-    return `the ${this.what} cannot listen on ${this.host}:${this.port} (${this.reason}): stop what uses the port, or choose another with ${this.flag}`
-  }
-}
-
+/** Takes calls until the scope closes; gives the port. */
 export const listen = (
   options: GatewayOptions,
   parts: GatewayParts
-): Effect.Effect<{ readonly port: number }, PortTaken, Scope.Scope> =>
-  Effect.gen(function* () {
-    const gateway = new Gateway(parts)
-    yield* Effect.acquireRelease(
-      Effect.callback<void, PortTaken>((resume) => {
-        gateway.server.once("error", (error: NodeJS.ErrnoException) =>
-          resume(
-            Effect.fail(
-              new PortTaken({
-                what: "gateway",
-                host: options.host,
-                port: options.port,
-                flag: "--port or MILLRACE_PORT",
-                reason: error.code === "EADDRINUSE" ? "the port is taken" : error.message
-              })
-            )
-          )
-        )
-        gateway.server.listen(options.port, options.host, () => resume(Effect.void))
-      }),
-      () => Effect.promise(() => gateway.close(options.drainMs))
-    )
-    const address = gateway.server.address()
-    // A listening TCP server has an AddressInfo.
-    return { port: (address as AddressInfo).port }
-  })
+): Effect.Effect<{ readonly port: number }, CannotListen, Scope.Scope> => {
+  const gateway = new Gateway(parts)
+  const { host, port } = options
+  return Effect.acquireRelease(
+    Port.listen(gateway.server, { what: "gateway", host, port, flag: "--port or MILLRACE_PORT" }),
+    () => Effect.promise(() => gateway.close(options.drainMs))
+  ).pipe(Effect.map((opened) => ({ port: opened })))
+}
 
 class Gateway {
   readonly server: Server

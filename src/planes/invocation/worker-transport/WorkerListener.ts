@@ -9,29 +9,11 @@
  */
 import * as Net from "node:net"
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import type { CannotListen } from "../../Port.ts"
+import * as Port from "../../Port.ts"
 import type { WorkerHost } from "../WorkerSession.ts"
 import { type CarrierOptions, makeWebSocketServer } from "./WebSocketCarrier.ts"
-
-export class WorkerPortTaken extends Schema.TaggedError<WorkerPortTaken>()("WorkerPortTaken", {
-  host: Schema.String,
-  port: Schema.Int
-}) {
-  override get message() {
-    return `the worker port ${this.host}:${this.port} is taken by another process: end it, or choose another port with --worker-port`
-  }
-}
-
-export class WorkerPortUnusable extends Schema.TaggedError<WorkerPortUnusable>()("WorkerPortUnusable", {
-  host: Schema.String,
-  port: Schema.Int,
-  detail: Schema.String
-}) {
-  override get message() {
-    return `the worker port ${this.host}:${this.port} cannot be opened: ${this.detail}`
-  }
-}
 
 export interface WorkerListenerOptions {
   /** Address to bind, e.g. `127.0.0.1`. */
@@ -127,37 +109,18 @@ class Listener {
   }
 }
 
-const bind = (listener: Listener, host: string, port: number) =>
-  Effect.callback<number, WorkerPortTaken | WorkerPortUnusable>((resume) => {
-    const { server } = listener
-    const onError = (error: NodeJS.ErrnoException) =>
-      resume(
-        Effect.fail(
-          error.code === "EADDRINUSE"
-            ? new WorkerPortTaken({ host, port })
-            : new WorkerPortUnusable({ host, port, detail: error.message })
-        )
-      )
-    server.once("error", onError)
-    server.listen({ host, port, backlog: 511 }, () => {
-      server.off("error", onError)
-      const address = server.address()
-      resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : port))
-    })
-  })
-
 /** Opens the worker port until the scope closes. */
-export const listen = (
-  options: WorkerListenerOptions
-): Effect.Effect<WorkerListener, WorkerPortTaken | WorkerPortUnusable, Scope.Scope> => {
+export const listen = (options: WorkerListenerOptions): Effect.Effect<WorkerListener, CannotListen, Scope.Scope> => {
   const { handshakeMs = 10_000, connectionsMax = 10_000 } = options
+  const { host, port } = options
+  const door = { what: "worker port", host, port, flag: "--worker-port or MILLRACE_WORKER_PORT" }
   const make = Effect.sync(
     () => new Listener({ workers: options.workers, heartbeatMs: options.heartbeatMs, handshakeMs }, connectionsMax)
   )
   return Effect.flatMap(
     Effect.acquireRelease(make, (listener) => Effect.promise(() => listener.close())),
     (listener) =>
-      Effect.map(bind(listener, options.host, options.port), (port) => ({
+      Effect.map(Port.listen(listener.server, door), (port) => ({
         port,
         close: Effect.promise(() => listener.close())
       }))
