@@ -20,7 +20,7 @@ import { pageSizeMax } from "./Registry.ts"
 const Limit = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: pageSizeMax })).annotate({
   description: `1 to ${pageSizeMax}; 100 when left out`
 })
-const Flag = Schema.Literals(["true", "false"])
+const Flag = Schema.Literals(["true", "false"]).annotate({ description: "`true`: also what is deployed" })
 const optional = Schema.optionalKey
 
 const FunctionReference = Schema.String.annotate({ description: "Id or name of a function" })

@@ -32,12 +32,15 @@ export interface Document {
 const escape = (text: string) =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;")
 
+/** What stands in backticks is code. */
+const prose = (text: string) => escape(text).replace(/`([^`]+)`/g, "<code>$1</code>")
+
 const parameters = (operation: Operation) => {
   const rows = (operation.parameters ?? []).map(
     (parameter) =>
       `<tr><td><code>${escape(parameter.name)}</code></td><td>${escape(parameter.in)}</td>` +
       `<td>${parameter.required ? "required" : ""}</td>` +
-      `<td>${escape(parameter.description ?? parameter.schema?.description ?? "")}</td></tr>`
+      `<td>${prose(parameter.description ?? parameter.schema?.description ?? "")}</td></tr>`
   )
   return rows.length === 0 ? "" : `<table>${rows.join("")}</table>`
 }
@@ -51,18 +54,22 @@ const body = (operation: Operation) =>
     )
     .join("")
 
+/** The document names answers without a body in the words of its generator. */
+const meaning = (status: string, description = "") =>
+  status === "204" ? "Done; there is nothing to show." : description
+
 const responses = (operation: Operation) => {
   const rows = Object.entries(operation.responses ?? {}).map(
     ([status, response]) =>
       `<tr><td><code>${escape(status)}</code></td><td>${escape(Object.keys(response.content ?? {}).join(", "))}</td>` +
-      `<td>${escape(response.description ?? "")}</td></tr>`
+      `<td>${prose(meaning(status, response.description))}</td></tr>`
   )
   return `<table>${rows.join("")}</table>`
 }
 
 const section = (path: string, method: string, operation: Operation) =>
   `<section><h3><span class="${method}">${method.toUpperCase()}</span> <code>${escape(path)}</code></h3>` +
-  `<p>${escape(operation.summary ?? "")}. ${escape(operation.description ?? "")}</p>` +
+  `<p>${prose(operation.summary ?? "")}. ${prose(operation.description ?? "")}</p>` +
   `${parameters(operation)}${body(operation)}${responses(operation)}</section>`
 
 const style = `
@@ -88,7 +95,7 @@ export const render = (document: Document): string => {
   return (
     `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>${escape(title)}</title>` +
     `<meta name="viewport" content="width=device-width, initial-scale=1"><style>${style}</style></head><body>` +
-    `<h1>${escape(title)} ${escape(version)}</h1><p>${escape(description ?? "")}</p>` +
+    `<h1>${escape(title)} ${escape(version)}</h1><p>${prose(description ?? "")}</p>` +
     `<p>The same for programs: <a href="/openapi.json">/openapi.json</a>.</p>${groups.join("")}</body></html>`
   )
 }
