@@ -25,6 +25,9 @@ export interface WorkerHubOptions {
   readonly tokenLifetimeMs: number
 }
 
+/** Workers between `ConnectOnce` and their stream. Beyond this the oldest is forgotten, and has to ask again. */
+const announcedMax = 10_000
+
 export const make = (
   options: WorkerHubOptions,
   shards: Shards,
@@ -86,6 +89,12 @@ export const make = (
           versionId: request.versionId,
           workerId: request.workerId
         })
+        if (announced.size > announcedMax) {
+          for (const oldest of announced.keys()) {
+            announced.delete(oldest)
+            break
+          }
+        }
         return {
           region: options.region,
           otherRegions: [],
