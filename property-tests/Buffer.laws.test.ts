@@ -148,7 +148,7 @@ describe("buffer", () => {
       ["told responded", 100],
       ["told failed partial", 20],
       ["told expired", 100],
-      ["told expired partial", 5],
+      ["told expired partial", 1],
       ["told cancelled", 50],
       ["told dead-lettered", 100],
       ["sync always", 100],
