@@ -4,8 +4,8 @@
  * @module
  */
 import * as HashMap from "effect/HashMap"
-import type { State } from "../src/core/buffer/BufferState.ts"
-import type * as DueIndex from "../src/core/collections/DueIndex.ts"
+import type { State, Version } from "../src/core/buffer/BufferState.ts"
+import * as DueIndex from "../src/core/collections/DueIndex.ts"
 import * as DueMap from "../src/core/collections/DueMap.ts"
 import * as IntMap from "../src/core/collections/IntMap.ts"
 import * as IntSet from "../src/core/collections/IntSet.ts"
@@ -41,19 +41,23 @@ export const firstDifference = (state: State): string | null => {
     facts.push([`parked of ${version.name}`, IntSet.toArray(version.parked), sequences(at("parked", number))])
     facts.push([`leasedCount of ${version.name}`, version.leasedCount, at("leased", number).length])
     facts.push([`knownCount of ${version.name}`, version.knownCount, inVersion(requests, number)])
-    facts.push([`ring of ${version.name}`, IntMap.keys(version.ring), lanes.map(({ turn }) => turn).sort(byNumber)])
+    facts.push([`ring of ${version.name}`, ringOf(version).sort(byNumber), IntMap.keys(version.lanes)])
     let free = 0
-    const ranks: Array<number> = []
+    const ranks: Array<string> = []
     for (const worker of workers) {
       const row = IntMap.get(state.workers.rows, worker)
       if (row === undefined) return facts.push([`worker ${worker}`, "in its version", "not in the table"])
       const slots = row.status === "ready" ? Math.max(0, row.slots - row.holds.size) : 0
       facts.push([`free of ${row.workerId}`, row.free, slots])
       free += slots
-      if (row.rank >= 0) ranks.push(row.rank)
+      if (slots > 0) ranks.push(`${worker} at ${row.rank}, ${row.rankOrder}`)
     }
     facts.push([`freeSlots of ${version.name}`, version.freeSlots, free])
-    facts.push([`idle of ${version.name}`, IntMap.keys(version.idle), ranks.sort(byNumber)])
+    const idle: Array<string> = []
+    IntMap.forEach(version.idle, (orders, rank) =>
+      IntMap.forEach(orders, (worker, order) => idle.push(`${worker} at ${rank}, ${order}`))
+    )
+    facts.push([`idle of ${version.name}`, idle.sort(), ranks.sort()])
     return undefined
   })
 
@@ -77,6 +81,20 @@ export const firstDifference = (state: State): string | null => {
   return null
 }
 
+/** The tenants in the order of their turns, once around; an inconsistent link ends it early. */
+const ringOf = (version: Version): Array<number> => {
+  const found: Array<number> = []
+  let tenant = version.turn
+  for (let lane = IntMap.get(version.lanes, tenant); lane !== undefined && !found.includes(tenant); ) {
+    found.push(tenant)
+    const next = IntMap.get(version.lanes, lane.next)
+    if (next?.previous !== tenant) return found
+    tenant = lane.next
+    lane = next
+  }
+  return tenant === version.turn ? found : []
+}
+
 const isSoonEnough = (state: State, requests: ReadonlyArray<RequestState>): boolean => {
   const earliest = Math.min(Number.POSITIVE_INFINITY, ...requests.map(dueMs))
   return (DueMap.nextMs(state.requests) ?? Number.POSITIVE_INFINITY) <= Math.ceil(earliest)
@@ -89,7 +107,7 @@ const inVersion = (requests: ReadonlyArray<{ readonly facts: { readonly version:
 
 const dues = (index: DueIndex.DueIndex): ReadonlyArray<string> => {
   const found: Array<string> = []
-  IntMap.forEach(index, (ids, atMs) => {
+  DueIndex.forEach(index, (ids, atMs) => {
     for (const id of IntSet.toArray(ids)) found.push(`${atMs}:${id}`)
   })
   return found.sort()

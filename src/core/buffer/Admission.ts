@@ -36,9 +36,7 @@ export const arrive = (draft: Draft.Draft, arrived: Arrived): void => {
   }
   const version = versionNumber(draft, arrived.version)
   const tenant = tenantNumber(draft, arrived.tenant)
-  const [request, orders] = Request.admit({ arrived, version, tenant })
-  for (const order of orders) commands.push(order)
-  put(draft, null, request)
+  put(draft, null, Request.admit({ arrived, version, tenant }, commands))
 }
 
 /** Number of the version's row, made when it is not there. */

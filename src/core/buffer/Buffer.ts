@@ -104,9 +104,10 @@ const happen = (draft: Draft.Draft, event: Exclude<Event, { readonly _tag: "Repl
       draft.state.storeFailed = true
       return records(draft, event, "RecordFailed")
     case "FlushStarted": {
+      const flushing = { _tag: "RecordFlushing", kind: "arrived" } as const
       for (const { kind, sequence } of event.records) {
         const request = kind === "arrived" ? Draft.request(draft, sequence) : undefined
-        if (request !== undefined) apply(draft, request, { _tag: "RecordFlushing", kind })
+        if (request !== undefined) apply(draft, request, flushing)
       }
       return
     }
@@ -145,9 +146,13 @@ const records = (
   _tag: "RecordPersisted" | "RecordFailed"
 ): void => {
   const { nowMs } = draft
+  const arrived = { _tag, kind: "arrived", nowMs } as const
+  const ended = { _tag, kind: "ended", nowMs } as const
   for (const { kind, sequence } of event.records) {
+    // The fate of the others changes nothing.
+    if (kind !== "arrived" && kind !== "ended") continue
     const request = Draft.request(draft, sequence)
-    if (request !== undefined) apply(draft, request, { _tag, kind, nowMs })
+    if (request !== undefined) apply(draft, request, kind === "arrived" ? arrived : ended)
   }
 }
 

@@ -15,21 +15,22 @@ import type { BufferOptions } from "./BufferOptions.ts"
 
 export type Mutable<A> = { -readonly [K in keyof A]: A[K] }
 
-/** Requests of one tenant for one version that may be leased now, oldest first, and the tenant's turn among others. */
+/** Requests of one tenant for one version that may be leased now, oldest first; see `Lanes`. */
 export interface Lane {
   readonly queue: IntSet.IntSet
   /** What the tenant may still spend in this round. */
   readonly deficit: number
-  /** Key in the version's ring. */
-  readonly turn: number
+  /** Tenants before and after it in the ring; itself when it is alone. */
+  readonly previous: number
+  readonly next: number
 }
 
 export interface Version {
   readonly name: string
   /** By tenant; only tenants that have something ready. */
   readonly lanes: IntMap.IntMap<Lane>
-  /** Turn → tenant, in the order in which the tenants are served. */
-  readonly ring: IntMap.IntMap<number>
+  /** The tenant whose turn it is; -1 when there is no lane. */
+  readonly turn: number
   /** Pending, but waiting for a redelivery delay or for the disk. */
   readonly parked: IntSet.IntSet
   readonly readyCount: number
@@ -38,8 +39,8 @@ export interface Version {
   readonly knownCount: number
   readonly arrivalsTotal: number
   readonly workers: IntSet.IntSet
-  /** Rank → worker, for those with a free slot: most free slots first, then the one that waits longest. */
-  readonly idle: IntMap.IntMap<number>
+  /** Rank → order → worker, for those with a free slot: most free slots first, then the one that waits longest. */
+  readonly idle: IntMap.IntMap<IntMap.IntMap<number>>
   readonly freeSlots: number
 }
 
@@ -62,8 +63,9 @@ export interface Worker {
   readonly holds: IntSet.IntSet
   /** Slots counted in the version's `freeSlots`. */
   readonly free: number
-  /** Key in the version's `idle`; -1: not there. */
+  /** Keys in the version's `idle`; rank -1: not there. */
   readonly rank: number
+  readonly rankOrder: number
   /** Grows with each assignment of any worker. */
   readonly order: number
   /** When `dueWorkers` looks at it; infinite: not at all. Moved lazily, so that a heartbeat costs nothing there. */
@@ -113,7 +115,7 @@ export interface State {
   readonly versions: Table.Table<Version>
   readonly tenants: Table.Table<Tenant>
   readonly workers: Table.Table<Worker>
-  /** Next turn in a ring, next order of a worker: grows with each use. */
+  /** Next order of a worker: grows with each use. */
   readonly nextOrder: number
   readonly rate: CompletionRate
 }
@@ -154,7 +156,7 @@ export const empty = (options: BufferOptions): State => ({
 export const emptyVersion = (name: string): Version => ({
   name,
   lanes: IntMap.empty(),
-  ring: IntMap.empty(),
+  turn: -1,
   parked: IntSet.empty,
   readyCount: 0,
   leasedCount: 0,
@@ -210,7 +212,7 @@ export const nextState = (state: State): Mutable<State> => ({
 export const copyVersion = (row: Version): Mutable<Version> => ({
   name: row.name,
   lanes: row.lanes,
-  ring: row.ring,
+  turn: row.turn,
   parked: row.parked,
   readyCount: row.readyCount,
   leasedCount: row.leasedCount,
@@ -244,6 +246,7 @@ export const copyWorker = (row: Worker): Mutable<Worker> => ({
   holds: row.holds,
   free: row.free,
   rank: row.rank,
+  rankOrder: row.rankOrder,
   order: row.order,
   lookMs: row.lookMs
 })

@@ -116,7 +116,7 @@ export const close = (draft: Draft): void => {
 const putBack = <Row>(table: Table.Table<Row>, rows: OpenRow<Row>, edit: number): Table.Table<Row> => {
   let next = table
   for (let row: OpenRow<Row> | null = rows; row !== null; row = row.next) {
-    if (Table.row(next, row.number) !== undefined) next = Table.replace(next, row.number, row.after, edit)
+    next = Table.replace(next, row.number, row.after, edit)
   }
   return next
 }

@@ -1,6 +1,9 @@
 /**
  * Order of the ready requests of one version: first in, first out within a tenant, deficit round robin between tenants.
  *
+ * The lanes of the tenants that have something ready form a ring, each knowing its neighbours; the version knows the
+ * lane whose turn it is. A new lane gets its turn last.
+ *
  * Law: within a tenant the oldest ready request is the next one, redelivered or not. Between tenants that both have
  * something ready, the served cost differs by at most one quantum and one request.
  *
@@ -18,52 +21,72 @@ const quantum = 1
 const requestCost = 1
 
 export const enter = (draft: Draft, version: Mutable<Version>, tenant: number, sequence: number): void => {
-  const { state } = draft
-  const lane = IntMap.get(version.lanes, tenant)
+  const { edit } = draft.state
   version.readyCount += 1
-  if (lane !== undefined) return setLane(draft, version, tenant, { ...lane, queue: add(draft, lane.queue, sequence) })
-  const turn = state.nextOrder++
-  version.ring = IntMap.set(version.ring, turn, tenant, state.edit)
-  setLane(draft, version, tenant, { queue: add(draft, IntSet.empty, sequence), deficit: quantum, turn })
+  const lane = IntMap.get(version.lanes, tenant)
+  if (lane !== undefined) {
+    const { deficit, previous, next } = lane
+    return setLane(draft, version, tenant, { queue: IntSet.add(lane.queue, sequence, edit), deficit, previous, next })
+  }
+  const queue = IntSet.add(IntSet.empty, sequence, edit)
+  const { turn } = version
+  if (turn === nobody) {
+    version.turn = tenant
+    return setLane(draft, version, tenant, { queue, deficit: quantum, previous: tenant, next: tenant })
+  }
+  const { previous } = laneOf(version, turn)
+  setLane(draft, version, tenant, { queue, deficit: quantum, previous, next: turn })
+  link(draft, version, previous, tenant)
+  link(draft, version, tenant, turn)
 }
 
 export const leave = (draft: Draft, version: Mutable<Version>, tenant: number, sequence: number): void => {
   const { edit } = draft.state
   const lane = laneOf(version, tenant)
+  const { deficit, previous, next } = lane
   const queue = IntSet.remove(lane.queue, sequence, edit)
   version.readyCount -= 1
-  if (queue.size > 0) return setLane(draft, version, tenant, { ...lane, queue })
+  if (queue.size > 0) return setLane(draft, version, tenant, { queue, deficit, previous, next })
   // A tenant that has nothing to be served saves nothing for later.
   version.lanes = IntMap.remove(version.lanes, tenant, edit)
-  version.ring = IntMap.remove(version.ring, lane.turn, edit)
+  if (next === tenant) {
+    version.turn = nobody
+    return
+  }
+  link(draft, version, previous, next)
+  if (version.turn === tenant) version.turn = next
 }
 
 /** The request whose turn it is; its tenant pays for it. There must be one. */
 export const choose = (draft: Draft, version: Mutable<Version>): number => {
-  const { state } = draft
   for (;;) {
-    const turn = IntMap.firstKey(version.ring)
-    invariant(turn !== undefined, "a version with ready requests has a tenant in its ring")
-    const tenant = IntMap.get(version.ring, turn)
-    invariant(tenant !== undefined, "a turn belongs to a tenant")
-    const lane = laneOf(version, tenant)
-    const sequence = IntSet.first(lane.queue)
+    const tenant = version.turn
+    const { queue, deficit, previous, next } = laneOf(version, tenant)
+    const sequence = IntSet.first(queue)
     invariant(sequence !== undefined, "a lane has a request")
     // Alone in the ring there is nobody to be fair to.
-    if (IntMap.size(version.ring) === 1) return sequence
-    if (lane.deficit >= requestCost) {
-      setLane(draft, version, tenant, { ...lane, deficit: lane.deficit - requestCost })
-      return sequence
-    }
-    // Its turn is over. Each pass gives it a quantum, so a request is reached after cost / quantum passes.
-    const later = state.nextOrder++
-    version.ring = IntMap.set(IntMap.remove(version.ring, turn, state.edit), later, tenant, state.edit)
-    setLane(draft, version, tenant, { ...lane, deficit: lane.deficit + quantum, turn: later })
+    if (next === tenant) return sequence
+    const isServed = deficit >= requestCost
+    const left = isServed ? deficit - requestCost : deficit
+    // Who cannot pay for another is over and may spend a quantum more the next time; so a request is reached after
+    // cost / quantum rounds.
+    const isOver = left < requestCost
+    setLane(draft, version, tenant, { queue, deficit: isOver ? left + quantum : left, previous, next })
+    if (isOver) version.turn = next
+    if (isServed) return sequence
   }
 }
 
-const add = (draft: Draft, queue: IntSet.IntSet, sequence: number): IntSet.IntSet =>
-  IntSet.add(queue, sequence, draft.state.edit)
+/** No lane: the ring is empty. */
+export const nobody = -1
+
+/** Makes `next` the lane after `previous`; both must be there. */
+const link = (draft: Draft, version: Mutable<Version>, previous: number, next: number): void => {
+  const one = laneOf(version, previous)
+  setLane(draft, version, previous, { queue: one.queue, deficit: one.deficit, previous: one.previous, next })
+  const other = laneOf(version, next)
+  setLane(draft, version, next, { queue: other.queue, deficit: other.deficit, previous, next: other.next })
+}
 
 const setLane = (draft: Draft, version: Mutable<Version>, tenant: number, lane: Lane): void => {
   version.lanes = IntMap.set(version.lanes, tenant, lane, draft.state.edit)

@@ -18,23 +18,26 @@ import * as WorkerPool from "./WorkerPool.ts"
 
 /** Lets the request decide, passes its orders on, and files it where it now belongs. */
 export const apply = (draft: Draft.Draft, before: RequestState, event: Request.Event): void => {
-  const [after, commands] = Request.step(before, event, draft.state.options)
-  const isEndUnstored = order(draft, commands)
+  const { state, commands } = draft
+  if (state.storeFailed) return applyUnwritten(draft, before, event)
+  const after = Request.advance(before, event, state.options, commands)
   if (after !== before) put(draft, before, after)
-  if (isEndUnstored) apply(draft, after, { _tag: "RecordFailed", kind: "ended", nowMs: draft.nowMs })
 }
 
 /**
- * True: the record of an end was among them and cannot be written. Once the store failed nothing is written before
- * `Recovered`: a log with a hole in it would tell another story than the one that happened.
+ * Once the store failed nothing is written before `Recovered`: a log with a hole in it would tell another story than
+ * the one that happened.
  */
-const order = ({ state, commands }: Draft.Draft, ordered: ReadonlyArray<Command>): boolean => {
+const applyUnwritten = (draft: Draft.Draft, before: RequestState, event: Request.Event): void => {
+  const ordered: Array<Command> = []
+  const after = Request.advance(before, event, draft.state.options, ordered)
   let isEndUnstored = false
   for (const command of ordered) {
-    if (state.storeFailed && command._tag === "Append") isEndUnstored ||= command.ref.kind === "ended"
-    else commands.push(command)
+    if (command._tag === "Append") isEndUnstored ||= command.ref.kind === "ended"
+    else draft.commands.push(command)
   }
-  return isEndUnstored
+  if (after !== before) put(draft, before, after)
+  if (isEndUnstored) apply(draft, after, { _tag: "RecordFailed", kind: "ended", nowMs: draft.nowMs })
 }
 
 /** `before`: `null` for a request that comes in. */
@@ -152,10 +155,11 @@ const rateWindowMs = 5_000
 const countCompletion = (draft: Draft.Draft): void => {
   const { state, nowMs } = draft
   const { rate } = state
+  const { previousStartMs, previousCount, startMs, count } = rate
   state.rate =
-    nowMs - rate.startMs < rateWindowMs
-      ? { ...rate, count: rate.count + 1 }
-      : { previousStartMs: rate.startMs, previousCount: rate.count, startMs: nowMs, count: 1 }
+    nowMs - startMs < rateWindowMs
+      ? { previousStartMs, previousCount, startMs, count: count + 1 }
+      : { previousStartMs: startMs, previousCount: count, startMs: nowMs, count: 1 }
 }
 
 /** Completions per ms over the last one to two windows; `undefined`: none lately. */

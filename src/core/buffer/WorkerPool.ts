@@ -13,12 +13,9 @@ import * as Draft from "./Draft.ts"
 
 /** Free slots beyond this are not told apart when the freest worker is looked for. */
 const rankedFreeMax = 2 ** 14 - 1
-/** Assignments of one shard between two restarts: 1.7 years at 10,000 a second. */
-const ordersMax = 2 ** 39
 
-/** Smallest for the worker with the most free slots and, among those, the one that waits longest. */
-const rankOf = (free: number, order: number): number =>
-  (rankedFreeMax - Math.min(free, rankedFreeMax)) * ordersMax + order
+/** Smallest for the worker with the most free slots; -1: none is free. */
+const rankOf = (free: number): number => (free === 0 ? -1 : rankedFreeMax - Math.min(free, rankedFreeMax))
 
 /** Adds a worker that takes nothing yet; gives its number. */
 export const add = (draft: Draft.Draft, workerId: string, version: number): number => {
@@ -34,6 +31,7 @@ export const add = (draft: Draft.Draft, workerId: string, version: number): numb
     holds: IntSet.empty,
     free: 0,
     rank: -1,
+    rankOrder: 0,
     order: state.nextOrder++,
     lookMs: DueIndex.never
   })
@@ -60,21 +58,31 @@ export const drop = (draft: Draft.Draft, number: number): void => {
 export const settle = (draft: Draft.Draft, number: number): void => {
   const worker = Draft.worker(draft, number)
   const free = worker.status === "ready" ? Math.max(0, worker.slots - worker.holds.size) : 0
-  const rank = free === 0 ? -1 : rankOf(free, worker.order)
-  if (rank === worker.rank && free === worker.free) return
+  const rank = rankOf(free)
+  const { order } = worker
+  if (free === worker.free && (rank === -1 || (rank === worker.rank && order === worker.rankOrder))) return
   const version = Draft.version(draft, worker.version)
   const { edit } = draft.state
-  if (worker.rank >= 0) version.idle = IntMap.remove(version.idle, worker.rank, edit)
-  if (rank >= 0) version.idle = IntMap.set(version.idle, rank, number, edit)
+  if (worker.rank >= 0) version.idle = without(version.idle, worker.rank, worker.rankOrder, edit)
+  if (rank >= 0) {
+    const equals = IntMap.get(version.idle, rank) ?? null
+    version.idle = IntMap.set(version.idle, rank, IntMap.set(equals, order, number, edit), edit)
+  }
   version.freeSlots += free - worker.free
   worker.free = free
   worker.rank = rank
+  worker.rankOrder = order
+}
+
+const without = (idle: Version["idle"], rank: number, order: number, edit: number): Version["idle"] => {
+  const left = IntMap.remove(IntMap.get(idle, rank) ?? null, order, edit)
+  return left === null ? IntMap.remove(idle, rank, edit) : IntMap.set(idle, rank, left, edit)
 }
 
 /** The worker that takes the next request; `undefined`: no slot is free. */
 export const freest = (version: Version): number | undefined => {
   const rank = IntMap.firstKey(version.idle)
-  return rank === undefined ? undefined : IntMap.get(version.idle, rank)
+  return rank === undefined ? undefined : IntMap.first(IntMap.get(version.idle, rank) ?? null)
 }
 
 export const hold = (draft: Draft.Draft, number: number, sequence: number): void => {
@@ -130,7 +138,7 @@ export const look = (draft: Draft.Draft, number: number): boolean => {
 /** Drops the touched workers that are gone and hold nothing. */
 export const sweep = (draft: Draft.Draft): void => {
   for (let row = draft.workers; row !== null; row = row.next) {
-    const isThere = Table.row(draft.state.workers, row.number) !== undefined
-    if (isThere && row.after.status === "away" && row.after.holds.size === 0) drop(draft, row.number)
+    const isIdle = row.after.status === "away" && row.after.holds.size === 0
+    if (isIdle && Table.row(draft.state.workers, row.number) !== undefined) drop(draft, row.number)
   }
 }

@@ -9,7 +9,10 @@
 import * as IntMap from "./IntMap.ts"
 import * as IntSet from "./IntSet.ts"
 
-export type DueIndex = IntMap.IntMap<IntSet.IntSet>
+/** By the upper and by the lower half of the time, because both are small numbers; see `IntMap`. */
+export type DueIndex = IntMap.IntMap<Span>
+
+type Span = IntMap.IntMap<IntSet.IntSet>
 
 /** Not due at all: neither added nor removed. */
 export const never = Number.POSITIVE_INFINITY
@@ -20,27 +23,41 @@ export const empty: DueIndex = IntMap.empty()
 export const add = (index: DueIndex, atMs: number, id: number, edit = 0): DueIndex => {
   if (atMs === never) return index
   const key = keyOf(atMs)
-  return IntMap.set(index, key, IntSet.add(IntMap.get(index, key) ?? IntSet.empty, id, edit), edit)
+  const number = spanOf(key)
+  const offset = key - number * spanMs
+  const span = IntMap.get(index, number) ?? null
+  const ids = IntSet.add(IntMap.get(span, offset) ?? IntSet.empty, id, edit)
+  return IntMap.set(index, number, IntMap.set(span, offset, ids, edit), edit)
 }
 
 /** `atMs` must be the time that it was added with. `edit`: see `IntMap`. */
 export const remove = (index: DueIndex, atMs: number, id: number, edit = 0): DueIndex => {
   if (atMs === never) return index
   const key = keyOf(atMs)
-  const ids = IntMap.get(index, key)
+  const number = spanOf(key)
+  const offset = key - number * spanMs
+  const span = IntMap.get(index, number) ?? null
+  const ids = IntMap.get(span, offset)
   if (ids === undefined) return index
   const left = IntSet.remove(ids, id, edit)
-  return left.size === 0 ? IntMap.remove(index, key, edit) : IntMap.set(index, key, left, edit)
+  return left.size === 0
+    ? withSpan(index, number, IntMap.remove(span, offset, edit), edit)
+    : withSpan(index, number, IntMap.set(span, offset, left, edit), edit)
 }
 
 /** The earliest time at which `due` gives something. */
-export const nextMs = (index: DueIndex): number | undefined => IntMap.firstKey(index)
+export const nextMs = (index: DueIndex): number | undefined => {
+  const number = IntMap.firstKey(index)
+  return number === undefined ? undefined : number * spanMs + firstOf(index, number)
+}
 
 /** The ids of the earliest time, smallest first, if that time has come. */
 export const due = (index: DueIndex, nowMs: number): ReadonlyArray<number> => {
-  const first = IntMap.firstKey(index)
+  const first = nextMs(index)
   if (first === undefined || first > nowMs) return nothing
-  return IntSet.toArray(IntMap.get(index, first) ?? IntSet.empty)
+  const number = spanOf(first)
+  const ids = IntMap.get(IntMap.get(index, number) ?? null, first - number * spanMs)
+  return IntSet.toArray(ids ?? IntSet.empty)
 }
 
 /** The ids of every time that has come. */
@@ -48,13 +65,29 @@ export const allDue = (index: DueIndex, nowMs: number): ReadonlyArray<number> =>
   const found: Array<number> = []
   let left = index
   for (let first = nextMs(left); first !== undefined && first <= nowMs; first = nextMs(left)) {
-    found.push(...due(left, nowMs))
-    left = IntMap.remove(left, first)
+    for (const id of due(left, nowMs)) found.push(id)
+    const number = spanOf(first)
+    left = withSpan(left, number, IntMap.remove(IntMap.get(left, number) ?? null, first - number * spanMs))
   }
   return found
 }
+
+/** Every time and its ids. */
+export const forEach = (index: DueIndex, visit: (ids: IntSet.IntSet, atMs: number) => void): void =>
+  IntMap.forEach(index, (span, number) => IntMap.forEach(span, (ids, offset) => visit(ids, number * spanMs + offset)))
 
 const nothing: ReadonlyArray<number> = []
 
 // A time before 0 or beyond the safe integers cannot be a key; both ends keep the order.
 const keyOf = (atMs: number): number => Math.min(Math.max(Math.ceil(atMs), 0), Number.MAX_SAFE_INTEGER)
+
+/** About twelve days, so that both halves of a time of this millennium are below 2^31. */
+const spanMs = 2 ** 30
+
+const spanOf = (key: number): number => Math.floor(key / spanMs)
+
+/** A span without times is not in the index. */
+const withSpan = (index: DueIndex, number: number, span: Span, edit = 0): DueIndex =>
+  span === null ? IntMap.remove(index, number, edit) : IntMap.set(index, number, span, edit)
+
+const firstOf = (index: DueIndex, number: number): number => IntMap.firstKey(IntMap.get(index, number) ?? null) ?? 0

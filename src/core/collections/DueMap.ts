@@ -165,9 +165,7 @@ const warm = <V>(map: DueMap<V>, number: number, edit: number): Chunk => {
   const cold = IntMap.get(map.cold, number)
   // A chunk in the trie is never written to: the index knows it by its bound.
   const chunk =
-    cold === undefined
-      ? { number, bitmap: 0, slots: IntMap.freeSlots.slice(), boundMs: DueIndex.never, edit }
-      : copyOf(cold, edit)
+    cold === undefined ? chunkOf(number, 0, IntMap.blank(chunkSize), DueIndex.never, edit) : copyOf(cold, edit)
   if (cold !== undefined) {
     map.cold = IntMap.remove(map.cold, number, edit)
     map.coldDue = DueIndex.remove(map.coldDue, cold.boundMs, number, edit)
@@ -186,10 +184,14 @@ const warm = <V>(map: DueMap<V>, number: number, edit: number): Chunk => {
   return chunk
 }
 
-const copyOf = ({ number, bitmap, slots, boundMs }: Chunk, edit: number): Chunk => ({
+const copyOf = (chunk: Chunk, edit: number): Chunk =>
+  chunkOf(chunk.number, chunk.bitmap, chunk.slots.slice(), chunk.boundMs, edit)
+
+/** The one place where chunks are made: for the engine, literals with constants in them are another kind of object. */
+const chunkOf = (number: number, bitmap: number, slots: Array<unknown>, boundMs: number, edit: number): Chunk => ({
   number,
   bitmap,
-  slots: slots.slice(),
+  slots,
   boundMs,
   edit
 })

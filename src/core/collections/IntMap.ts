@@ -8,6 +8,9 @@
  * Several updates in a row can share their copies: what they have in common is an `edit`, a number above 0 that no
  * branch of the first map carries yet. A branch that carries the edit was made by it, so it is changed in place.
  *
+ * Keys from 2^31 are right but slow: the engine holds larger numbers in objects of their own, from then on for every map.
+ * Who has such keys splits them; see `DueIndex`.
+ *
  * Laws: C1 it is the same as a sorted list of pairs. C2 an update leaves every older map unchanged, but for those made
  * by the same edit. C3 its shape depends on its content alone, not on the order of the updates.
  *
@@ -16,14 +19,14 @@
 
 /**
  * Covers the keys `prefix` to `prefix + 32 << shift`, less one. Bit i of `bitmap` says that slot i is taken: by a value
- * where `shift` is 0, else by a branch. All 32 slots are there, because copying a whole array costs less than making
- * one of another length.
+ * where `shift` is 0, else by a branch. `taken` has what is in the taken slots, in their order: most maps are small,
+ * and what an update costs is what it copies.
  */
 interface Branch {
   readonly prefix: number
   readonly shift: number
   bitmap: number
-  readonly slots: Array<unknown>
+  readonly taken: Array<unknown>
   /** Values in it. */
   size: number
   /** That made it; 0: none in particular. */
@@ -39,8 +42,16 @@ const spanByShift: ReadonlyArray<number> = Array.from({ length: 51 }, (_, shift)
 /** The last shift whose slots can be computed in 32-bit arithmetic: its offsets are below 2^30. */
 const intShiftMax = 25
 
-/** 32 free slots, to be copied. */
-export const freeSlots: ReadonlyArray<unknown> = new Array<unknown>(32).fill(undefined)
+/**
+ * By length: arrays to be copied. All arrays of a program that are copies of copies of these have one kind of elements
+ * for the engine, whatever is in them; literals would have several, and every access would have to tell them apart.
+ */
+const blanks: ReadonlyArray<ReadonlyArray<unknown>> = Array.from({ length: 33 }, (_, length) =>
+  new Array<unknown>(length).fill(undefined)
+)
+
+/** `length`: 0 to 32. */
+export const blank = (length: number): Array<unknown> => blanks[length]!.slice()
 
 export const empty = <V>(): IntMap<V> => null
 
@@ -51,9 +62,12 @@ export const get = <V>(map: IntMap<V>, key: number): V | undefined => {
   while (branch !== null) {
     const offset: number = key - branch.prefix
     if (!covers(branch, offset)) return undefined
-    const child: unknown = branch.slots[slotOf(offset, branch.shift)]
-    // The lowest level holds what `set` put there, the others hold branches; a free slot is undefined.
-    if (branch.shift === 0 || child === undefined) return child as V | undefined
+    const slot = slotOf(offset, branch.shift)
+    const { bitmap } = branch
+    if (((bitmap >>> slot) & 1) === 0) return undefined
+    const child: unknown = branch.taken[indexOf(bitmap, slot)]
+    // The lowest level holds what `set` put there, the others hold branches.
+    if (branch.shift === 0) return child as V
     branch = child as Branch
   }
   return undefined
@@ -65,6 +79,10 @@ export const has = <V>(map: IntMap<V>, key: number): boolean => get(map, key) !=
 export const set = <V>(map: IntMap<V>, key: number, value: V, edit = 0): IntMap<V> =>
   map === null ? single(key, value, edit) : insert(map, key, value, edit)
 
+/** Another value for a key that is there; the same map when it is not. `edit`: see the head. */
+export const replace = <V>(map: IntMap<V>, key: number, value: V, edit = 0): IntMap<V> =>
+  map === null ? map : replaceIn(map, key, value, edit)
+
 /** The same map when the key is not there. `edit`: see the head. */
 export const remove = <V>(map: IntMap<V>, key: number, edit = 0): IntMap<V> =>
   map === null || get(map, key) === undefined ? map : without(map, key, edit)
@@ -73,8 +91,17 @@ export const firstKey = <V>(map: IntMap<V>): number | undefined => {
   if (map === null) return undefined
   let branch: Branch = map
   // Above the lowest level a taken slot holds a branch.
-  while (branch.shift > 0) branch = branch.slots[lowest(branch.bitmap)] as Branch
+  while (branch.shift > 0) branch = branch.taken[0] as Branch
   return branch.prefix + lowest(branch.bitmap)
+}
+
+/** Value of the first key. */
+export const first = <V>(map: IntMap<V>): V | undefined => {
+  if (map === null) return undefined
+  let branch: Branch = map
+  // Above the lowest level there are branches, and there the values that `set` put there.
+  while (branch.shift > 0) branch = branch.taken[0] as Branch
+  return branch.taken[0] as V
 }
 
 /** In the order of the keys. */
@@ -99,34 +126,59 @@ export const values = <V>(map: IntMap<V>): ReadonlyArray<V> => {
 /** Slot of the lowest bit that is set. */
 export const lowest = (bitmap: number): number => 31 - Math.clz32(bitmap & -bitmap)
 
+/** How many of 32 bits are set. */
+export const ones = (bits: number): number => {
+  const pairs = bits - ((bits >>> 1) & 0x55555555)
+  const nibbles = (pairs & 0x33333333) + ((pairs >>> 2) & 0x33333333)
+  return Math.imul((nibbles + (nibbles >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24
+}
+
+/** Of a slot's content among the taken ones. */
+const indexOf = (bitmap: number, slot: number): number => ones(bitmap & ((1 << slot) - 1))
+
 const insert = (branch: Branch, key: number, value: unknown, edit: number): Branch => {
-  const { prefix, shift } = branch
+  const { prefix, shift, bitmap, taken } = branch
   const offset = key - prefix
   if (!covers(branch, offset)) return join(branch, single(key, value, edit), edit)
   const slot = slotOf(offset, shift)
-  const before = branch.slots[slot]
-  if (shift === 0) return withChild(branch, slot, value, before === undefined ? 1 : 0, edit)
-  if (before === undefined) return withChild(branch, slot, single(key, value, edit), 1, edit)
+  const index = indexOf(bitmap, slot)
+  const isFree = ((bitmap >>> slot) & 1) === 0
+  if (shift === 0) return isFree ? withMore(branch, slot, index, value, edit) : withOther(branch, index, value, 0, edit)
+  if (isFree) return withMore(branch, slot, index, single(key, value, edit), edit)
   // Above the lowest level a taken slot holds a branch.
-  const child = before as Branch
+  const child = taken[index] as Branch
   const sizeBefore = child.size
   const after = insert(child, key, value, edit)
-  return withChild(branch, slot, after, after.size - sizeBefore, edit)
+  return withOther(branch, index, after, after.size - sizeBefore, edit)
+}
+
+const replaceIn = (branch: Branch, key: number, value: unknown, edit: number): Branch => {
+  const { shift, bitmap, taken } = branch
+  const offset = key - branch.prefix
+  if (!covers(branch, offset)) return branch
+  const slot = slotOf(offset, shift)
+  if (((bitmap >>> slot) & 1) === 0) return branch
+  const index = indexOf(bitmap, slot)
+  if (shift === 0) return withOther(branch, index, value, 0, edit)
+  // Above the lowest level a taken slot holds a branch.
+  const child = taken[index] as Branch
+  const after = replaceIn(child, key, value, edit)
+  return after === child ? branch : withOther(branch, index, after, 0, edit)
 }
 
 /** The key must be there. `null`: nothing is left. */
 const without = (branch: Branch, key: number, edit: number): Branch | null => {
   if (branch.size === 1) return null
-  const { shift } = branch
+  const { shift, bitmap, taken } = branch
   const slot = slotOf(key - branch.prefix, shift)
-  if (shift === 0) return withChild(branch, slot, undefined, -1, edit)
+  const index = indexOf(bitmap, slot)
+  if (shift === 0) return withLess(branch, slot, index, edit)
   // Above the lowest level a taken slot holds a branch.
-  const after = without(branch.slots[slot] as Branch, key, edit)
-  if (after !== null) return withChild(branch, slot, after, -1, edit)
-  const others = branch.bitmap & ~(1 << slot)
+  const after = without(taken[index] as Branch, key, edit)
+  if (after !== null) return withOther(branch, index, after, -1, edit)
   // A branch with one child says nothing that the child does not say (C3).
-  if ((others & (others - 1)) === 0) return branch.slots[lowest(others)] as Branch
-  return withChild(branch, slot, undefined, -1, edit)
+  if (taken.length === 2) return taken[1 - index] as Branch
+  return withLess(branch, slot, index, edit)
 }
 
 /** The smallest branch over two that do not overlap. */
@@ -134,39 +186,87 @@ const join = (one: Branch, other: Branch, edit: number): Branch => {
   let shift = Math.max(one.shift, other.shift) + bitsPerLevel
   while (startOf(one.prefix, shift) !== startOf(other.prefix, shift)) shift += bitsPerLevel
   const prefix = startOf(one.prefix, shift)
-  const slots = freeSlots.slice()
-  const [slot, otherSlot] = [slotOf(one.prefix - prefix, shift), slotOf(other.prefix - prefix, shift)]
-  slots[slot] = one
-  slots[otherSlot] = other
-  return { prefix, shift, bitmap: (1 << slot) | (1 << otherSlot), slots, size: one.size + other.size, edit }
+  const taken = blank(2)
+  const isInOrder = one.prefix < other.prefix
+  taken[0] = isInOrder ? one : other
+  taken[1] = isInOrder ? other : one
+  const bitmap = (1 << slotOf(one.prefix - prefix, shift)) | (1 << slotOf(other.prefix - prefix, shift))
+  return branchOf(prefix, shift, bitmap, taken, one.size + other.size, edit)
 }
 
 const single = (key: number, value: unknown, edit: number): Branch => {
   const prefix = startOf(key, 0)
-  const slots = freeSlots.slice()
-  slots[key - prefix] = value
-  return { prefix, shift: 0, bitmap: 1 << (key - prefix), slots, size: 1, edit }
+  const taken = blank(1)
+  taken[0] = value
+  return branchOf(prefix, 0, 1 << (key - prefix), taken, 1, edit)
 }
 
-/** `undefined` frees the slot. */
-const withChild = (branch: Branch, slot: number, child: unknown, grown: number, edit: number): Branch => {
-  const bit = 1 << slot
-  const bitmap = child === undefined ? branch.bitmap & ~bit : branch.bitmap | bit
-  if (branch.edit === edit && edit !== 0) {
-    branch.slots[slot] = child
-    branch.bitmap = bitmap
+/** The one place where branches are made: for the engine, a literal with a constant in it is another kind of object. */
+const branchOf = (
+  prefix: number,
+  shift: number,
+  bitmap: number,
+  taken: Array<unknown>,
+  size: number,
+  edit: number
+): Branch => ({ prefix, shift, bitmap, taken, size, edit })
+
+const isOwn = (branch: Branch, edit: number): boolean => branch.edit === edit && edit !== 0
+
+/** With another content in a taken slot. */
+const withOther = (branch: Branch, index: number, content: unknown, grown: number, edit: number): Branch => {
+  if (isOwn(branch, edit)) {
+    branch.taken[index] = content
     branch.size += grown
     return branch
   }
-  const slots = branch.slots.slice()
-  slots[slot] = child
-  return { prefix: branch.prefix, shift: branch.shift, bitmap, slots, size: branch.size + grown, edit }
+  const taken = branch.taken.slice()
+  taken[index] = content
+  return branchOf(branch.prefix, branch.shift, branch.bitmap, taken, branch.size + grown, edit)
+}
+
+/** With one value more, in a slot that is free. */
+const withMore = (branch: Branch, slot: number, index: number, content: unknown, edit: number): Branch => {
+  const { prefix, shift, bitmap, taken: before, size } = branch
+  const after = bitmap | (1 << slot)
+  if (isOwn(branch, edit)) {
+    before.push(content)
+    for (let i = before.length - 1; i > index; i--) before[i] = before[i - 1]
+    before[index] = content
+    branch.bitmap = after
+    branch.size += 1
+    return branch
+  }
+  const taken = blank(before.length + 1)
+  for (let i = 0; i < index; i++) taken[i] = before[i]
+  taken[index] = content
+  for (let i = index; i < before.length; i++) taken[i + 1] = before[i]
+  return branchOf(prefix, shift, after, taken, size + 1, edit)
+}
+
+/** With one value less and that slot free. */
+const withLess = (branch: Branch, slot: number, index: number, edit: number): Branch => {
+  const { prefix, shift, bitmap, taken: before, size } = branch
+  const after = bitmap & ~(1 << slot)
+  if (isOwn(branch, edit)) {
+    for (let i = index + 1; i < before.length; i++) before[i - 1] = before[i]
+    before.pop()
+    branch.bitmap = after
+    branch.size -= 1
+    return branch
+  }
+  const taken = blank(before.length - 1)
+  for (let i = 0; i < index; i++) taken[i] = before[i]
+  for (let i = index + 1; i < before.length; i++) taken[i - 1] = before[i]
+  return branchOf(prefix, shift, after, taken, size - 1, edit)
 }
 
 // `spanByShift` has every shift that a branch can have.
 const spanOf = (shift: number): number => spanByShift[shift]!
 
-const startOf = (key: number, shift: number): number => key - (key % spanOf(shift))
+/** In 32-bit arithmetic where that is possible, because the engine keeps what comes out of a division as a double. */
+const startOf = (key: number, shift: number): number =>
+  key <= 0x7fffffff && shift <= intShiftMax ? key & (-1 << (shift + bitsPerLevel)) : key - (key % spanOf(shift))
 
 const covers = (branch: Branch, offset: number): boolean => offset >= 0 && offset < spanOf(branch.shift)
 
@@ -174,11 +274,11 @@ const slotOf = (offset: number, shift: number): number =>
   shift <= intShiftMax ? offset >>> shift : Math.floor(offset / 2 ** shift)
 
 const walk = <V>(branch: Branch, visit: (value: V, key: number) => void): void => {
+  let index = 0
   for (let bits = branch.bitmap; bits !== 0; bits &= bits - 1) {
-    const slot = lowest(bits)
-    const child = branch.slots[slot]
+    const child = branch.taken[index++]
     // As in `get`: values at the lowest level, branches above it.
     if (branch.shift > 0) walk(child as Branch, visit)
-    else visit(child as V, branch.prefix + slot)
+    else visit(child as V, branch.prefix + lowest(bits))
   }
 }

@@ -21,7 +21,17 @@ export interface IntSet {
 
 const bitsPerWord = 32
 
-export const empty: IntSet = { size: 0, firstWord: -1, firstBits: 0, words: IntMap.empty(), lastWord: -1, lastBits: 0 }
+/** The one place where sets are made: for the engine, a literal with a constant in it is another kind of object. */
+const setOf = (
+  size: number,
+  firstWord: number,
+  firstBits: number,
+  words: IntMap.IntMap<number>,
+  lastWord: number,
+  lastBits: number
+): IntSet => ({ size, firstWord, firstBits, words, lastWord, lastBits })
+
+export const empty: IntSet = setOf(0, -1, 0, IntMap.empty(), -1, 0)
 
 export const has = (set: IntSet, key: number): boolean => {
   const word = wordOf(key)
@@ -35,13 +45,13 @@ export const add = (set: IntSet, key: number, edit = 0): IntSet => {
   if (bits === before) return set
   const size = set.size + 1
   const { firstWord, firstBits, words, lastWord, lastBits } = set
-  if (word === lastWord) return { size, firstWord, firstBits, words, lastWord, lastBits: bits }
-  if (word === firstWord) return { size, firstWord, firstBits: bits, words, lastWord, lastBits }
+  if (word === lastWord) return setOf(size, firstWord, firstBits, words, lastWord, bits)
+  if (word === firstWord) return setOf(size, firstWord, bits, words, lastWord, lastBits)
   if (word < lastWord || before !== 0) {
-    return { size, firstWord, firstBits, words: IntMap.set(words, word, bits, edit), lastWord, lastBits }
+    return setOf(size, firstWord, firstBits, IntMap.set(words, word, bits, edit), lastWord, lastBits)
   }
   const filed = lastWord === -1 ? words : IntMap.set(words, lastWord, lastBits, edit)
-  return { size, firstWord, firstBits, words: filed, lastWord: word, lastBits: bits }
+  return setOf(size, firstWord, firstBits, filed, word, bits)
 }
 
 export const remove = (set: IntSet, key: number, edit = 0): IntSet => {
@@ -52,16 +62,16 @@ export const remove = (set: IntSet, key: number, edit = 0): IntSet => {
   const size = set.size - 1
   const { firstWord, firstBits, words, lastWord, lastBits } = set
   const left = bits === 0 ? -1 : word
-  if (word === firstWord) return { size, firstWord: left, firstBits: bits, words, lastWord, lastBits }
-  if (word === lastWord) return { size, firstWord, firstBits, words, lastWord: left, lastBits: bits }
+  if (word === firstWord) return setOf(size, left, bits, words, lastWord, lastBits)
+  if (word === lastWord) return setOf(size, firstWord, firstBits, words, left, bits)
   if (firstWord !== -1 && firstWord < word) {
     const rest = bits === 0 ? IntMap.remove(words, word, edit) : IntMap.set(words, word, bits, edit)
-    return { size, firstWord, firstBits, words: rest, lastWord, lastBits }
+    return setOf(size, firstWord, firstBits, rest, lastWord, lastBits)
   }
   // Whoever takes from the front goes on there.
   const taken = IntMap.remove(words, word, edit)
   const filed = firstWord === -1 ? taken : IntMap.set(taken, firstWord, firstBits, edit)
-  return { size, firstWord: left, firstBits: bits, words: filed, lastWord, lastBits }
+  return setOf(size, left, bits, filed, lastWord, lastBits)
 }
 
 export const first = (set: IntSet): number | undefined => {
@@ -86,7 +96,7 @@ export const countBelow = (set: IntSet, key: number): number => {
   const last = wordOf(key)
   let count = 0
   IntMap.forEach(filed(set), (bits, word) => {
-    if (word <= last) count += ones(word < last ? bits : bits & (bitOf(key, last) - 1))
+    if (word <= last) count += IntMap.ones(word < last ? bits : bits & (bitOf(key, last) - 1))
   })
   return count
 }
@@ -105,10 +115,4 @@ const bitsOf = (set: IntSet, word: number): number => {
 const filed = ({ firstWord, firstBits, words, lastWord, lastBits }: IntSet): IntMap.IntMap<number> => {
   const one = firstWord === -1 ? words : IntMap.set(words, firstWord, firstBits)
   return lastWord === -1 ? one : IntMap.set(one, lastWord, lastBits)
-}
-
-const ones = (bits: number): number => {
-  let count = 0
-  for (let left = bits; left !== 0; left &= left - 1) count += 1
-  return count
 }

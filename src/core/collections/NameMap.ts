@@ -1,7 +1,7 @@
 /**
  * Persistent map from names to whole numbers.
  *
- * For names that the platform gives (ids of versions, tenants, workers): the hash looks at 24 characters at most, and a
+ * For names that the platform gives (ids of versions, tenants, workers): the hash looks at 16 characters at most, and a
  * name that somebody chose to collide would make its neighbours slow.
  *
  * @module
@@ -44,8 +44,8 @@ export const count = (map: NameMap): number => {
 }
 
 /** Ids differ in their first or their last characters. */
-const headLength = 8
-const tailLength = 16
+const headLength = 4
+const tailLength = 12
 
 const hash = (name: string): number => {
   const { length } = name
@@ -55,5 +55,6 @@ const hash = (name: string): number => {
   for (let i = Math.max(headEnd, length - tailLength); i < length; i++) {
     sum = Math.imul(sum ^ name.charCodeAt(i), 16_777_619)
   }
-  return (sum ^ (sum >>> 15)) >>> 0
+  // A bit less than there are, so that it is a small number for the engine.
+  return (sum ^ (sum >>> 15)) >>> 1
 }

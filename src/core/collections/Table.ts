@@ -27,10 +27,10 @@ export const add = <Row>(table: Table<Row>, name: string, row: Row): Table<Row> 
   next: table.next + 1
 })
 
-/** `edit`: see `IntMap`. */
+/** Not when the row is gone. `edit`: see `IntMap`. */
 export const replace = <Row>(table: Table<Row>, number: number, row: Row, edit = 0): Table<Row> => ({
   numbers: table.numbers,
-  rows: IntMap.set(table.rows, number, row, edit),
+  rows: IntMap.replace(table.rows, number, row, edit),
   next: table.next
 })
 

@@ -27,6 +27,8 @@ import type {
 import type { BufferOptions } from "../buffer/BufferOptions.ts"
 import {
   type Audience,
+  copy,
+  copyTerminal,
   type Facts,
   isKept,
   isWritten,
@@ -69,15 +71,22 @@ export type Limits = Pick<BufferOptions, "redeliveryDelayMs" | "redeliveryDelayM
 
 export type Step = readonly [State, ReadonlyArray<Command>]
 
+/** What happens to a request is ordered by adding to it. */
+export type Orders = Array<Command>
+
+export const step = (state: State, event: Event, limits: Limits): Step => {
+  const orders: Orders = []
+  return [advance(state, event, limits, orders), orders]
+}
+
 /** A request that the buffer has room for. */
-export const admit = (facts: Facts): Step => {
+export const admit = (facts: Facts, orders: Orders): Pending => {
   const { arrived } = facts
   const { sequence } = arrived
-  const commands: Array<Command> = []
   const written = isWritten(arrived)
   const urgent = arrived.mode === "async" || arrived.idempotencyKey !== undefined || arrived.durability === "always"
-  if (written) commands.push(append(sequence, "arrived", { _tag: "RecordArrived", arrived }, urgent))
-  else if (arrived.mode === "async") commands.push({ _tag: "TellAccepted", sequence })
+  if (written) orders.push(append(sequence, "arrived", { _tag: "RecordArrived", arrived }, urgent))
+  else if (arrived.mode === "async") orders.push({ _tag: "TellAccepted", sequence })
   const audience: Audience =
     arrived.mode === "async"
       ? written
@@ -87,71 +96,75 @@ export const admit = (facts: Facts): Step => {
         ? "waiting"
         : "waiting-kept"
   const arrivedRecord = written ? (urgent ? "urgent" : "queued") : "none"
-  return [{ _tag: "Pending", facts, audience, arrivedRecord, attempt: 0, notBeforeMs: 0 }, commands]
+  return { _tag: "Pending", facts, audience, arrivedRecord, attempt: 0, notBeforeMs: 0 }
 }
 
-export const step = (state: State, event: Event, limits: Limits): Step => {
+/**
+ * `step` for a caller that has a list of orders already: adds to it and gives the next state. The same state: nothing
+ * happened.
+ */
+export const advance = (state: State, event: Event, limits: Limits, orders: Orders): State => {
   switch (event._tag) {
     case "Assigned":
-      return state._tag === "Pending" ? assigned(state, event) : unchanged(state)
+      return state._tag === "Pending" ? assigned(state, event, orders) : state
     case "ResponseStarted":
-      return state._tag === "Leased" && state.token === event.token ? responseStarted(state) : unchanged(state)
+      return state._tag === "Leased" && state.token === event.token ? responseStarted(state, orders) : state
     case "ResponseEnded": {
-      if (!isLeased(state) || state.token !== event.token) return unchanged(state)
-      return end(state, { terminal: "responded", nowMs: event.nowMs, resultBytes: event.resultBytes }, limits)
+      if (!isLeased(state) || state.token !== event.token) return state
+      const { nowMs, resultBytes } = event
+      return end(state, { terminal: "responded", reason: null, message: null, nowMs, resultBytes }, limits, orders)
     }
     case "AttemptFailed": {
-      if (!isLeased(state) || state.token !== event.token) return unchanged(state)
+      if (!isLeased(state) || state.token !== event.token) return state
       const failure = { reason: "handler-failed", message: event.message, nowMs: event.nowMs } as const
       return event.retryable
-        ? attemptOver(state, failure, limits)
-        : end(state, { ...failure, terminal: "failed" }, limits)
+        ? attemptOver(state, failure, limits, orders)
+        : end(state, { ...failure, terminal: "failed", resultBytes: 0 }, limits, orders)
     }
     case "AttemptLost": {
-      if (!isLeased(state)) return unchanged(state)
-      const over = attemptOver(state, { reason: event.reason, message: null, nowMs: event.nowMs }, limits)
-      return event.cancel ? [over[0], [cancelAttempt(state, event.reason), ...over[1]]] : over
+      if (!isLeased(state)) return state
+      if (event.cancel) orders.push(cancelAttempt(state, event.reason))
+      return attemptOver(state, { reason: event.reason, message: null, nowMs: event.nowMs }, limits, orders)
     }
     case "CallerLeft": {
-      if (state.audience !== "waiting" && state.audience !== "waiting-kept") return unchanged(state)
+      if (state.audience !== "waiting" && state.audience !== "waiting-kept") return state
       return event.cancel && state._tag !== "Terminal"
-        ? stop(state, { terminal: "cancelled", reason: "caller-left", nowMs: event.nowMs }, limits)
-        : detach(state, "claim")
+        ? stop(state, { terminal: "cancelled", reason: "caller-left", nowMs: event.nowMs }, limits, orders)
+        : detach(state, "claim", orders)
     }
     case "Detached":
       return state.audience === "waiting" || state.audience === "waiting-kept"
-        ? detach(state, "claim-owed")
-        : unchanged(state)
+        ? detach(state, "claim-owed", orders)
+        : state
     case "CancelRequested": {
-      if (state._tag === "Terminal") return unchanged(state)
-      return stop(state, { terminal: "cancelled", reason: "caller-cancelled", nowMs: event.nowMs }, limits)
+      if (state._tag === "Terminal") return state
+      return stop(state, { terminal: "cancelled", reason: "caller-cancelled", nowMs: event.nowMs }, limits, orders)
     }
     case "FunctionRemoved": {
-      if (state._tag === "Terminal") return unchanged(state)
-      return stop(state, { terminal: "failed", reason: "function-removed", nowMs: event.nowMs }, limits)
+      if (state._tag === "Terminal") return state
+      return stop(state, { terminal: "failed", reason: "function-removed", nowMs: event.nowMs }, limits, orders)
     }
     case "Ticked":
-      return ticked(state, event.nowMs, limits)
+      return ticked(state, event.nowMs, limits, orders)
     case "RecordFlushing": {
       const waits = state.arrivedRecord === "queued" || state.arrivedRecord === "urgent"
-      return event.kind === "arrived" && waits ? unchanged({ ...state, arrivedRecord: "flushing" }) : unchanged(state)
+      if (event.kind !== "arrived" || !waits) return state
+      const flushing = copy(state)
+      flushing.arrivedRecord = "flushing"
+      return flushing
     }
     case "RecordPersisted": {
-      if (event.kind === "arrived") return arrivedPersisted(state)
-      return event.kind === "ended" && state._tag === "Terminal" ? endedPersisted(state) : unchanged(state)
+      if (event.kind === "arrived") return arrivedPersisted(state, orders)
+      return event.kind === "ended" && state._tag === "Terminal" ? endedPersisted(state, orders) : state
     }
     case "RecordFailed": {
-      if (event.kind === "arrived") return arrivedFailed(state, event.nowMs, limits)
-      return event.kind === "ended" && state._tag === "Terminal" ? endedFailed(state) : unchanged(state)
+      if (event.kind === "arrived") return arrivedFailed(state, event.nowMs, limits, orders)
+      return event.kind === "ended" && state._tag === "Terminal" ? endedFailed(state, orders) : state
     }
     default:
       return unreachable(event)
   }
 }
-
-const none: ReadonlyArray<Command> = []
-
-const unchanged = (state: State): Step => [state, none]
 
 const isLeased = (state: State): state is Leased | Responding => state._tag === "Leased" || state._tag === "Responding"
 
@@ -162,40 +175,36 @@ const append = (sequence: number, kind: RecordKind, record: DurableRecord, urgen
   urgent
 })
 
-const assigned = (state: Pending, event: Extract<Event, { readonly _tag: "Assigned" }>): Step => {
+const assigned = (state: Pending, event: Extract<Event, { readonly _tag: "Assigned" }>, orders: Orders): Leased => {
   const { facts, audience, arrivedRecord } = state
   const { sequence, deadlineMs } = facts.arrived
   const { token, workerId, worker } = event
   const attempt = state.attempt + 1
-  const assign: Command = { _tag: "Assign", sequence, workerId, token, attempt, deadlineMs }
-  const leased: Leased = { _tag: "Leased", facts, audience, arrivedRecord, attempt, token, workerId, worker }
-  if (arrivedRecord === "none") return [leased, [assign]]
-  const record: DurableRecord = { _tag: "RecordLeased", sequence, attempt, token, workerId }
-  return [leased, [append(sequence, "leased", record, false), assign]]
+  if (arrivedRecord !== "none") {
+    const record: DurableRecord = { _tag: "RecordLeased", sequence, attempt, token, workerId }
+    orders.push(append(sequence, "leased", record, false))
+  }
+  orders.push({ _tag: "Assign", sequence, workerId, token, attempt, deadlineMs })
+  return { _tag: "Leased", facts, audience, arrivedRecord, attempt, token, workerId, worker }
 }
 
-const responseStarted = (state: Leased): Step => {
+const responseStarted = (state: Leased, orders: Orders): Responding => {
   const { facts, audience, attempt, token, workerId, worker } = state
   const { sequence } = facts.arrived
-  const responding = { _tag: "Responding", facts, audience, attempt, token, workerId, worker } as const
-  const { arrivedRecord } = state
-  if (isKept(state)) {
-    const collecting: Responding = { ...responding, arrivedRecord, shown: false, collecting: true }
-    return [collecting, [{ _tag: "CollectResponse", sequence, token }]]
-  }
-  if (arrivedRecord === "none" || arrivedRecord === "stored") {
-    const shown: Responding = { ...responding, arrivedRecord, shown: true, collecting: false }
-    return [shown, [{ _tag: "ReleaseResponse", sequence, token }]]
-  }
-  const holding: Responding = { ...responding, arrivedRecord: hurried(state), shown: false, collecting: false }
-  return [holding, hurry(state)]
+  const collecting = isKept(state)
+  const shown = !collecting && (state.arrivedRecord === "none" || state.arrivedRecord === "stored")
+  const arrivedRecord = collecting || shown ? state.arrivedRecord : hurried(state)
+  if (collecting) orders.push({ _tag: "CollectResponse", sequence, token })
+  else if (shown) orders.push({ _tag: "ReleaseResponse", sequence, token })
+  else hurry(state, orders)
+  return { _tag: "Responding", facts, audience, arrivedRecord, attempt, token, workerId, worker, shown, collecting }
 }
 
 /** The order that makes somebody wait for the arrival's record; none when it is on its way already. */
-const hurry = (state: State): ReadonlyArray<Command> => {
-  if (state.arrivedRecord !== "queued") return none
+const hurry = (state: State, orders: Orders): void => {
+  if (state.arrivedRecord !== "queued") return
   const { arrived } = state.facts
-  return [append(arrived.sequence, "arrived", { _tag: "RecordArrived", arrived }, true)]
+  orders.push(append(arrived.sequence, "arrived", { _tag: "RecordArrived", arrived }, true))
 }
 
 const hurried = (state: State): State["arrivedRecord"] =>
@@ -210,9 +219,9 @@ const cancelAttempt = (state: Leased | Responding, reason: Reason): Command => (
 })
 
 /** Bytes that nobody has seen become void with their attempt; what was shown to a detached caller as well. */
-const discard = (state: State): ReadonlyArray<Command> => {
-  if (state._tag !== "Responding" || (state.shown && !state.collecting)) return none
-  return [{ _tag: "DiscardResponse", sequence: state.facts.arrived.sequence, token: state.token }]
+const discard = (state: State, orders: Orders): void => {
+  if (state._tag !== "Responding" || (state.shown && !state.collecting)) return
+  orders.push({ _tag: "DiscardResponse", sequence: state.facts.arrived.sequence, token: state.token })
 }
 
 interface Failure {
@@ -222,40 +231,57 @@ interface Failure {
 }
 
 /** An attempt ended without an answer, for a reason that another attempt may not meet. */
-const attemptOver = (state: Leased | Responding, failure: Failure, limits: Limits): Step => {
+const attemptOver = (state: Leased | Responding, failure: Failure, limits: Limits, orders: Orders): State => {
   const { nowMs, message } = failure
   // Another attempt may answer differently, and the caller has bytes of this one.
-  if (state._tag === "Responding" && state.shown) return end(state, { ...failure, terminal: "failed" }, limits)
+  if (state._tag === "Responding" && state.shown) {
+    return end(state, { ...failure, terminal: "failed", resultBytes: 0 }, limits, orders)
+  }
   const { facts, audience, arrivedRecord, attempt } = state
   const { sequence, maxAttempts } = facts.arrived
   if (attempt >= maxAttempts) {
-    return end(state, { terminal: "dead-lettered", reason: "attempts-exhausted", message, nowMs }, limits)
+    const poisoned = {
+      terminal: "dead-lettered",
+      reason: "attempts-exhausted",
+      message,
+      nowMs,
+      resultBytes: 0
+    } as const
+    return end(state, poisoned, limits, orders)
   }
   // 2 ** 1023 is the largest that a double holds; the maximum is reached long before.
   const delayMs = Math.min(limits.redeliveryDelayMs * 2 ** Math.min(attempt - 1, 1023), limits.redeliveryDelayMaxMs)
   const notBeforeMs = nowMs + delayMs
-  const pending: Pending = { _tag: "Pending", facts, audience, arrivedRecord, attempt, notBeforeMs }
-  if (arrivedRecord === "none") return [pending, discard(state)]
-  const record: DurableRecord = { _tag: "RecordAttemptFailed", sequence, attempt, notBeforeMs }
-  return [pending, [...discard(state), append(sequence, "attempt-failed", record, false)]]
+  discard(state, orders)
+  if (arrivedRecord !== "none") {
+    const record: DurableRecord = { _tag: "RecordAttemptFailed", sequence, attempt, notBeforeMs }
+    orders.push(append(sequence, "attempt-failed", record, false))
+  }
+  return { _tag: "Pending", facts, audience, arrivedRecord, attempt, notBeforeMs }
+}
+
+interface Stop {
+  readonly terminal: TerminalKind
+  readonly reason: Reason
+  readonly nowMs: number
+}
+
+/** Ends it from outside: a worker that is at it must stop. */
+const stop = (state: State, { terminal, reason, nowMs }: Stop, limits: Limits, orders: Orders): Terminal => {
+  if (isLeased(state)) orders.push(cancelAttempt(state, reason))
+  return end(state, { terminal, reason, message: null, nowMs, resultBytes: 0 }, limits, orders)
 }
 
 interface Ending {
   readonly terminal: TerminalKind
-  readonly reason?: Reason
-  readonly message?: string | null
+  readonly reason: Reason | null
+  readonly message: string | null
   readonly nowMs: number
-  readonly resultBytes?: number
-}
-
-/** Ends it from outside: a worker that is at it must stop. */
-const stop = (state: State, ending: Ending & { readonly reason: Reason }, limits: Limits): Step => {
-  const ended = end(state, ending, limits)
-  return isLeased(state) ? [ended[0], [cancelAttempt(state, ending.reason), ...ended[1]]] : ended
+  readonly resultBytes: number
 }
 
 /** The one way to the end. Kept ends are told when they are stored, all others at once. */
-const end = (state: State, ending: Ending, limits: Limits): Step => {
+const end = (state: State, ending: Ending, limits: Limits, orders: Orders): Terminal => {
   const { facts, audience, arrivedRecord, attempt } = state
   const { sequence } = facts.arrived
   const { terminal, nowMs } = ending
@@ -269,32 +295,31 @@ const end = (state: State, ending: Ending, limits: Limits): Step => {
     arrivedRecord,
     attempt,
     terminal,
-    reason: ending.reason ?? null,
-    message: ending.message ?? null,
+    reason: ending.reason,
+    message: ending.message,
     partial: !responded && state._tag === "Responding" && state.shown,
     lease: isLeased(state) ? { token: state.token, workerId: state.workerId } : null,
     endedAtMs: nowMs,
     resultKept: kept && responded,
-    resultBytes: ending.resultBytes ?? 0,
+    resultBytes: ending.resultBytes,
     keepUntilMs: kept ? nowMs + limits.resultRetentionMs : nowMs,
     endedRecord: isStoredFirst ? "queued" : "none",
     told: !isStoredFirst,
     gone: !kept
   }
-  const commands: Array<Command> = []
-  if (!responded) commands.push(...discard(state))
+  if (!responded) discard(state, orders)
   // A whole answer can come without its start having been announced.
   else if (kept && !(state._tag === "Responding" && state.collecting) && isLeased(state)) {
-    commands.push({ _tag: "CollectResponse", sequence, token: state.token })
+    orders.push({ _tag: "CollectResponse", sequence, token: state.token })
   }
-  if (isStoredFirst) commands.push(append(sequence, "ended", endedRecord(ended), true))
-  else if (arrivedRecord === "queued" || arrivedRecord === "urgent") commands.push({ _tag: "DropAppend", sequence })
+  if (isStoredFirst) orders.push(append(sequence, "ended", endedRecord(ended), true))
+  else if (arrivedRecord === "queued" || arrivedRecord === "urgent") orders.push({ _tag: "DropAppend", sequence })
   else if (arrivedRecord === "flushing" || arrivedRecord === "stored") {
-    commands.push(append(sequence, "ended", endedRecord(ended), false))
+    orders.push(append(sequence, "ended", endedRecord(ended), false))
   }
-  if (!isStoredFirst) commands.push(tellEnded(ended))
-  if (!kept) commands.push({ _tag: "Forget", sequence })
-  return [ended, commands]
+  if (!isStoredFirst) orders.push(tellEnded(ended))
+  if (!kept) orders.push({ _tag: "Forget", sequence })
+  return ended
 }
 
 const endedRecord = (state: Terminal): DurableRecord => ({
@@ -320,100 +345,113 @@ const tellEnded = (state: Terminal): Command => ({
 })
 
 /** The caller stops waiting, its interest goes on: from here the result is kept. */
-const detach = (state: State, audience: "claim" | "claim-owed"): Step => {
-  if (state._tag === "Terminal" && state.told) return unchanged(state)
+const detach = (state: State, audience: "claim" | "claim-owed", orders: Orders): State => {
+  if (state._tag === "Terminal" && state.told) return state
   const { sequence } = state.facts.arrived
   const { arrivedRecord } = state
   // Whoever has bytes of the answer cannot be told 202 any more.
   const owed = audience === "claim-owed" && !(state._tag === "Responding" && state.shown)
   const isAccepted = arrivedRecord === "none" || arrivedRecord === "stored"
-  const commands: Array<Command> = []
-  if (owed && !isAccepted) commands.push(...hurry(state))
+  if (owed && !isAccepted) hurry(state, orders)
   const isNewlyKept = state.audience === "waiting"
   if (arrivedRecord !== "none" && isNewlyKept) {
-    commands.push(append(sequence, "detached", { _tag: "RecordDetached", sequence }, owed && !isAccepted))
+    orders.push(append(sequence, "detached", { _tag: "RecordDetached", sequence }, owed && !isAccepted))
   }
-  if (owed && isAccepted) commands.push({ _tag: "TellAccepted", sequence })
-  if (state._tag === "Responding" && !state.collecting) {
-    commands.push({ _tag: "CollectResponse", sequence, token: state.token })
+  if (owed && isAccepted) orders.push({ _tag: "TellAccepted", sequence })
+  const detached = copy(state)
+  if (detached._tag === "Responding") {
+    if (!detached.collecting) orders.push({ _tag: "CollectResponse", sequence, token: detached.token })
+    detached.collecting = true
   }
-  const detached: Pick<State, "audience" | "arrivedRecord"> = {
-    audience: owed && !isAccepted ? "claim-owed" : "claim",
-    arrivedRecord: owed ? hurried(state) : arrivedRecord
-  }
-  return state._tag === "Responding"
-    ? [{ ...state, ...detached, collecting: true }, commands]
-    : [{ ...state, ...detached }, commands]
+  detached.audience = owed && !isAccepted ? "claim-owed" : "claim"
+  detached.arrivedRecord = owed ? hurried(state) : arrivedRecord
+  return detached
 }
 
-const ticked = (state: State, nowMs: number, limits: Limits): Step => {
+const ticked = (state: State, nowMs: number, limits: Limits, orders: Orders): State => {
   if (state._tag === "Terminal") {
     const isOver = (state.told || state.endedRecord === "failed") && state.keepUntilMs <= nowMs
-    return isOver ? forget(state) : unchanged(state)
+    return isOver ? forget(state, orders) : state
   }
   if (state.facts.arrived.deadlineMs <= nowMs) {
-    return stop(state, { terminal: "expired", reason: "deadline-passed", nowMs }, limits)
+    return stop(state, { terminal: "expired", reason: "deadline-passed", nowMs }, limits, orders)
   }
-  const isDelayOver = state._tag === "Pending" && state.notBeforeMs > 0 && state.notBeforeMs <= nowMs
-  return isDelayOver ? unchanged({ ...state, notBeforeMs: 0 }) : unchanged(state)
+  if (state._tag !== "Pending" || state.notBeforeMs === 0 || state.notBeforeMs > nowMs) return state
+  const { facts, audience, arrivedRecord, attempt } = state
+  return { _tag: "Pending", facts, audience, arrivedRecord, attempt, notBeforeMs: 0 }
 }
 
-const forget = (state: Terminal): Step => {
+const forget = (state: Terminal, orders: Orders): Terminal => {
   const { sequence } = state.facts.arrived
-  const commands: Array<Command> = []
   // Where the end did not get into the log, a record that it is forgotten would make a lost request of it.
   if (state.endedRecord === "stored") {
-    commands.push(append(sequence, "forgotten", { _tag: "RecordForgotten", sequence }, false))
+    orders.push(append(sequence, "forgotten", { _tag: "RecordForgotten", sequence }, false))
   }
-  commands.push({ _tag: "Forget", sequence })
-  return [{ ...state, gone: true }, commands]
+  return dropped(state, orders)
 }
 
-const arrivedPersisted = (state: State): Step => {
+const dropped = (state: Terminal, orders: Orders): Terminal => {
+  orders.push({ _tag: "Forget", sequence: state.facts.arrived.sequence })
+  const gone = copyTerminal(state)
+  gone.gone = true
+  return gone
+}
+
+const arrivedPersisted = (state: State, orders: Orders): State => {
   const { arrivedRecord } = state
-  if (arrivedRecord === "none" || arrivedRecord === "stored" || arrivedRecord === "failed") return unchanged(state)
+  if (arrivedRecord === "none" || arrivedRecord === "stored" || arrivedRecord === "failed") return state
   const { sequence } = state.facts.arrived
-  const stored = { ...state, arrivedRecord: "stored" } as const
-  if (state.audience === "claim-owed") {
-    return [{ ...stored, audience: "claim" }, [{ _tag: "TellAccepted", sequence }]]
+  const stored = copy(state)
+  stored.arrivedRecord = "stored"
+  if (stored.audience === "claim-owed") {
+    stored.audience = "claim"
+    orders.push({ _tag: "TellAccepted", sequence })
+  } else if (stored._tag === "Responding" && !stored.shown && !stored.collecting) {
+    stored.shown = true
+    orders.push({ _tag: "ReleaseResponse", sequence, token: stored.token })
   }
-  if (stored._tag === "Responding" && !stored.shown && !stored.collecting) {
-    return [{ ...stored, shown: true }, [{ _tag: "ReleaseResponse", sequence, token: stored.token }]]
-  }
-  return unchanged(stored)
+  return stored
 }
 
-const endedPersisted = (state: Terminal): Step => {
-  if (state.told || state.endedRecord !== "queued") return unchanged(state)
-  return [{ ...state, endedRecord: "stored", told: true }, [tellEnded(state)]]
+const endedPersisted = (state: Terminal, orders: Orders): Terminal => {
+  if (state.told || state.endedRecord !== "queued") return state
+  orders.push(tellEnded(state))
+  const stored = copyTerminal(state)
+  stored.endedRecord = "stored"
+  stored.told = true
+  return stored
 }
 
 /** Nobody heard yet that it was accepted, so it never was. */
-const arrivedFailed = (state: State, nowMs: number, limits: Limits): Step => {
+const arrivedFailed = (state: State, nowMs: number, limits: Limits, orders: Orders): State => {
   const { arrivedRecord, audience } = state
-  if (arrivedRecord === "none" || arrivedRecord === "stored" || arrivedRecord === "failed") return unchanged(state)
+  if (arrivedRecord === "none" || arrivedRecord === "stored" || arrivedRecord === "failed") return state
   // Whoever waited was let go when the record of the end failed.
-  if (state._tag === "Terminal" && state.endedRecord === "failed") {
-    return [{ ...state, gone: true }, [{ _tag: "Forget", sequence: state.facts.arrived.sequence }]]
-  }
+  if (state._tag === "Terminal" && state.endedRecord === "failed") return dropped(state, orders)
   // Nothing of it may be written any more: its end would stand in the log without its arrival.
-  const unwritten = { ...state, arrivedRecord: "none", audience: "waiting" } as const
+  const unwritten = copy(state)
+  unwritten.arrivedRecord = "none"
+  unwritten.audience = "waiting"
   const failed = { terminal: "failed", reason: "store-failed", nowMs } as const
-  const [ended, commands] = stop(unwritten, failed, limits)
-  if (audience !== "claim-owed") return [ended, commands]
+  if (audience !== "claim-owed") return stop(unwritten, failed, limits, orders)
   const { sequence } = state.facts.arrived
-  const refuse: Command = { _tag: "Refuse", sequence, refusal: { kind: "store-failed" } }
-  return [ended, [...commands.filter(({ _tag }) => _tag !== "TellEnded" && _tag !== "Forget"), refuse]]
+  const ordered: Orders = []
+  const ended = stop(unwritten, failed, limits, ordered)
+  orders.push(...ordered.filter(({ _tag }) => _tag !== "TellEnded" && _tag !== "Forget"))
+  orders.push({ _tag: "Refuse", sequence, refusal: { kind: "store-failed" } })
+  return ended
 }
 
 /**
  * The end happened but nobody may be told: after a restart the log may say otherwise. A caller that waits is let go
  * with 503, whose outcome is unknown to it; the request stays untold until a restart or the end of its retention.
  */
-const endedFailed = (state: Terminal): Step => {
-  if (state.told || state.endedRecord !== "queued") return unchanged(state)
-  const failed: Terminal = { ...state, endedRecord: "failed", audience: "claim" }
-  if (state.audience === "claim") return unchanged(failed)
+const endedFailed = (state: Terminal, orders: Orders): Terminal => {
+  if (state.told || state.endedRecord !== "queued") return state
   const { sequence } = state.facts.arrived
-  return [failed, [{ _tag: "Refuse", sequence, refusal: { kind: "store-failed" } }]]
+  if (state.audience !== "claim") orders.push({ _tag: "Refuse", sequence, refusal: { kind: "store-failed" } })
+  const failed = copyTerminal(state)
+  failed.endedRecord = "failed"
+  failed.audience = "claim"
+  return failed
 }

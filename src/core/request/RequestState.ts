@@ -124,6 +124,52 @@ export const dueMs = (state: State): number => {
   }
 }
 
+type Mutable<A> = { -readonly [K in keyof A]: A[K] }
+
+// Written out, and always in the order of the fields above: a spread costs several times as much, and the engine
+// takes objects whose fields came in another order for another kind of object.
+
+/** To be changed by its caller before anybody else sees it. */
+export const copy = (state: State): Mutable<Pending> | Mutable<Leased> | Mutable<Responding> | Mutable<Terminal> => {
+  const { facts, audience, arrivedRecord, attempt } = state
+  switch (state._tag) {
+    case "Pending":
+      return { _tag: "Pending", facts, audience, arrivedRecord, attempt, notBeforeMs: state.notBeforeMs }
+    case "Leased": {
+      const { token, workerId, worker } = state
+      return { _tag: "Leased", facts, audience, arrivedRecord, attempt, token, workerId, worker }
+    }
+    case "Responding": {
+      const { token, workerId, worker, shown, collecting } = state
+      return { _tag: "Responding", facts, audience, arrivedRecord, attempt, token, workerId, worker, shown, collecting }
+    }
+    case "Terminal":
+      return copyTerminal(state)
+    default:
+      return unreachable(state)
+  }
+}
+
+export const copyTerminal = (state: Terminal): Mutable<Terminal> => ({
+  _tag: "Terminal",
+  facts: state.facts,
+  audience: state.audience,
+  arrivedRecord: state.arrivedRecord,
+  attempt: state.attempt,
+  terminal: state.terminal,
+  reason: state.reason,
+  message: state.message,
+  partial: state.partial,
+  lease: state.lease,
+  endedAtMs: state.endedAtMs,
+  resultKept: state.resultKept,
+  resultBytes: state.resultBytes,
+  keepUntilMs: state.keepUntilMs,
+  endedRecord: state.endedRecord,
+  told: state.told,
+  gone: state.gone
+})
+
 export const unreachable = (value: never): never => {
   throw new Error(`unreachable case ${JSON.stringify(value)}`)
 }
