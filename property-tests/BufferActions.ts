@@ -73,6 +73,8 @@ export interface Arrivals {
   readonly mode?: ReadonlyArray<Arrived["mode"]>
   readonly isKeyed?: boolean
   readonly isPatient?: boolean
+  /** Instead of a wide choice. */
+  readonly deadlineInMs?: ReadonlyArray<number>
 }
 
 const small = (max: number) => fc.integer({ min: 0, max })
@@ -91,7 +93,7 @@ const actionOf = (arrivals: Arrivals): Record<Kind, fc.Arbitrary<Action>> => ({
     maxAttempts: fc.integer({ min: 1, max: 3 }),
     deadlineInMs: arrivals.isPatient
       ? fc.constant(1_000_000)
-      : fc.constantFrom(0, 3, 15, 40, 200, 1_000_000, 1_000_000),
+      : fc.constantFrom(...(arrivals.deadlineInMs ?? [0, 3, 15, 40, 200, 1_000_000, 1_000_000])),
     key: fc.oneof(
       { weight: arrivals.isKeyed === true ? 1 : 5, arbitrary: fc.constant(0) },
       { weight: 3, arbitrary: fc.integer({ min: 1, max: 2 }) }
