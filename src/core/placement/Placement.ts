@@ -1,63 +1,79 @@
 /**
  * Which cluster gets an instance: filter, then score, with an explanation for each candidate.
  *
- * Laws (L16):
- * - Never a cluster that is cordoned, draining, unreachable, not named (where names are given), or without room.
+ * Laws (L16, `property-tests/Placement.laws.test.ts`):
+ * - Never a cluster that is cordoned, draining, unhealthy, unreachable, not named (where names are given), without what
+ *   is asked for (region, group, attributes, compliance, GPUs, memory: unknown is not enough), or without room.
  * - Placed one after the other with `reserve`, never more than were free.
  * - Deterministic; the order of the candidates does not matter.
- * - Minimal movement: a cluster that leaves, and was not chosen, changes no choice.
+ * - Minimal movement: a cluster that leaves or is cordoned, and was not chosen, changes no choice.
+ * - A fallback is chosen only when nothing else fits.
+ * - Spread over equal clusters, their counts differ by 1 at most.
  *
  * @module
  */
+import * as Candidate from "./Candidate.ts"
+import * as Rendezvous from "./Rendezvous.ts"
 
 export interface InstanceType {
   readonly name: string
   readonly gpuKind: string
   /** GPUs of one instance of this type. */
   readonly gpuCount: number
+  /** Of each GPU. */
+  readonly gpuMemoryBytes?: number
+  readonly memoryBytes?: number
+  /** Of an instance, in the operator's currency. */
+  readonly pricePerHour?: number
   /** Instances of this type that the cluster holds in all. */
   readonly total: number
   /** How many more it can take now; at or below 0 = none. */
   readonly free: number
 }
 
-export interface Cluster {
-  readonly name: string
-  readonly state: "healthy" | "unreachable"
-  readonly cordoned: boolean
-  readonly draining: boolean
+export interface Cluster extends Candidate.Site {
   readonly instanceTypes: ReadonlyArray<InstanceType>
   /** It runs, or lately ran, an instance of this version: image and weights are likely there. */
   readonly warm: boolean
+  /** Instances of this version that are there; absent = 0. */
+  readonly placed?: number
 }
 
-export interface Request {
+export interface Request extends Candidate.Demands {
   readonly instanceType: string
-  /** `kind` "any" or "none" asks for no kind in particular. */
-  readonly gpu: { readonly kind: string; readonly count: number }
-  /** In order of preference; empty = any. */
-  readonly clusters: ReadonlyArray<string>
+  /** `kind` "any" or "none" asks for no kind in particular; `memoryBytes` is of each GPU. */
+  readonly gpu: { readonly kind: string; readonly count: number; readonly memoryBytes?: number }
+  readonly memoryBytes?: number
+  readonly origin?: Candidate.Origin
+  /** `clusters`: as even as room allows, whatever the order in which clusters are named. Default `none`. */
+  readonly spread?: "none" | "clusters"
+  /** Decides between equals, so that not all versions go to the first of them; absent = the name does. */
+  readonly key?: string
+  readonly weights?: Weights
 }
 
-export interface Explanation {
-  readonly cluster: string
-  readonly isEligible: boolean
-  /** Why not, or what spoke for it. */
-  readonly text: string
+/** What a start with weights at hand, a near region or a cheap one is worth, in shares of an empty cluster. */
+export interface Weights {
+  readonly free: number
+  readonly warm: number
+  readonly locality: number
+  readonly price: number
 }
+
+export const defaultWeights: Weights = { free: 1, warm: 0.1, locality: 0.5, price: 0 }
+
+export type Explanation = Candidate.Explanation
 
 export interface Placed {
   readonly cluster: string | undefined
+  readonly isFallback: boolean
   /** In order of cluster name. */
   readonly explanations: ReadonlyArray<Explanation>
 }
 
-interface Candidate {
-  readonly cluster: Cluster
-  readonly preference: number
-  readonly freeShare: number
-}
-
+/**
+ * Preferred order first, because a person wrote it down; then the emptier one, unless a warm one is nearly as empty.
+ */
 export const place = ({
   request,
   clusters
@@ -66,18 +82,21 @@ export const place = ({
   readonly clusters: ReadonlyArray<Cluster>
 }): Placed => {
   const explanations: Array<Explanation> = []
-  let best: Candidate | undefined
-  for (const cluster of [...clusters].sort((left, right) => compareNames(left.name, right.name))) {
-    const refusal = refuse(request, cluster)
-    if (refusal !== undefined) {
-      explanations.push({ cluster: cluster.name, isEligible: false, text: refusal })
+  let best: Candidate.Candidate | undefined
+  for (const cluster of [...clusters].sort(Candidate.byName)) {
+    const type = cluster.instanceTypes.find(({ name }) => name === request.instanceType)
+    const refusal = Candidate.refuseSite(request, cluster) ?? refuseType(request, cluster, type)
+    if (type === undefined || refusal !== undefined) {
+      explanations.push(Candidate.refused(cluster.name, refusal ?? noType(request, cluster)))
       continue
     }
-    const candidate = score(request, cluster)
-    explanations.push({ cluster: cluster.name, isEligible: true, text: praise(candidate) })
-    if (best === undefined || isBetter(candidate, best)) best = candidate
+    const parts = score(request, cluster, type)
+    const candidate = candidateOf(request, cluster, Candidate.sum(parts))
+    explanations.push(Candidate.eligible(candidate, parts, request))
+    if (best === undefined || Candidate.isBetter(candidate, best)) best = candidate
   }
-  return { cluster: best?.cluster.name, explanations }
+  const isFallback = best !== undefined && Candidate.isFallback(request, best.name)
+  return { cluster: best?.name, isFallback, explanations }
 }
 
 /** The clusters after one instance of this request went to `cluster`. */
@@ -87,6 +106,7 @@ export const reserve = (clusters: ReadonlyArray<Cluster>, cluster: string, reque
       ? {
           ...each,
           warm: true,
+          placed: (each.placed ?? 0) + 1,
           instanceTypes: each.instanceTypes.map((type) =>
             type.name === request.instanceType ? { ...type, free: type.free - 1 } : type
           )
@@ -94,61 +114,76 @@ export const reserve = (clusters: ReadonlyArray<Cluster>, cluster: string, reque
       : each
   )
 
-/** One sentence for a person who asks why nothing starts. */
-export const whyNowhere = (explanations: ReadonlyArray<Explanation>): string =>
-  explanations.length === 0
-    ? "no cluster has reported yet"
-    : `no cluster can take it: ${explanations.map(({ cluster, text }) => `${cluster}: ${text}`).join("; ")}`
+export const whyNowhere = Candidate.whyNowhere
 
-const refuse = (request: Request, cluster: Cluster): string | undefined => {
-  if (request.clusters.length > 0 && !request.clusters.includes(cluster.name)) {
-    return `not among the clusters of the deployment (${request.clusters.join(", ")})`
+const refuseType = (
+  request: Request,
+  cluster: Cluster,
+  type: InstanceType | undefined
+): Candidate.Refusal | undefined => {
+  const { gpu, memoryBytes } = request
+  if (type === undefined) return noType(request, cluster)
+  if (type.gpuCount < gpu.count) {
+    return Candidate.no(
+      "gpu",
+      `an instance of type ${type.name} has ${type.gpuCount} GPUs and ${gpu.count} were asked for`
+    )
   }
-  if (cluster.state === "unreachable") return "it is unreachable"
-  if (cluster.draining) return "it is being drained"
-  if (cluster.cordoned) return "it is cordoned"
-  const type = cluster.instanceTypes.find((each) => each.name === request.instanceType)
-  if (type === undefined) {
-    const known = cluster.instanceTypes.map((each) => each.name).join(", ")
-    return `it has no instance type ${request.instanceType} (it has ${known === "" ? "none" : known})`
+  if (gpu.count > 0 && !isAnyKind(gpu.kind) && type.gpuKind !== gpu.kind) {
+    return Candidate.no("gpu", `its GPUs are ${type.gpuKind} and ${gpu.kind} were asked for`)
   }
-  if (type.gpuCount < request.gpu.count) {
-    return `an instance of type ${type.name} has ${type.gpuCount} GPUs and ${request.gpu.count} were asked for`
+  if (gpu.count > 0 && !isEnough(type.gpuMemoryBytes, gpu.memoryBytes)) {
+    return Candidate.no("memory", tooSmall("a GPU", type.gpuMemoryBytes, gpu.memoryBytes))
   }
-  if (request.gpu.count > 0 && !isAnyKind(request.gpu.kind) && type.gpuKind !== request.gpu.kind) {
-    return `its GPUs are ${type.gpuKind} and ${request.gpu.kind} were asked for`
+  if (!isEnough(type.memoryBytes, memoryBytes)) {
+    return Candidate.no("memory", tooSmall(`an instance of type ${type.name}`, type.memoryBytes, memoryBytes))
   }
-  if (type.free < 1) return `0 of ${type.total} instances of type ${type.name} are free`
+  if (!(type.free >= 1)) {
+    return Candidate.no("capacity", `0 of ${type.total} instances of type ${type.name} are free`)
+  }
   return undefined
 }
 
+const noType = (request: Request, cluster: Cluster): Candidate.Refusal => {
+  const known = cluster.instanceTypes.map((each) => each.name).join(", ")
+  return Candidate.no(
+    "instance-type",
+    `it has no instance type ${request.instanceType} (it has ${known === "" ? "none" : known})`
+  )
+}
+
+/** What a cluster does not say of its memory is not enough for who asks for some. */
+const isEnough = (given: number | undefined, wanted: number | undefined): boolean =>
+  wanted === undefined || wanted <= 0 || (given !== undefined && given >= wanted)
+
+const tooSmall = (what: string, given: number | undefined, wanted: number | undefined): string =>
+  `${what} has ${given ?? "an unknown number of"} bytes of memory and ${wanted} were asked for`
+
 const isAnyKind = (kind: string) => kind === "any" || kind === "none" || kind === ""
 
-const score = (request: Request, cluster: Cluster): Candidate => {
-  const type = cluster.instanceTypes.find((each) => each.name === request.instanceType)
+const score = (request: Request, cluster: Cluster, type: InstanceType): ReadonlyArray<Candidate.Part> => {
+  const weights = request.weights ?? defaultWeights
+  const share = type.total < 1 ? 0 : type.free / type.total
+  const parts: Array<Candidate.Part> = [
+    { kind: "free", points: weights.free * share, text: `${Math.round(share * 100)} % free` }
+  ]
+  const warm = Candidate.warmth(cluster.warm, weights.warm)
+  if (warm !== undefined) parts.push(warm)
+  const near = Candidate.locality(request.origin, cluster, weights.locality)
+  if (near !== undefined) parts.push(near)
+  const price = Candidate.price(type.pricePerHour, weights.price)
+  if (price !== undefined) parts.push(price)
+  return parts
+}
+
+const candidateOf = (request: Request, cluster: Cluster, points: number): Candidate.Candidate => {
+  const { name } = cluster
+  const isSpread = request.spread === "clusters"
   return {
-    cluster,
-    preference: request.clusters.length === 0 ? 0 : request.clusters.indexOf(cluster.name),
-    freeShare: type === undefined || type.total < 1 ? 0 : type.free / type.total
+    name,
+    rank: isSpread ? (Candidate.isFallback(request, name) ? 1 : 0) : Candidate.rankOf(request, name),
+    order: isSpread ? (cluster.placed ?? 0) : 0,
+    points,
+    draw: request.key === undefined ? 0 : Rendezvous.draw(request.key, name)
   }
 }
-
-/**
- * Preferred order first, because a person wrote it down; then the emptier one, unless a warm one is nearly as empty:
- * a start with weights at hand is worth a tenth of a cluster. Then the name, so that it is decided.
- */
-const isBetter = (left: Candidate, right: Candidate): boolean => {
-  if (left.preference !== right.preference) return left.preference < right.preference
-  const difference = weight(left) - weight(right)
-  if (difference !== 0) return difference > 0
-  return compareNames(left.cluster.name, right.cluster.name) < 0
-}
-
-const warmBonus = 0.1
-
-const weight = (candidate: Candidate) => candidate.freeShare + (candidate.cluster.warm ? warmBonus : 0)
-
-const praise = ({ cluster, freeShare, preference }: Candidate): string =>
-  `${Math.round(freeShare * 100)} % free${cluster.warm ? ", warm" : ""}${preference > 0 ? `, choice ${preference + 1}` : ""}`
-
-const compareNames = (left: string, right: string) => (left < right ? -1 : left > right ? 1 : 0)
