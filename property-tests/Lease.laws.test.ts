@@ -1,10 +1,14 @@
 /**
+ * Laws of the lease, each also run against the wrong ones of `zoo/leaseBugs.ts`.
+ *
  * Several processes with their own clocks, one store with compare-and-set, and a network that delays, repeats and loses
  * answers. Generators collide on purpose: a ttl of 90 ms, delays up to 200 ms, steps of 1 to 40 ms.
  */
 import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import * as Lease from "../src/core/lease/Lease.ts"
+import { kills } from "./zoo/kills.ts"
+import * as Bugs from "./zoo/leaseBugs.ts"
 
 const optionsOf = (index: number): Lease.Options => ({ me: `p${index}`, ttlMs: 90, renewMs: 30, marginMs: 10 })
 
@@ -14,7 +18,10 @@ interface Flight {
 }
 
 /** `rate`: 1 = exact; the spread between two stays under marginMs per ttlMs. */
-const makeWorld = (clocks: ReadonlyArray<{ readonly offsetMs: number; readonly rate: number }>) => {
+const makeWorld = (
+  clocks: ReadonlyArray<{ readonly offsetMs: number; readonly rate: number }>,
+  machine: Bugs.Leases = Bugs.sound
+) => {
   let nowMs = 0
   let store: Lease.Seen = { record: null, revision: 0 }
   const flights: Array<Flight> = []
@@ -31,7 +38,7 @@ const makeWorld = (clocks: ReadonlyArray<{ readonly offsetMs: number; readonly r
     return clock.offsetMs + nowMs * clock.rate
   }
 
-  const acting = () => states.map((state, index) => Lease.isActing(optionsOf(index), state, localOf(index)))
+  const acting = () => states.map((state, index) => machine.isActing(optionsOf(index), state, localOf(index)))
 
   const check = () => {
     const count = acting().filter(Boolean).length
@@ -40,7 +47,7 @@ const makeWorld = (clocks: ReadonlyArray<{ readonly offsetMs: number; readonly r
 
   const send = (index: number, make: (localMs: number) => Lease.Event) => {
     const options = optionsOf(index)
-    const [next, commands] = Lease.step(options, states[index]!, make(localOf(index)))
+    const [next, commands] = machine.step(options, states[index]!, make(localOf(index)))
     states[index] = next
     for (const command of commands) perform(index, command)
     check()
@@ -100,6 +107,7 @@ const makeWorld = (clocks: ReadonlyArray<{ readonly offsetMs: number; readonly r
     send,
     advance,
     acting,
+    localOf,
     gained,
     states,
     setFaults: (next: typeof faults) => {
@@ -144,50 +152,133 @@ const fault = fc.record({
   drop: fc.nat(6).map((n) => n === 0)
 })
 
-describe("lease: laws", () => {
-  it("E1, E2: whatever is delayed or lost, one acts at a time and each grant has a greater epoch", () => {
-    let grants = 0
-    fc.assert(
-      fc.property(
-        clocks,
-        fc.array(action, { minLength: 40, maxLength: 80 }),
-        fc.array(fault, { minLength: 1, maxLength: 20 }),
-        (c, actions, f) => {
-          const world = makeWorld(c)
-          let next = 0
-          world.setFaults(() => f[next++ % f.length]!)
-          for (const { kind, who, byMs } of actions) {
-            world.advance(byMs)
-            const index = who % c.length
-            if (kind === "tick") world.send(index, (nowMs) => Lease.Event.Ticked({ nowMs }))
-            if (kind === "want") world.send(index, (nowMs) => Lease.Event.Wanted({ nowMs }))
-            if (kind === "release") world.send(index, (nowMs) => Lease.Event.ReleaseWanted({ nowMs }))
-          }
-          for (let index = 1; index < world.gained.length; index++) {
-            assert.isAbove(world.gained[index]!, world.gained[index - 1]!)
-          }
-          grants += world.gained.length
+const oneAtATime =
+  (mix = { grants: 0 }) =>
+  (machine: Bugs.Leases) =>
+    fc.property(
+      clocks,
+      fc.array(action, { minLength: 40, maxLength: 80 }),
+      fc.array(fault, { minLength: 1, maxLength: 20 }),
+      (c, actions, f) => {
+        const world = makeWorld(c, machine)
+        let next = 0
+        world.setFaults(() => f[next++ % f.length]!)
+        for (const { kind, who, byMs } of actions) {
+          world.advance(byMs)
+          const index = who % c.length
+          if (kind === "tick") world.send(index, (nowMs) => Lease.Event.Ticked({ nowMs }))
+          if (kind === "want") world.send(index, (nowMs) => Lease.Event.Wanted({ nowMs }))
+          if (kind === "release") world.send(index, (nowMs) => Lease.Event.ReleaseWanted({ nowMs }))
         }
-      ),
-      { numRuns: 1_000 }
+        for (let index = 1; index < world.gained.length; index++) {
+          assert.isAbove(world.gained[index]!, world.gained[index - 1]!)
+        }
+        mix.grants += world.gained.length
+      }
     )
-    assert.isAbove(grants, 1_000, "the law must reach worlds in which ownership moves")
-  })
 
-  it("E3: it has stopped acting when it asks to release, and at its end without any message", () => {
+/** Released, or left alone, after some renewals. */
+const stopsInTime = (machine: Bugs.Leases) =>
+  fc.property(fc.integer({ min: 0, max: 20 }), (renewals) => {
     const options = optionsOf(0)
-    const world = makeWorld([{ offsetMs: 0, rate: 1 }])
+    const world = makeWorld([{ offsetMs: 0, rate: 1 }], machine)
     world.send(0, (nowMs) => Lease.Event.Wanted({ nowMs }))
     world.advance(5)
+    for (let index = 0; index < renewals; index++) {
+      world.advance(10)
+      world.send(0, (nowMs) => Lease.Event.Ticked({ nowMs }))
+    }
+    world.advance(2)
     assert.deepStrictEqual(world.acting(), [true])
-    const held = world.states[0]!
-    const [, commands] = Lease.step(options, held, Lease.Event.ReleaseWanted({ nowMs: 6 }))
+    const [released, commands] = machine.step(
+      options,
+      world.states[0]!,
+      Lease.Event.ReleaseWanted({ nowMs: world.localOf(0) })
+    )
+    assert.isFalse(machine.isActing(options, released, world.localOf(0)))
     assert.deepStrictEqual(
       commands.map(({ _tag }) => _tag),
       ["Lost", "CompareAndSet"]
     )
     world.advance(100)
     assert.deepStrictEqual(world.acting(), [false], "nobody ticked it, and still it does not act")
+  })
+
+/** Ticked when it asks to be and at no other time, over a store that loses what the last argument says. */
+const wakesItself = (machine: Bugs.Leases) =>
+  fc.property(fc.integer({ min: 0, max: 6 }), (losses) => {
+    const world = makeWorld([{ offsetMs: 0, rate: 1 }], machine)
+    let left = losses
+    world.setFaults(() => ({ delayMs: 2, lose: false, drop: left-- > 0 }))
+    world.send(0, (nowMs) => Lease.Event.Wanted({ nowMs }))
+    let actedMs = 0
+    for (let atMs = 0; atMs < 600; atMs++) {
+      world.advance(1)
+      if (world.localOf(0) >= Lease.wakeAtMs(optionsOf(0), world.states[0]!)) {
+        world.send(0, (nowMs) => Lease.Event.Ticked({ nowMs }))
+      }
+      if (world.acting()[0]) actedMs += 1
+    }
+    // Each loss costs a renewal's time at most, and what is held is kept.
+    assert.isAtLeast(actedMs, 590 - losses * 32)
+  })
+
+describe("lease: laws", () => {
+  it("E1, E2: whatever is delayed or lost, one acts at a time and each grant has a greater epoch", () => {
+    const mix = { grants: 0 }
+    fc.assert(oneAtATime(mix)(Bugs.sound), { numRuns: 1_000 })
+    assert.isAbove(mix.grants, 1_000, "the law must reach worlds in which ownership moves")
+  })
+
+  it("E3: it has stopped acting when it asks to release, and at its end without any message", () => {
+    fc.assert(stopsInTime(Bugs.sound), { numRuns: 30 })
+  })
+
+  it("E4: ticked only when it asks to be, it gets what is free and keeps it, whatever writes are lost at first", () => {
+    fc.assert(wakesItself(Bugs.sound), { numRuns: 30 })
+  })
+
+  it("E1 kills: owning until told, counting from the answer, impatience", () => {
+    const { ownsUntilTold, countsFromAnswer, impatient } = Bugs
+    kills(oneAtATime(), { ownsUntilTold, countsFromAnswer, impatient }, 2_000)
+  })
+
+  it("E2 kills: one epoch for all", () => kills(oneAtATime(), { oneEpoch: Bugs.oneEpoch }))
+
+  it("E3 kills: giving it away before it has stopped", () => kills(stopsInTime, { releasesFirst: Bugs.releasesFirst }))
+
+  it("E4 kills: asking once, and holding without renewing", () => {
+    const { asksOnce, neverRenews } = Bugs
+    kills(wakesItself, { asksOnce, neverRenews })
+  })
+
+  it("every state takes every event, and leaves what makes no sense as it is", () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(6), { maxLength: 40 }), (picks) => {
+        const options = optionsOf(0)
+        let state: Lease.State = Lease.idle(0)
+        picks.forEach((pick, nowMs) => {
+          const seen: Lease.Seen = {
+            record: { epoch: pick + 1, holder: "p1", ttlMs: 90, sentAtMs: 0 },
+            revision: nowMs % 5
+          }
+          const events = [
+            Lease.Event.Wanted({ nowMs }),
+            Lease.Event.ReleaseWanted({ nowMs }),
+            Lease.Event.Seen({ nowMs, seen }),
+            Lease.Event.Written({ nowMs, seen }),
+            Lease.Event.Refused({ nowMs }),
+            Lease.Event.WriteUnknown({ nowMs }),
+            Lease.Event.Ticked({ nowMs: nowMs * 50 })
+          ]
+          const [next, commands] = Lease.step(options, state, events[pick]!)
+          if (Lease.isActing(options, next, nowMs) && !Lease.isActing(options, state, nowMs)) {
+            assert.isTrue(commands.some(({ _tag }) => _tag === "Gained"))
+          }
+          state = next
+        })
+      })
+    )
   })
 
   it("E4: when the faults are over, one who wants it has it within three ttl and keeps it", () => {
