@@ -39,6 +39,21 @@ describe("deployment: laws", () => {
     )
   })
 
+  it("D1: it says how many are ready and desired, what fails, and, when that is why, that no cluster takes more", () => {
+    fc.assert(
+      fc.property(facts, (each) => {
+        const { status, detail } = Deployment.status(each)
+        if (!each.isDeployed || each.desired === 0) return
+        assert.include(detail, `${each.ready} of ${each.desired} instance`)
+        assert.strictEqual(detail.includes("boom"), each.budget.failures > 0)
+        const isWaiting = status === "scaling" && each.budget.failures === 0
+        if (isWaiting && each.nowhere !== null) assert.include(detail, each.nowhere)
+        if (each.draining > 0) assert.include(detail, `${each.draining} draining`)
+      }),
+      { numRuns: 500 }
+    )
+  })
+
   it("D2: in a series of failures at one desired count, a status that was left does not come back", () => {
     const trial = fc.record({
       becomesReady: fc.boolean(),

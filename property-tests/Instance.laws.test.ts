@@ -1,11 +1,14 @@
 /**
- * Laws of the instance machine and of the restart budget. Generators: every event in every state, times around the
+ * Laws of the instance machine and of the restart budget, each also run against the wrong ones of
+ * `zoo/instanceBugs.ts`. Generators: every event in every state, times around the
  * start deadline (1 s) and the drain (2 s), reports of all six states in any order, as after lost messages.
  */
 import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import * as Instance from "../src/core/instance/Instance.ts"
 import * as RestartBudget from "../src/core/instance/RestartBudget.ts"
+import * as Bugs from "./zoo/instanceBugs.ts"
+import { kills } from "./zoo/kills.ts"
 
 const report: fc.Arbitrary<Instance.Reported> = fc.record({
   state: fc.constantFrom("requested", "starting", "starting", "ready", "draining", "stopped", "failed"),
@@ -38,6 +41,7 @@ const history = fc.array(fc.tuple(byMs, event), { maxLength: 25 })
 const fresh = () => Instance.requested({ nowMs: 0, startDeadlineMs: 1_000, drainMs: 2_000, graceMs: 100 })
 
 const play = (
+  step: Bugs.Step,
   events: ReadonlyArray<readonly [number, (nowMs: number) => Instance.Event]>,
   look: (step: {
     readonly before: Instance.State
@@ -52,48 +56,122 @@ const play = (
   for (const [by, make] of events) {
     nowMs += by
     const each = make(nowMs)
-    const [after, commands] = Instance.step(state, each)
+    const [after, commands] = step(state, each)
     look({ before: state, event: each, after, commands, nowMs })
     state = after
   }
   return state
 }
 
+const count = (commands: ReadonlyArray<Instance.Command>, tag: Instance.Command["_tag"]) =>
+  commands.filter(({ _tag }) => _tag === tag).length
+
+const staysEnded = (step: Bugs.Step) =>
+  fc.property(history, (events) => {
+    play(step, events, ({ before, after }) => {
+      if (Instance.isEnded(before)) assert.strictEqual(after._tag, before._tag)
+      if (before._tag === "Draining") assert.include(["Draining", "Stopped"], after._tag)
+    })
+  })
+
+const keepsDeadlines = (step: Bugs.Step) =>
+  fc.property(history, (events) => {
+    let state = fresh()
+    let nowMs = 0
+    let orders = 0
+    for (const [by, make] of events) {
+      nowMs += by
+      const wasLive = state._tag === "Requested" || state._tag === "Starting"
+      const [ticked, first] = step(state, Instance.Event.Ticked({ nowMs }))
+      if (wasLive && ticked._tag === "Failed") {
+        orders += count(first, "OrderTerminate")
+        assert.strictEqual(orders, 1)
+        return
+      }
+      if (ticked._tag === "Requested" || ticked._tag === "Starting") assert.isAbove(ticked.deadlineAtMs, nowMs)
+      state = step(ticked, make(nowMs))[0]
+      if (Instance.isEnded(state) || state._tag === "Draining") return
+    }
+  })
+
+const countsUnasked =
+  (mix = { counted: 0 }) =>
+  (step: Bugs.Step) =>
+    fc.property(history, (events) => {
+      let counts = 0
+      let wasAsked = false
+      let isLost = false
+      const last = play(step, events, ({ event: each, after, before, commands }) => {
+        counts += count(commands, "CountFailure")
+        if (after._tag === "Draining") wasAsked = true
+        if (each._tag === "AgentSilent" && before._tag !== "Failed" && after._tag === "Failed") isLost = true
+      })
+      const isUnasked = Instance.isEnded(last) && !wasAsked && !isLost
+      assert.strictEqual(counts, isUnasked ? 1 : 0)
+      mix.counted += counts
+    })
+
+const ordersAgain = (step: Bugs.Step) =>
+  fc.property(history, (events) => {
+    let lastMs = Number.NEGATIVE_INFINITY
+    play(step, events, ({ before, after, commands, nowMs, event: each }) => {
+      if (!Instance.isEnded(before)) {
+        if (Instance.isEnded(after)) lastMs = nowMs
+        return
+      }
+      const isThere = each._tag === "Reported" && each.report.state !== "stopped" && each.report.state !== "failed"
+      const orders = count(commands, "OrderTerminate")
+      assert.strictEqual(orders, isThere && nowMs - lastMs >= Instance.orderAgainMs ? 1 : 0)
+      if (orders === 1) lastMs = nowMs
+    })
+  })
+
+const drainsWhole = (step: Bugs.Step) =>
+  fc.property(history, fc.boolean(), (events, holdsWork) => {
+    const last = play(step, events, () => {})
+    const [, commands] = step(last, Instance.Event.DrainOrdered({ nowMs: 1e9, holdsWork, reason: "scale-down" }))
+    for (const command of commands) {
+      if (command._tag !== "OrderTerminate") continue
+      assert.strictEqual(command.drainMs, last.facts.readyAtMs !== null || holdsWork ? 2_000 : 0)
+    }
+    if (last._tag === "Draining" || Instance.isEnded(last)) assert.deepStrictEqual(commands, [])
+    else assert.strictEqual(commands.length, 1)
+  })
+
+/** What is ready may hold work: it is ended when somebody asks for it, or is told that it ended. */
+const sparesTheReady = (step: Bugs.Step) =>
+  fc.property(history, (events) => {
+    play(step, events, ({ before, event: each, after, commands }) => {
+      if (before._tag !== "Ready") return
+      const isAsked = each._tag === "DrainOrdered" || each._tag === "WorkerDraining"
+      if (!isAsked) assert.strictEqual(count(commands, "OrderTerminate"), 0, `ended by ${each._tag}`)
+      const isTold = each._tag === "Reported" || each._tag === "Missing"
+      if (Instance.isEnded(after)) assert.isTrue(isTold, `ended by ${each._tag}`)
+    })
+  })
+
+/** Ticked when it asks to be, and told nothing more, it does not stay half-way; what drains is ordered to end again. */
+const wakesItself = (step: Bugs.Step) =>
+  fc.property(history, (events) => {
+    let state = play(step, events, () => {})
+    for (let round = 0; round < 3; round++) {
+      const wakeAtMs = Instance.wakeAtMs(state)
+      if (wakeAtMs === null) break
+      const [next, commands] = step(state, Instance.Event.Ticked({ nowMs: wakeAtMs }))
+      assert.notStrictEqual(next, state, "it was woken for nothing")
+      assert.strictEqual(count(commands, "OrderTerminate"), 1)
+      state = next
+    }
+    assert.include(["Ready", "Draining", "Stopped", "Failed"], state._tag)
+  })
+
 describe("instance: laws", () => {
   it("I1: nothing leaves stopped or failed, and draining leads only to stopped", () => {
-    fc.assert(
-      fc.property(history, (events) => {
-        play(events, ({ before, after }) => {
-          if (Instance.isEnded(before)) assert.strictEqual(after._tag, before._tag)
-          if (before._tag === "Draining") assert.include(["Draining", "Stopped"], after._tag)
-        })
-      }),
-      { numRuns: 1_000 }
-    )
+    fc.assert(staysEnded(Instance.step), { numRuns: 1_000 })
   })
 
   it("I2: ticked at its deadline, it is ready or over, and it was ordered to end once", () => {
-    fc.assert(
-      fc.property(history, (events) => {
-        let state = fresh()
-        let nowMs = 0
-        let orders = 0
-        for (const [by, make] of events) {
-          nowMs += by
-          const wasLive = state._tag === "Requested" || state._tag === "Starting"
-          const [ticked, first] = Instance.step(state, Instance.Event.Ticked({ nowMs }))
-          if (wasLive && ticked._tag === "Failed") {
-            orders += first.filter(({ _tag }) => _tag === "OrderTerminate").length
-            assert.strictEqual(orders, 1)
-            return
-          }
-          if (ticked._tag === "Requested" || ticked._tag === "Starting") assert.isAbove(ticked.deadlineAtMs, nowMs)
-          state = Instance.step(ticked, make(nowMs))[0]
-          if (Instance.isEnded(state) || state._tag === "Draining") return
-        }
-      }),
-      { numRuns: 1_000 }
-    )
+    fc.assert(keepsDeadlines(Instance.step), { numRuns: 1_000 })
     const [failed, commands] = Instance.step(fresh(), Instance.Event.Ticked({ nowMs: 1_000 }))
     assert.strictEqual(failed._tag, "Failed")
     assert.deepStrictEqual(commands[0], {
@@ -105,31 +183,16 @@ describe("instance: laws", () => {
   })
 
   it("I3: an end is counted exactly when nobody asked for it and its agent speaks, and once", () => {
-    let counted = 0
-    fc.assert(
-      fc.property(history, (events) => {
-        let counts = 0
-        let wasAsked = false
-        let isLost = false
-        const last = play(events, ({ event: each, after, before, commands }) => {
-          counts += commands.filter(({ _tag }) => _tag === "CountFailure").length
-          if (after._tag === "Draining") wasAsked = true
-          if (each._tag === "AgentSilent" && before._tag !== "Failed" && after._tag === "Failed") isLost = true
-        })
-        const isUnasked = Instance.isEnded(last) && !wasAsked && !isLost
-        assert.strictEqual(counts, isUnasked ? 1 : 0)
-        counted += counts
-      }),
-      { numRuns: 1_000 }
-    )
-    assert.isAbove(counted, 200, "the law must see unasked ends")
+    const mix = { counted: 0 }
+    fc.assert(countsUnasked(mix)(Instance.step), { numRuns: 1_000 })
+    assert.isAbove(mix.counted, 200, "the law must see unasked ends")
   })
 
   it("I4: total; unchanged is the same object; its times never run backwards", () => {
     fc.assert(
       fc.property(history, (events) => {
-        play(events, ({ before, after, commands }) => {
-          if (after === before) assert.isTrue(commands.every(({ _tag }) => _tag !== "CountFailure"))
+        play(Instance.step, events, ({ before, after, commands }) => {
+          if (after === before) assert.strictEqual(count(commands, "CountFailure"), 0)
           assert.strictEqual(after.facts.requestedAtMs, before.facts.requestedAtMs)
           if (before.facts.readyAtMs !== null) assert.strictEqual(after.facts.readyAtMs, before.facts.readyAtMs)
           if (before.facts.startedAtMs !== null) assert.strictEqual(after.facts.startedAtMs, before.facts.startedAtMs)
@@ -140,41 +203,35 @@ describe("instance: laws", () => {
   })
 
   it("I5: ended here and still running there is ordered to end again, at most every 10 s", () => {
-    fc.assert(
-      fc.property(history, (events) => {
-        let lastMs = Number.NEGATIVE_INFINITY
-        play(events, ({ before, after, commands, nowMs, event: each }) => {
-          if (!Instance.isEnded(before)) {
-            if (Instance.isEnded(after)) lastMs = nowMs
-            return
-          }
-          const isThere = each._tag === "Reported" && each.report.state !== "stopped" && each.report.state !== "failed"
-          const orders = commands.filter(({ _tag }) => _tag === "OrderTerminate").length
-          assert.strictEqual(orders, isThere && nowMs - lastMs >= Instance.orderAgainMs ? 1 : 0)
-          if (orders === 1) lastMs = nowMs
-        })
-      }),
-      { numRuns: 2_000 }
-    )
+    fc.assert(ordersAgain(Instance.step), { numRuns: 2_000 })
   })
 
   it("L17: what was ever ready, or holds work, is given its whole drain; what never was, none", () => {
-    fc.assert(
-      fc.property(history, fc.boolean(), (events, holdsWork) => {
-        const last = play(events, () => {})
-        const [, commands] = Instance.step(
-          last,
-          Instance.Event.DrainOrdered({ nowMs: 1e9, holdsWork, reason: "scale-down" })
-        )
-        for (const command of commands) {
-          if (command._tag !== "OrderTerminate") continue
-          assert.strictEqual(command.drainMs, last.facts.readyAtMs !== null || holdsWork ? 2_000 : 0)
-        }
-        if (last._tag === "Draining" || Instance.isEnded(last)) assert.deepStrictEqual(commands, [])
-        else assert.strictEqual(commands.length, 1)
-      }),
-      { numRuns: 1_000 }
-    )
+    fc.assert(drainsWhole(Instance.step), { numRuns: 1_000 })
+  })
+
+  it("L17: what is ready is ended by nothing but an order to drain, its worker's or its agent's word", () => {
+    fc.assert(sparesTheReady(Instance.step), { numRuns: 1_000 })
+  })
+
+  it("L17: ticked only when it asks to be, it is ready in time or over, and what drains is ordered to end again", () => {
+    fc.assert(wakesItself(Instance.step), { numRuns: 1_000 })
+  })
+
+  it("I1 kills: rising from the dead", () => kills(staysEnded, { resurrects: Bugs.resurrects }, 2_000))
+
+  it("I2 kills: waiting for ever", () => {
+    kills(keepsDeadlines, { patient: Bugs.patient })
+    kills(wakesItself, { patient: Bugs.patient })
+  })
+
+  it("I3 kills: counting what was ordered", () => kills(countsUnasked(), { countsOrders: Bugs.countsOrders }, 2_000))
+
+  it("I5 kills: forgetting what was given up", () => kills(ordersAgain, { leavesOrphans: Bugs.leavesOrphans }, 3_000))
+
+  it("L17 kills: ending at once what should drain, and what is ready because its agent is silent", () => {
+    kills(drainsWhole, { killsInsteadOfDraining: Bugs.killsInsteadOfDraining })
+    kills(sparesTheReady, { silenceKills: Bugs.silenceKills }, 2_000)
   })
 
   it("the agent's account of a start that missed its deadline is added, and amends the count", () => {
@@ -256,27 +313,44 @@ const budgetEvent: fc.Arbitrary<(nowMs: number) => RestartBudget.Event> = fc.one
   }
 )
 
+/** Nothing in these histories is healthy. */
+const growsInSeries = (step: Bugs.Count) =>
+  fc.property(fc.array(fc.tuple(byMs, budgetEvent), { maxLength: 40 }), (events) => {
+    let state = RestartBudget.empty
+    let nowMs = 1_000
+    let lastWaitMs = 0
+    for (const [by, make] of events) {
+      nowMs += by
+      const next = step(state, make(nowMs))
+      assert.isAtLeast(next.failures, state.failures)
+      if (next.failures > state.failures) {
+        const waitMs = next.nextTryAtMs - nowMs
+        assert.isAtLeast(waitMs, lastWaitMs)
+        assert.isAtMost(waitMs, RestartBudget.delayMsMax)
+        lastWaitMs = waitMs
+      }
+      state = next
+    }
+  })
+
+/** Started together, they fail one after the other within the time that a trial takes. */
+const oneTrial = (step: Bugs.Count) =>
+  fc.property(fc.array(fc.nat(900), { minLength: 1, maxLength: 10 }), (laterMs) => {
+    let state = RestartBudget.empty
+    const all = [...laterMs].sort((left, right) => left - right).map((each) => 1_000 + each)
+    for (const nowMs of all) {
+      state = step(
+        state,
+        RestartBudget.Event.Failed({ nowMs, requestedAtMs: 900, readyForMs: null, retryable: true, detail: "boom" })
+      )
+    }
+    assert.strictEqual(state.failures, 1)
+    assert.strictEqual(state.nextTryAtMs, all[0]! + RestartBudget.firstDelayMs)
+  })
+
 describe("restart budget: laws", () => {
   it("B1, B3: within a series the wait never falls nor exceeds 30 s, and nothing unhealthy ends the series", () => {
-    fc.assert(
-      fc.property(fc.array(fc.tuple(byMs, budgetEvent), { maxLength: 40 }), (events) => {
-        let state = RestartBudget.empty
-        let nowMs = 1_000
-        let lastWaitMs = 0
-        for (const [by, make] of events) {
-          nowMs += by
-          const next = RestartBudget.step(state, make(nowMs))
-          assert.isAtLeast(next.failures, state.failures)
-          if (next.failures > state.failures) {
-            const waitMs = next.nextTryAtMs - nowMs
-            assert.isAtLeast(waitMs, lastWaitMs)
-            assert.isAtMost(waitMs, RestartBudget.delayMsMax)
-            lastWaitMs = waitMs
-          }
-          state = next
-        }
-      })
-    )
+    fc.assert(growsInSeries(RestartBudget.step), { numRuns: 300 })
     assert.deepStrictEqual(
       [0, 1, 2, 3, 8, 9, 1_000].map(RestartBudget.delayMs),
       [0, 200, 400, 800, 25_600, 30_000, 30_000]
@@ -284,15 +358,12 @@ describe("restart budget: laws", () => {
   })
 
   it("B2: instances that were started together and fail together are one trial", () => {
-    let state = RestartBudget.empty
-    for (const nowMs of [1_000, 1_001, 1_050]) {
-      state = RestartBudget.step(
-        state,
-        RestartBudget.Event.Failed({ nowMs, requestedAtMs: 900, readyForMs: null, retryable: true, detail: "boom" })
-      )
-    }
-    assert.strictEqual(state.failures, 1)
-    assert.strictEqual(state.nextTryAtMs, 1_200)
+    fc.assert(oneTrial(RestartBudget.step))
+  })
+
+  it("B2, B3 kill: each instance as a trial of its own, and readiness taken for health", () => {
+    kills(oneTrial, { countsEach: Bugs.countsEach })
+    kills(growsInSeries, { readyIsHealthy: Bugs.readyIsHealthy })
   })
 
   it("B3: a healthy instance of a later start ends the series, one of before it does not", () => {

@@ -71,6 +71,13 @@ export const countsTheDraining: Plan = (desire) =>
 export const forgetsTheRequested: Plan = (desire) =>
   Fleet.plan({ ...desire, members: desire.members.filter(({ state }) => state !== "requested") })
 
+/** An instance is an instance, of whatever generation. */
+export const keepsTheOld: Plan = (desire) =>
+  Fleet.plan({
+    ...desire,
+    members: desire.members.map((member) => ({ ...member, generation: Number.MAX_SAFE_INTEGER }))
+  })
+
 /** A version that fails is started as often as it is desired. */
 export const stormsOn: Plan = (desire) => Fleet.plan({ ...desire, budget: RestartBudget.empty })
 
