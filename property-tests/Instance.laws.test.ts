@@ -218,20 +218,20 @@ describe("instance: laws", () => {
     fc.assert(wakesItself(Instance.step), { numRuns: 1_000 })
   })
 
-  it("I1 kills: rising from the dead", () => kills(staysEnded, { resurrects: Bugs.resurrects }, 2_000))
+  it("I1 kills: rising from the dead", () => kills(staysEnded, { resurrects: Bugs.resurrects }))
 
   it("I2 kills: waiting for ever", () => {
     kills(keepsDeadlines, { patient: Bugs.patient })
     kills(wakesItself, { patient: Bugs.patient })
   })
 
-  it("I3 kills: counting what was ordered", () => kills(countsUnasked(), { countsOrders: Bugs.countsOrders }, 2_000))
+  it("I3 kills: counting what was ordered", () => kills(countsUnasked(), { countsOrders: Bugs.countsOrders }))
 
-  it("I5 kills: forgetting what was given up", () => kills(ordersAgain, { leavesOrphans: Bugs.leavesOrphans }, 3_000))
+  it("I5 kills: forgetting what was given up", () => kills(ordersAgain, { leavesOrphans: Bugs.leavesOrphans }))
 
   it("L17 kills: ending at once what should drain, and what is ready because its agent is silent", () => {
     kills(drainsWhole, { killsInsteadOfDraining: Bugs.killsInsteadOfDraining })
-    kills(sparesTheReady, { silenceKills: Bugs.silenceKills }, 2_000)
+    kills(sparesTheReady, { silenceKills: Bugs.silenceKills })
   })
 
   it("the agent's account of a start that missed its deadline is added, and amends the count", () => {

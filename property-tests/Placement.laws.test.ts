@@ -288,7 +288,7 @@ describe("placement: laws", () => {
 
   it("L16 kills: forgotten cordons and drains, silence, unknown memory and half of the tags taken for enough", () => {
     const { forgetsCordon, forgetsDrain, silenceIsHealth, unknownIsPlenty, anyTagWillDo } = Bugs
-    kills(onlyWhatFits(), { forgetsCordon, forgetsDrain, silenceIsHealth, unknownIsPlenty, anyTagWillDo }, 3_000)
+    kills(onlyWhatFits(), { forgetsCordon, forgetsDrain, silenceIsHealth, unknownIsPlenty, anyTagWillDo })
   })
 
   it("L16 kills: counting what is there in all", () => {
@@ -297,7 +297,7 @@ describe("placement: laws", () => {
 
   it("L16 kills: the first in the order in which they come, and worth that depends on the others", () => {
     kills(anyOrder, { firstThatFits: Bugs.firstThatFits })
-    kills(minimalMovement, { relativeScores: Bugs.relativeScores }, 2_000)
+    kills(minimalMovement, { relativeScores: Bugs.relativeScores })
   })
 
   it("L16 kills: a fallback that is one more choice, and filling one after the other", () => {

@@ -225,13 +225,13 @@ describe("routing: laws", () => {
 
   it("L16 kills: going to where nothing new may go, and a queue without an end", () => {
     const { routesToCordoned, boundlessQueue } = Bugs
-    kills(onlyWhatFits(), { routesToCordoned, boundlessQueue }, 1_000)
+    kills(onlyWhatFits(), { routesToCordoned, boundlessQueue })
   })
 
   it("L16 kills: the key modulo the number of clusters, following the load, keys that crowd", () => {
     kills(minimalMovement(), { modulo: Bugs.modulo })
     kills(sticks, { neverSticks: Bugs.neverSticks })
-    kills(shares, { crowds: Bugs.crowds }, 30)
+    kills(shares, { crowds: Bugs.crowds })
   })
 
   it("that kills: no figures taken for no load", () => {

@@ -71,7 +71,7 @@ export const fixedWindows: Start = () => {
           return { window, tier, cost: tier.meter === "requests" ? 1 : event.tokens }
         })
       )
-      const isRefused = open.some(({ window, tier, cost }) => window.used + cost > tier.burst)
+      const isRefused = open.some(({ window, tier, cost }) => window.used + cost > tier.limit)
       if (isRefused) {
         return [RateLimit.Command.Refuse({ reason: "exceeded", tier: null, retryAfterMs: 1, facts: [] })]
       }

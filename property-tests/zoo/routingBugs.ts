@@ -56,10 +56,13 @@ export const anyTagWillDo: Place = ({ request, clusters }) =>
   })
 
 /** A fallback is one more choice. */
-export const fallbackIsEqual = asking((request) => {
+export const fallbackIsEqual: Place = ({ request, clusters }) => {
   const { fallback = [], ...rest } = request
-  return { ...rest, clusters: fallback.length === 0 ? rest.clusters : [...fallback, ...rest.clusters] }
-})
+  const wanted = { ...rest, clusters: fallback.length === 0 ? rest.clusters : [...fallback, ...rest.clusters] }
+  const placed = Placement.place({ request: wanted, clusters })
+  const isFallback = placed.cluster !== undefined && fallback.includes(placed.cluster)
+  return { ...placed, isFallback: isFallback && !request.clusters.includes(placed.cluster) }
+}
 
 /** Fills one cluster before it begins the next. */
 export const packs = asking((request) => ({

@@ -3,6 +3,7 @@
  *
  * Laws (L17, `property-tests/Fleet.laws.test.ts`):
  * - Converges: carried out and planned again, the plan is empty.
+ * - Touches its own members alone, each once, in whatever order they are told.
  * - Drains, never kills; nothing that holds work is drained while enough others hold none.
  * - Never more than `desired` of the present generation after a plan, and never fewer because of one.
  * - An older generation is never counted; it leaves at once when it holds nothing, else when a successor is ready.

@@ -10,6 +10,8 @@
  * - I3 an end is counted against the restart budget exactly when nobody asked for it, once.
  * - I4 every event is taken in every state; time in an instance never runs backwards.
  * - I5 ended here and still running there is ordered to end again, at most every 10 s.
+ * - L17 what is ready is ended by nothing but an order to drain, its worker's or its agent's word, and gets its whole
+ *   drain; ticked only at `wakeAtMs`, nothing stays half-way.
  *
  * @module
  */
