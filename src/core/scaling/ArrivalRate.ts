@@ -74,7 +74,8 @@ export const observe = (rate: ArrivalRate, sample: Sample): readonly [ArrivalRat
     bucket,
     bucketArrivals: (moved === 0 ? rate.bucketArrivals : 0) + arrived,
     recent,
-    serviceMs: rate.serviceMs * kept + rate.leased * elapsedMs,
+    // Service within the interval is forgotten as fast as what was before it, so that more looks sum to the same.
+    serviceMs: rate.serviceMs * kept + rate.leased * memoryMs * (1 - kept),
     completions: rate.completions * kept + Math.max(0, arrived - (inSystem - rate.inSystem))
   }
   return [next, arrived]
@@ -92,5 +93,6 @@ export const expectation = (rate: ArrivalRate): Expectation => {
   const serviceMs = ended > 0 ? rate.serviceMs / ended : 0
   const quietest = rate.recent.length < bucketsKept ? 0 : Math.min(...rate.recent)
   const perSecond = (quietest * 1000) / bucketMs
-  return { perSecond, serviceMs, concurrency: (perSecond * serviceMs) / 1000 }
+  // Nine places: what the last bits add is no request.
+  return { perSecond, serviceMs, concurrency: Math.round((perSecond * serviceMs) / 1e-6) / 1e9 }
 }

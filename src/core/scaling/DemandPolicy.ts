@@ -64,6 +64,9 @@ const decide = (memory: Memory, observation: Observation): readonly [Memory, Dec
         leased,
         expectedConcurrency: Math.round(expected * 100) / 100,
         slotsPerInstance: slots,
+        needed: held,
+        highestNeeded: top?.value ?? 0,
+        highestSinceMs: top === undefined ? null : nowMs - top.atMs,
         ready: observation.ready,
         starting: observation.starting,
         idleWindowMs: spec.idleWindowMs,
@@ -106,7 +109,7 @@ const explain = (facts: Explained): string => {
 const holdUnknown = ({ desired, ready, starting }: Observation): Decision => ({
   desired: Math.max(desired, ready + starting),
   reason: `the demand is unknown: ${plural(Math.max(desired, ready + starting), "instance")} kept as they are`,
-  inputs: { pending: "unknown", leased: "unknown", ready, starting },
+  inputs: { pending: "unknown", leased: "unknown", ready, starting, desired },
   wakeAtMs: null
 })
 

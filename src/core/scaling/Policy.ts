@@ -68,3 +68,10 @@ export const seconds = (ms: number): string => {
 
 /** `1 instance`, `2 instances`. */
 export const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`
+
+/** The sum of figures; unknown as soon as one of them is. */
+export const sum = (one: Reading, other: Reading): Reading =>
+  one === "unknown" || other === "unknown" ? "unknown" : one + other
+
+/** A figure for people, with two places at most: `3`, `0.7`, `12.25`. */
+export const figure = (value: number): string => String(Math.round(value * 100) / 100)

@@ -8,7 +8,7 @@ import type * as Deployment from "../../core/deployment/Deployment.ts"
 import type * as Fleet from "../../core/instance/Fleet.ts"
 import * as Instance from "../../core/instance/Instance.ts"
 import * as RestartBudget from "../../core/instance/RestartBudget.ts"
-import type * as Scaling from "../../core/scaling/Scaling.ts"
+import type * as Policies from "../../core/scaling/Policies.ts"
 import type { ControllerClusters } from "./ControllerClusters.ts"
 import type { ControllerDemand } from "./ControllerDemand.ts"
 import type { Waiting } from "./ControllerExplain.ts"
@@ -18,7 +18,7 @@ import type { RoutingTable } from "./RoutingTable.ts"
 export interface VersionEntry {
   readonly versionId: string
   readonly demand: ControllerDemand
-  scaling: Scaling.Running
+  scaling: Policies.Machine
   budget: RestartBudget.State
   generation: number | null
   /** Reason of the last decision, for the order. */

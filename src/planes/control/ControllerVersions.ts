@@ -234,7 +234,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       version.scaling = next
       return commands
     }
-    if (version.scaling.policy !== deployment.spec.policy) {
+    if (!Policies.isSame(version.scaling.choice, deployment.spec.policy)) {
       version.scaling = Policies.start(deployment.spec.policy, version.scaling.desired)
     }
     const counts = facts.count(version)

@@ -5,6 +5,7 @@
  * @module
  */
 import * as Schema from "effect/Schema"
+import { PolicyChoice } from "../../core/scaling/PolicyChoice.ts"
 
 const Name = Schema.String.check(Schema.isPattern(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/)).annotate({
   description: "1 to 63 of a-z, 0-9 and -, not - at either end"
@@ -65,7 +66,8 @@ export const DeploymentSpec = Schema.Struct({
   requestTimeoutMs: PositiveMs,
   maxAttempts: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 100 })),
   bodyBytesMax: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_099_511_627_776 })),
-  policy: Schema.Literals(["demand", "fixed"]),
+  /** A name, or an object with the name and options of the policy. */
+  policy: PolicyChoice,
   instanceType: Schema.String,
   gpu: Schema.Struct({ kind: Schema.String, count: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1024 })) }),
   cpuMillis: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_024_000 })),
