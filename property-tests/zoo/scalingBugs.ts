@@ -108,3 +108,30 @@ export const sleepsOver = (): Scaling.Running => {
   })
   return silent(Scaling.running(demand))
 }
+
+/** Shrinks after so many looks, however little time they took. */
+export const countsLooks: Policy<number> = {
+  name: "counts-looks",
+  empty: 0,
+  decide: (looks, observation) => [
+    looks + 1,
+    { desired: looks > 5 ? 0 : 3, reason: "so many looks were enough", inputs: {}, wakeAtMs: observation.nowMs + 9_000 }
+  ]
+}
+
+/** Says something that nobody measured. */
+export const makesFiguresUp: Policy<null> = {
+  name: "makes-figures-up",
+  empty: null,
+  decide: (memory, { ready }) => [
+    memory,
+    { desired: ready, reason: `${ready} of 4711 instances are enough`, inputs: { ready }, wakeAtMs: null }
+  ]
+}
+
+/** 1 and 2 in turn. */
+export const alternating = (name: string, first: number): Policy<number> => ({
+  name,
+  empty: first,
+  decide: (turn, _) => [turn + 1, { desired: 1 + (turn % 2), reason: `${name} again`, inputs: {}, wakeAtMs: null }]
+})

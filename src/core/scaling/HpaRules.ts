@@ -126,12 +126,12 @@ export const normalize = (
   behaviour: Behaviour
 ): readonly [Memory, Normalized] => {
   const longestMs = Math.max(behaviour.stabilizationDownMs, behaviour.stabilizationUpMs)
-  const recommendations = [
-    ...memory.recommendations.filter(({ atMs }) => atMs > nowMs - longestMs),
-    { atMs: nowMs, value: recommended }
+  const before = memory.recommendations.filter(({ atMs }) => atMs > nowMs - longestMs)
+  const recommendations = [...before, { atMs: nowMs, value: recommended }]
+  const valuesWithin = (windowMs: number) => [
+    recommended,
+    ...before.filter(({ atMs }) => atMs > nowMs - windowMs).map(({ value }) => value)
   ]
-  const valuesWithin = (windowMs: number) =>
-    recommendations.filter(({ atMs }) => atMs === nowMs || atMs > nowMs - windowMs).map(({ value }) => value)
   const lowest = Math.min(...valuesWithin(behaviour.stabilizationUpMs))
   const highest = Math.max(...valuesWithin(behaviour.stabilizationDownMs))
   const stabilized = current < lowest ? lowest : current > highest ? highest : current

@@ -59,9 +59,18 @@ export interface Memory {
   readonly invokedAtMs: number | null
   /** The answer that was last sent. */
   readonly requested: { readonly count: number; readonly atMs: number } | null
+  /** No later look would find more than the last one did, which was nothing, unless something happens. */
+  readonly isQuiet: boolean
 }
 
-const empty: Memory = { ticks: null, history: null, arrivalsTotal: "unknown", invokedAtMs: null, requested: null }
+const empty: Memory = {
+  ticks: null,
+  history: null,
+  arrivalsTotal: "unknown",
+  invokedAtMs: null,
+  requested: null,
+  isQuiet: true
+}
 
 const minuteMs = 60_000
 const requestedTtlMs = 300_000
@@ -103,10 +112,11 @@ export const nvcf = (options: NvcfOptions = defaults): Policy<Memory> => {
         signal,
         nowMs
       )
-      const isAtRest = Ticks.isAtRest(decision.desired, observation)
-      const wakeAtMs = isAtRest ? null : Ticks.nextMs(nowMs, options.loopIntervalMs)
+      const hasRested = Ticks.isAtRest(decision.desired, observation)
+      const isQuiet = known.isQuiet && hasRested
+      const wakeAtMs = isQuiet ? null : Ticks.nextMs(nowMs, options.loopIntervalMs)
       return [
-        { ...known, history, ticks: Ticks.look(observation, options.loopIntervalMs) },
+        { ...known, history, isQuiet, ticks: Ticks.look(observation, options.loopIntervalMs) },
         { ...decision, wakeAtMs }
       ]
     }
@@ -129,7 +139,12 @@ const heard = (memory: Memory, observation: Observation): Memory => {
   const isInvoked = isFirst
     ? hasWork || ready + starting + desired > 0
     : arrivalsTotal !== memory.arrivalsTotal && arrivalsTotal > 0
-  return { ...memory, arrivalsTotal, invokedAtMs: isInvoked ? nowMs : memory.invokedAtMs }
+  return {
+    ...memory,
+    arrivalsTotal,
+    invokedAtMs: isInvoked ? nowMs : memory.invokedAtMs,
+    isQuiet: memory.isQuiet && !isInvoked
+  }
 }
 
 const between = ({ desired }: Observation, { loopIntervalMs }: NvcfOptions): Decision => ({
@@ -147,8 +162,8 @@ const look = (
 ): readonly [Memory, Decision] => {
   const { nowMs, desired } = at
   const history = memory.history === null ? null : LoadHistory.advance(shape, memory.history, nowMs)
-  const skip = (reason: string, inputs: Inputs): readonly [Memory, Decision] => [
-    { ...memory, history },
+  const skip = (reason: string, inputs: Inputs, isQuiet = false): readonly [Memory, Decision] => [
+    { ...memory, history, isQuiet },
     { desired, reason: `${reason}: ${plural(desired, "instance")} as before`, inputs, wakeAtMs: null }
   ]
   if (history === null || at.leased === "unknown" || at.arrivalsTotal === "unknown") {
@@ -159,7 +174,7 @@ const look = (
     })
   }
   const current = options.countIsSettled ? settledCount(shape, history, nowMs) : at.ready
-  if (memory.invokedAtMs === null && current === 0) return skip("it was never invoked", { desired, current })
+  if (memory.invokedAtMs === null && current === 0) return skip("it was never invoked", { desired, current }, true)
 
   const samples = samplesOf(shape, history, options)
   const sinceInvokedMs = memory.invokedAtMs === null ? null : nowMs - memory.invokedAtMs
@@ -168,6 +183,7 @@ const look = (
   const requested = isRemembered ? (memory.requested?.count ?? null) : null
   const verdict = NvcfRules.decide(options, { samples, current, isRecentlyInvoked, requested })
   const newest = samples.at(-1) ?? null
+  const isQuiet = current === 0 && samples.length === 0 && !isRecentlyInvoked
   const inputs: Inputs = {
     desired,
     current,
@@ -188,10 +204,14 @@ const look = (
   const text = explain({ verdict, newest, current, requested, sinceInvokedMs, options })
   if (verdict.desired === null) return skip(text, inputs)
   if (verdict.desired === requested) {
-    return skip(`${text}, which was requested less than ${seconds(requestedTtlMs)} ago`, { ...inputs, requestedTtlMs })
+    return skip(
+      `${text}, which was requested less than ${seconds(requestedTtlMs)} ago`,
+      { ...inputs, requestedTtlMs },
+      isQuiet
+    )
   }
   return [
-    { ...memory, history, requested: { count: verdict.desired, atMs: nowMs } },
+    { ...memory, history, isQuiet, requested: { count: verdict.desired, atMs: nowMs } },
     { desired: verdict.desired, reason: text, inputs, wakeAtMs: null }
   ]
 }
