@@ -4,7 +4,10 @@
  * @module
  */
 import { demand } from "../../src/core/scaling/DemandPolicy.ts"
-import type { Policy } from "../../src/core/scaling/Policy.ts"
+import * as HpaPolicy from "../../src/core/scaling/HpaPolicy.ts"
+import * as KedaPolicy from "../../src/core/scaling/KedaPolicy.ts"
+import * as KnativePolicy from "../../src/core/scaling/KnativePolicy.ts"
+import type { Observation, Policy, Reading } from "../../src/core/scaling/Policy.ts"
 import * as Scaling from "../../src/core/scaling/Scaling.ts"
 
 /** A machine under test: what the laws need of `Scaling.running`. */
@@ -135,3 +138,77 @@ export const alternating = (name: string, first: number): Policy<number> => ({
   empty: first,
   decide: (turn, _) => [turn + 1, { desired: 1 + (turn % 2), reason: `${name} again`, inputs: {}, wakeAtMs: null }]
 })
+
+const knativeWith =
+  (bug: (memory: KnativePolicy.Memory, observation: Observation) => KnativePolicy.Memory) =>
+  (options: KnativePolicy.KnativeOptions): Policy<KnativePolicy.Memory> => {
+    const policy = KnativePolicy.knative(options)
+    return { ...policy, decide: (memory, observation) => policy.decide(bug(memory, observation), observation) }
+  }
+
+/** Knative with one thing forgotten. */
+export const knatives = {
+  noGrace: (options: KnativePolicy.KnativeOptions) => KnativePolicy.knative({ ...options, scaleToZeroGraceMs: 0 }),
+  noPanic: knativeWith((memory) => ({ ...memory, panic: null })),
+  panicEndsAtOnce: knativeWith((memory, { nowMs }) => ({
+    ...memory,
+    panic: memory.panic === null || memory.panic.sinceMs < nowMs - 2_000 ? null : memory.panic
+  })),
+  unknownIsNothing: (options: KnativePolicy.KnativeOptions): Policy<KnativePolicy.Memory> => {
+    const policy = KnativePolicy.knative(options)
+    const zero = (reading: Reading) => (reading === "unknown" ? 0 : reading)
+    return {
+      ...policy,
+      decide: (memory, observation) =>
+        policy.decide(memory, {
+          ...observation,
+          pending: zero(observation.pending),
+          leased: zero(observation.leased)
+        })
+    }
+  }
+} as const
+
+/** In panic, and yet it goes down with the load. */
+export const panicLetsGo = (options: KnativePolicy.KnativeOptions): Policy<KnativePolicy.Memory> => {
+  const policy = KnativePolicy.knative(options)
+  return {
+    ...policy,
+    decide: (memory, observation) =>
+      policy.decide(
+        memory.panic === null ? memory : { ...memory, panic: { ...memory.panic, highest: 0 } },
+        memory.panic === null ? observation : { ...observation, desired: 0 }
+      )
+  }
+}
+
+type HpaOptions = HpaPolicy.HpaOptions
+
+/** Kubernetes' autoscaler with one thing forgotten. */
+export const hpas = {
+  noStabilization: (options: HpaOptions) => HpaPolicy.hpa({ ...options, stabilizationDownMs: 0 }),
+  noTolerance: (options: HpaOptions) => HpaPolicy.hpa({ ...options, tolerance: 0 }),
+  noRateLimit: (options: HpaOptions) =>
+    HpaPolicy.hpa({ ...options, scaleUp: { percent: null, pods: null, periodMs: 1_000 } }),
+  unreadyIsBusy: (options: HpaOptions): Policy<HpaPolicy.Memory> => {
+    const policy = HpaPolicy.hpa(options)
+    return { ...policy, decide: (memory, observation) => policy.decide(memory, { ...observation, starting: 0 }) }
+  }
+} as const
+
+type KedaOptions = KedaPolicy.KedaOptions
+
+/** KEDA with one thing forgotten. */
+export const kedas = {
+  noCooldown: (options: KedaOptions) => KedaPolicy.keda({ ...options, cooldownMs: 0 }),
+  activatesTooSoon: (options: KedaOptions) =>
+    KedaPolicy.keda({ ...options, activationThreshold: options.activationThreshold - 1 }),
+  unknownIsInactive: (options: KedaOptions): Policy<KedaPolicy.Memory> => {
+    const policy = KedaPolicy.keda(options)
+    return {
+      ...policy,
+      decide: (memory, observation) =>
+        policy.decide(memory, observation.leased === "unknown" ? { ...observation, leased: 0 } : observation)
+    }
+  }
+} as const

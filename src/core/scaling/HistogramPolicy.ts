@@ -98,8 +98,10 @@ const decide = (memory: Memory, observation: Observation, options: HistogramOpti
   const need = Math.ceil(load / slots)
   // A request that came and went between two looks was demand although nothing is left of it.
   const momentary = arrived > 0 ? Math.max(1, need) : need
+  // Instances that were here before this machine get the idle window before they may go.
+  const before = isFirst ? observation.ready + observation.starting : memory.held
   const levels = StickyMaximum.expire(
-    StickyMaximum.seen(StickyMaximum.seen(memory.levels, memory.held, nowMs), momentary, nowMs),
+    StickyMaximum.seen(StickyMaximum.seen(memory.levels, before, nowMs), momentary, nowMs),
     nowMs,
     spec.idleWindowMs
   )

@@ -38,7 +38,8 @@ const empty: Memory = { ticks: null, rules: null }
 export const hpa = (options: HpaOptions = defaults): Policy<Memory> => ({
   name: "hpa",
   empty,
-  decide: (memory, observation) => {
+  decide: (memory, seen) => {
+    const observation = Ticks.taken(memory.ticks, seen)
     const { syncIntervalMs } = options
     const due = Ticks.due(memory.ticks, observation, syncIntervalMs)
     const rules = memory.rules ?? HpaRules.begin(floorOf(observation), observation.nowMs)

@@ -55,8 +55,9 @@ const empty: Memory = { polls: null, syncs: null, activeAtMs: null, rules: null 
 export const keda = (options: KedaOptions = defaults): Policy<Memory> => ({
   name: "keda",
   empty,
-  decide: (memory, observation) => {
-    const { nowMs, desired } = observation
+  decide: (memory, seen) => {
+    const observation = Ticks.taken(memory.polls, seen)
+    const { nowMs } = observation
     let next = begin(memory, observation)
     let decision = between(observation, options)
     for (const { at, act } of dueLooks(memory, observation, options)) {
@@ -70,7 +71,7 @@ export const keda = (options: KedaOptions = defaults): Policy<Memory> => ({
     return [
       {
         ...next,
-        rules: decision.desired === 0 && desired === 0 ? null : next.rules,
+        rules: decision.desired > 0 ? next.rules : rulesAtZero(next, observation),
         polls: Ticks.look(observation, options.pollingIntervalMs),
         syncs: Ticks.look(observation, options.syncIntervalMs)
       },
@@ -89,6 +90,12 @@ const dueLooks = (memory: Memory, observation: Observation, options: KedaOptions
   if (sync !== null) looks.push({ at: sync, act: synced })
   if (poll !== null) looks.push({ at: poll, act: polled })
   return looks.sort((one, other) => one.at.nowMs - other.at.nowMs)
+}
+
+/** Work at zero is answered with an instance by the laws around every policy: what follows counts from there. */
+const rulesAtZero = ({ rules }: Memory, { pending, leased, spec, nowMs }: Observation): HpaRules.Memory | null => {
+  const hasWork = (pending !== "unknown" && pending > 0) || (leased !== "unknown" && leased > 0)
+  return hasWork ? (rules ?? HpaRules.begin(Math.max(1, spec.minInstances), nowMs)) : null
 }
 
 /** Instances that were there before the first look get a whole cooldown. */
@@ -119,7 +126,10 @@ const polled: Look = (memory, at, options) => {
     if (desired > 0) return [next, null]
     const answer = Math.max(1, spec.minInstances)
     const reason = `${plural(load, "request")}, more than ${activationThreshold}, activate ${plural(answer, "instance")}`
-    return [next, { desired: answer, reason, inputs, wakeAtMs: null }]
+    return [
+      { ...next, rules: HpaRules.begin(answer, nowMs) },
+      { desired: answer, reason, inputs, wakeAtMs: null }
+    ]
   }
   const isCold = memory.activeAtMs === null || nowMs - memory.activeAtMs > cooldownMs
   if (desired === 0 || spec.minInstances > 0 || !isCold) return [memory, null]

@@ -75,7 +75,8 @@ export const knative = (options: KnativeOptions = defaults): Policy<Memory> => {
     bucketMs,
     bucketsKept: Math.ceil(Math.max(options.stableWindowMs, options.panicWindowMs) / bucketMs)
   }
-  const decide = (memory: Memory, observation: Observation): readonly [Memory, Decision] => {
+  const decide = (memory: Memory, seen: Observation): readonly [Memory, Decision] => {
+    const observation = Ticks.taken(memory.ticks, seen)
     const due = Ticks.due(memory.ticks, observation, tickIntervalMs)
     const [evaluated, decision] =
       due === null ? [memory, between(memory, observation, options)] : evaluate(memory, due, shape, options)

@@ -97,7 +97,8 @@ export const nvcf = (options: NvcfOptions = defaults): Policy<Memory> => {
   return {
     name: "nvcf",
     empty,
-    decide: (memory, observation) => {
+    decide: (memory, seen) => {
+      const observation = Ticks.taken(memory.ticks, seen)
       const { nowMs } = observation
       const due = Ticks.due(memory.ticks, observation, options.loopIntervalMs)
       // What was heard at this look was not yet heard at a beat that was missed.

@@ -26,6 +26,16 @@ export const look = (observation: Observation, intervalMs: number): Ticks => ({
   last: observation
 })
 
+/**
+ * The observation as a policy should take it. At the first look of all, what is there was decided before this machine
+ * began, and a policy that keeps what is desired keeps it.
+ */
+export const taken = (ticks: Ticks | null, observation: Observation): Observation => {
+  if (ticks !== null) return observation
+  const { desired, ready, starting } = observation
+  return { ...observation, desired: Math.max(desired, ready + starting) }
+}
+
 /** What stood at the beat that is due at this look; null = none is. The first look of all is no beat. */
 export const due = (ticks: Ticks | null, observation: Observation, intervalMs: number): Observation | null => {
   if (ticks === null) return null
