@@ -4,9 +4,12 @@
  * @module
  */
 import { demand } from "../../src/core/scaling/DemandPolicy.ts"
+import * as HistogramPolicy from "../../src/core/scaling/HistogramPolicy.ts"
 import * as HpaPolicy from "../../src/core/scaling/HpaPolicy.ts"
 import * as KedaPolicy from "../../src/core/scaling/KedaPolicy.ts"
 import * as KnativePolicy from "../../src/core/scaling/KnativePolicy.ts"
+import * as NvcfPolicy from "../../src/core/scaling/NvcfPolicy.ts"
+import * as NvcfRules from "../../src/core/scaling/NvcfRules.ts"
 import type { Observation, Policy, Reading } from "../../src/core/scaling/Policy.ts"
 import * as Scaling from "../../src/core/scaling/Scaling.ts"
 
@@ -209,6 +212,73 @@ export const kedas = {
       ...policy,
       decide: (memory, observation) =>
         policy.decide(memory, observation.leased === "unknown" ? { ...observation, leased: 0 } : observation)
+    }
+  }
+} as const
+
+type NvcfDecide = typeof NvcfRules.decide
+
+/** The rules of NVCF with one thing otherwise. */
+export const nvcfs: Readonly<Record<string, NvcfDecide>> = {
+  doublePrecision: (rules, figures) => {
+    const verdict = NvcfRules.decide(rules, figures)
+    const base = Math.max(1, figures.current)
+    return verdict.rule === "up" ? { ...verdict, desired: Math.ceil((base * (rules.up.factor * 10)) / 10) } : verdict
+  },
+  downFirst: (rules, figures) => {
+    const verdict = NvcfRules.decide(rules, figures)
+    if (verdict.rule !== "up") return verdict
+    const flipped = NvcfRules.decide({ ...rules, up: { ...rules.up, thresholdPercent: 1e9 } }, figures)
+    return flipped.rule === "down" ? flipped : verdict
+  },
+  thresholdCounts: (rules, figures) =>
+    NvcfRules.decide({ ...rules, up: { ...rules.up, thresholdPercent: rules.up.thresholdPercent - 1e-5 } }, figures),
+  zeroWaits: (rules, figures) => {
+    const verdict = NvcfRules.decide(rules, figures)
+    if (verdict.rule !== "zero") return verdict
+    const awake = NvcfRules.decide(rules, { ...figures, isRecentlyInvoked: true })
+    return awake.rule === "up" ? awake : verdict
+  },
+  staleZeroForgotten: (rules, figures) => NvcfRules.decide(rules, { ...figures, requested: null })
+}
+
+type NvcfOptions = NvcfPolicy.NvcfOptions
+
+/** NVCF's loop with one thing otherwise. */
+export const nvcfLoops = {
+  presentCount: (options: NvcfOptions) => NvcfPolicy.nvcf({ ...options, countIsSettled: false }),
+  forgetful: (options: NvcfOptions): Policy<NvcfPolicy.Memory> => {
+    const policy = NvcfPolicy.nvcf(options)
+    return {
+      ...policy,
+      decide: (memory, observation) => policy.decide({ ...memory, requested: null }, observation)
+    }
+  },
+  unknownIsIdle: (options: NvcfOptions): Policy<NvcfPolicy.Memory> => {
+    const policy = NvcfPolicy.nvcf(options)
+    return {
+      ...policy,
+      decide: (memory, observation) =>
+        policy.decide(memory, observation.leased === "unknown" ? { ...observation, leased: 0 } : observation)
+    }
+  }
+} as const
+
+type HistogramOptions = HistogramPolicy.HistogramOptions
+
+/** The histogram policy with one thing forgotten. */
+export const histograms = {
+  neverPreWarms: (options: HistogramOptions) => HistogramPolicy.histogram({ ...options, headPercentile: 0 }),
+  noMargin: (options: HistogramOptions) => HistogramPolicy.histogram({ ...options, marginShare: 0 }),
+  beyondIsWithin: (options: HistogramOptions) => HistogramPolicy.histogram({ ...options, beyondShareMax: 1 }),
+  learnsFromTheUnknown: (options: HistogramOptions): Policy<HistogramPolicy.Memory> => {
+    const policy = HistogramPolicy.histogram(options)
+    return {
+      ...policy,
+      decide: (memory, observation) => {
+        const idle = memory.idle === null ? null : { ...memory.idle, isWhole: true }
+        return policy.decide({ ...memory, idle }, observation)
+      }
     }
   }
 } as const
