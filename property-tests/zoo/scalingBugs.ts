@@ -10,7 +10,7 @@ import * as KedaPolicy from "../../src/core/scaling/KedaPolicy.ts"
 import * as KnativePolicy from "../../src/core/scaling/KnativePolicy.ts"
 import * as NvcfPolicy from "../../src/core/scaling/NvcfPolicy.ts"
 import * as NvcfRules from "../../src/core/scaling/NvcfRules.ts"
-import type { Observation, Policy, Reading } from "../../src/core/scaling/Policy.ts"
+import type { Decision, Observation, Policy, Reading } from "../../src/core/scaling/Policy.ts"
 import * as Scaling from "../../src/core/scaling/Scaling.ts"
 
 /** A machine under test: what the laws need of `Scaling.running`. */
@@ -282,3 +282,24 @@ export const histograms = {
     }
   }
 } as const
+
+const wakesAgain = (desired: number, { nowMs }: Observation): Decision => ({
+  desired,
+  reason: "again",
+  inputs: {},
+  wakeAtMs: nowMs + 60_000
+})
+
+/** Under a steady load: to and fro, or ever more. */
+export const unsettled: Readonly<Record<string, Policy<number>>> = {
+  toAndFro: {
+    name: "to-and-fro",
+    empty: 0,
+    decide: (turn, observation) => [turn + 1, wakesAgain(40 + (turn % 2), observation)]
+  },
+  everMore: {
+    name: "ever-more",
+    empty: 0,
+    decide: (turn, observation) => [turn + 1, wakesAgain(40 + turn / 10, observation)]
+  }
+}
