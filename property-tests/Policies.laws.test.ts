@@ -2,9 +2,9 @@
  * What holds for every policy that a deployment can name.
  *
  * - L14: within the bounds, never zero with work, never lower for something unknown.
- * - P1: looking more often changes nothing. Windows are windows of time, not of looks.
- * - P2: a reason names no figure that is not among the inputs, and there is always one.
- * - P3: memory is bounded, however long the history is.
+ * - Q1: looking more often changes nothing. Windows are windows of time, not of looks.
+ * - Q2: a reason names no figure that is not among the inputs, and there is always one.
+ * - Q3: memory is bounded, however long the history is.
  * - S1, S2: a shadow changes nothing, and its record is bounded.
  *
  * Generators: loads of 0 to 12, up to 8 ready, gaps of 1 to 8 and of up to 400 units, a tenth to a quarter unknown.
@@ -75,7 +75,7 @@ const isLawful = (start: () => Scaling.Running) =>
     })
   })
 
-/** P1. Looks are added strictly between the moments at which something happens or is due. */
+/** Q1. Looks are added strictly between the moments at which something happens or is due. */
 const ignoresLooks = <Memory>(policy: Policy<Memory>) =>
   fc.property(histories, fc.array(fc.nat(60_000), { maxLength: 30 }), (history, offsets) => {
     const tailMs = 60_000
@@ -99,7 +99,7 @@ const isAmong = (shown: string, inputs: Readonly<Record<string, number | string 
   })
 }
 
-/** P2. */
+/** Q2. */
 const explains = <Memory>(policy: Policy<Memory>) =>
   fc.property(histories, (history) => {
     for (const { decision } of World.open(policy, history, { tailMs: 30_000 }).looks) {
@@ -133,14 +133,14 @@ describe("policies: laws of all", () => {
       )
     })
 
-    it(`P1: looking more often changes nothing under ${name}`, () => {
+    it(`Q1: looking more often changes nothing under ${name}`, () => {
       fc.assert(
         Policies.withPolicy(choice, (policy) => ignoresLooks(policy)),
         { numRuns: 60 }
       )
     })
 
-    it(`P2: every figure in a reason of ${name} is among the inputs`, () => {
+    it(`Q2: every figure in a reason of ${name} is among the inputs`, () => {
       fc.assert(
         Policies.withPolicy(choice, (policy) => explains(policy)),
         { numRuns: 40 }
@@ -148,15 +148,15 @@ describe("policies: laws of all", () => {
     })
   }
 
-  it("P1 kills: a policy that counts looks instead of time", () => {
+  it("Q1 kills: a policy that counts looks instead of time", () => {
     assert.isFalse(holds(ignoresLooks(Bugs.countsLooks)))
   })
 
-  it("P2 kills: a reason with a figure from nowhere", () => {
+  it("Q2 kills: a reason with a figure from nowhere", () => {
     assert.isFalse(holds(explains(Bugs.makesFiguresUp)))
   })
 
-  it("P3: no memory grows with the length of the history", () => {
+  it("Q3: no memory grows with the length of the history", () => {
     const step = (index: number): World.Step => ({
       atMs: World.startMs + index * 777,
       pending: index % 7,

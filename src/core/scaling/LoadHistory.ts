@@ -3,8 +3,8 @@
  * known, and what ran at the end of each bucket. The load is taken to hold from one look to the next, so averages over
  * whole buckets are exact, however seldom or often somebody looks.
  *
- * Laws: H1 the average over whole buckets equals the integral of the steps that were observed. H2 time in which the load
- * was unknown counts for nothing, neither as zero nor as anything else. H3 at most `bucketsKept` buckets are kept, and a
+ * Laws: T1 the average over whole buckets equals the integral of the steps that were observed. T2 time in which the load
+ * was unknown counts for nothing, neither as zero nor as anything else. T3 at most `bucketsKept` buckets are kept, and a
  * look after a long sleep costs no more than that many.
  *
  * @module
