@@ -5,7 +5,7 @@
  */
 import { get } from "node:http"
 import * as BenchProcess from "./BenchProcess.ts"
-import type { BenchFunction, ObservedStart, StartedPlatform } from "./processes/platform.ts"
+import type { BackendOptions, BenchFunction, ObservedStart, StartedPlatform } from "./processes/platform.ts"
 
 export interface PlatformUnderTest {
   readonly port: number
@@ -18,9 +18,14 @@ export interface PlatformUnderTest {
 
 export const start = async (
   functions: ReadonlyArray<BenchFunction>,
-  flags: ReadonlyArray<string> = BenchProcess.nodeFlags
+  flags: ReadonlyArray<string> = BenchProcess.nodeFlags,
+  backend: BackendOptions = {}
 ): Promise<PlatformUnderTest> => {
-  const child = await BenchProcess.start<StartedPlatform>("platform.ts", [JSON.stringify(functions)], flags)
+  const child = await BenchProcess.start<StartedPlatform>(
+    "platform.ts",
+    [JSON.stringify(functions), JSON.stringify(backend)],
+    flags
+  )
   return {
     port: child.started.port,
     pid: child.pid,

@@ -29,6 +29,8 @@ export interface BenchFunction {
   readonly version: Partial<VersionSpec>
 }
 
+export type BackendOptions = Pick<ProcessBackend.Options, "zygotes">
+
 export interface StartedPlatform {
   readonly port: number
 }
@@ -55,12 +57,15 @@ const observed = (backend: ComputeBackend["Service"]): ComputeBackend["Service"]
     })
 })
 
-const main = async (functions: ReadonlyArray<BenchFunction>) => {
+const main = async (functions: ReadonlyArray<BenchFunction>, backendOptions: BackendOptions) => {
   const stateDirectory = mkdtempSync(join(tmpdir(), "millrace-bench-"))
   const scope = Effect.runSync(Scope.make())
   const backend = Layer.effect(
     ComputeBackend,
-    Effect.map(ProcessBackend.make({ compileCacheDirectory: join(stateDirectory, "compile-cache") }), observed)
+    Effect.map(
+      ProcessBackend.make({ ...backendOptions, compileCacheDirectory: join(stateDirectory, "compile-cache") }),
+      observed
+    )
   )
   const platform = await Effect.runPromise(
     Platform.start(
@@ -126,4 +131,4 @@ const starts = (platform: Platform.Platform): ReadonlyArray<ObservedStart> => {
 }
 
 // Written by `bench/PlatformUnderTest.ts` alone.
-await main(JSON.parse(process.argv[2] ?? "[]"))
+await main(JSON.parse(process.argv[2] ?? "[]"), JSON.parse(process.argv[3] ?? "{}"))

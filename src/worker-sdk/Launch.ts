@@ -10,8 +10,13 @@ import type { Invoke } from "./Handler.ts"
 import { Worker } from "./Worker.ts"
 import { systemClock } from "./WorkerClock.ts"
 
-/** When the SDK was loaded: the end of the process's own start. */
-const loadedAtMs = systemClock.nowMs()
+/** The end of the process's own start: the SDK was loaded, or a process that had loaded it before was given a function. */
+let begunAtMs = systemClock.nowMs()
+
+/** Said by a zygote (`zygote-main.ts`): the time before was not spent on this function. */
+export const beginNow = (): void => {
+  begunAtMs = systemClock.nowMs()
+}
 
 const sdk = "millrace-node/0.1.0"
 
@@ -65,8 +70,8 @@ export const launch = (environment: Environment.WorkerEnvironment, invoke: Invok
     slots: environment.slots,
     invoke,
     phases: () => ({
-      processMs: environment.spawnedAtMs === undefined ? 0 : Math.max(0, loadedAtMs - environment.spawnedAtMs),
-      initialiseMs: Math.max(0, servedAtMs - loadedAtMs),
+      processMs: environment.spawnedAtMs === undefined ? 0 : Math.max(0, begunAtMs - environment.spawnedAtMs),
+      initialiseMs: Math.max(0, servedAtMs - begunAtMs),
       connectMs: Math.max(0, systemClock.nowMs() - servedAtMs)
     }),
     clock: systemClock,

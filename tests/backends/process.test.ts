@@ -25,13 +25,14 @@ import { ComputeBackend, type InstanceObservation, type InstanceSpec } from "../
 import * as ProcessBackend from "../../src/backends/process/ProcessBackend.ts"
 import { backendLaws, obedient, stubborn } from "./backendLaws.ts"
 import { nodeSpec } from "./nodeSpec.ts"
+import { childrenOf, commandOf, parentOf } from "./processTree.ts"
 import { isAlive, waitFor } from "./waitFor.ts"
 
 const quiet = Logger.layer([])
 const layerOf = (options: ProcessBackend.Options) => ProcessBackend.layer(options).pipe(Layer.provide(quiet))
 
-backendLaws("process", {
-  layer: layerOf,
+backendLaws("process, without zygotes", {
+  layer: (options) => layerOf({ ...options, zygotes: 0 }),
   spec: nodeSpec,
   failingSpec: (instanceId) => ({ ...nodeSpec(instanceId, obedient), command: ["/nowhere/at/all"] }),
   addedVariables: ["PATH", "HOME", "TMPDIR", "LANG", "MILLRACE_BACKEND_ID"],
@@ -257,21 +258,3 @@ const waitUntilLogged = (backend: ComputeBackend["Service"], instanceId: string)
     const lines = Effect.runSync(backend.logs(instanceId))
     return lines.length > 0 && lines
   })
-
-const childrenOf = (pid: number): ReadonlyArray<number> =>
-  readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").map(Number)
-
-const parentOf = (pid: number): number =>
-  Number(
-    readFileSync(`/proc/${pid}/stat`, "utf8")
-      .replace(/^.*\) /, "")
-      .split(" ")[1]
-  )
-
-const commandOf = (pid: number): string => {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8")
-  } catch {
-    return ""
-  }
-}

@@ -31,6 +31,7 @@ import {
   type RunningInstance
 } from "../ComputeBackend.ts"
 import * as DeathWatch from "./DeathWatch.ts"
+import * as HandOver from "./HandOver.ts"
 import * as OutputTail from "./OutputTail.ts"
 import * as Spawner from "./Spawner.ts"
 import type { FromSpawner } from "./SpawnerMessage.ts"
@@ -45,6 +46,14 @@ export interface Options {
   readonly compileCacheDirectory?: string
   /** Flags of Node for commands that begin with `node`; the command's own come after and win. */
   readonly nodeFlags?: ReadonlyArray<string>
+  /**
+   * Node processes that wait to become an instance, 0 to 16; a start with one takes a third of the time. Default: 1. Each
+   * weighs about as much as an instance that does nothing. There is none before the first start that could have used one,
+   * and none after ten minutes without such a start.
+   */
+  readonly zygotes?: number
+  /** From the last start to the making of another zygote, milliseconds. Default: 200. */
+  readonly zygoteCalmMs?: number
 }
 
 export const instanceTypeName = "local"
@@ -68,6 +77,11 @@ const endedOutputBytesMax = 64 * 1024
 const lastOutputBytesMax = 4096
 
 const closeWaitMs = 2_000
+
+const zygotesDefault = 1
+const zygotesMax = 16
+const zygoteCalmMsDefault = 200
+const zygoteIdleMs = 10 * 60_000
 
 interface Live {
   readonly spec: InstanceSpec
@@ -152,6 +166,11 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   }
 
   const onMessage = (message: FromSpawner) => {
+    if (message._tag === "ZygoteFailed") {
+      return void runFork(
+        Effect.logWarning("a zygote failed: starts are plain, and slower", { detail: message.detail })
+      )
+    }
     const instance = byKey.get(message.key)
     if (instance === undefined) return
     switch (message._tag) {
@@ -195,17 +214,30 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     }
   }
 
-  const spawner = Spawner.make({ onMessage, onLost })
+  const everyEnvironment: Readonly<Record<string, string>> = {
+    PATH: process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin",
+    HOME: process.env["HOME"] ?? homedir(),
+    TMPDIR: tmpdir(),
+    LANG: process.env["LANG"] ?? "C.UTF-8",
+    [DeathWatch.markVariable]: mark
+  }
+  const nodeFlags = options.nodeFlags ?? nodeFlagsDefault
+  const zygotes = {
+    count: Math.min(zygotesMax, options.zygotes ?? zygotesDefault),
+    calmMs: options.zygoteCalmMs ?? zygoteCalmMsDefault,
+    idleMs: zygoteIdleMs,
+    program: process.execPath,
+    flags: nodeFlags,
+    environment: everyEnvironment
+  }
+  const spawner = Spawner.make({ zygotes }, { onMessage, onLost })
 
   const environmentOf = (spec: InstanceSpec): Record<string, string> => {
     const cache = options.compileCacheDirectory
     // Code of one function must not be read as that of another, so each has its own folder; odd names have none.
     const cached = cache !== undefined && /^[A-Za-z0-9_-]{1,100}$/.test(spec.functionId)
     return {
-      PATH: process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin",
-      HOME: process.env["HOME"] ?? homedir(),
-      TMPDIR: tmpdir(),
-      LANG: process.env["LANG"] ?? "C.UTF-8",
+      ...everyEnvironment,
       ...(cached ? { NODE_COMPILE_CACHE: join(cache, spec.functionId) } : {}),
       ...spec.environment,
       [DeathWatch.markVariable]: mark
@@ -231,13 +263,17 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     if (live.size === 1) spawner.hold(true)
     const [program = "", ...args] = spec.command
     const isNode = program === "node"
+    const command: HandOver.Command = {
+      program: isNode ? process.execPath : program,
+      args: isNode ? [...nodeFlags, ...args] : args,
+      environment: environmentOf(spec)
+    }
     spawner.send({
       _tag: "Spawn",
       key,
-      program: isNode ? process.execPath : program,
-      args: isNode ? [...(options.nodeFlags ?? nodeFlagsDefault), ...args] : args,
+      ...command,
       workingDirectory: spec.workingDirectory,
-      environment: environmentOf(spec)
+      zygote: zygotes.count > 0 && HandOver.isPossible(command, zygotes)
     })
     return instance
   }

@@ -8,7 +8,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
-import type { FromSpawner, ToSpawner } from "./SpawnerMessage.ts"
+import type { FromSpawner, SpawnerOptions, ToSpawner } from "./SpawnerMessage.ts"
 
 export interface Spawner {
   readonly send: (message: ToSpawner) => void
@@ -35,14 +35,15 @@ const main = fileURLToPath(
 /** One that dies sooner after its start is not replaced before the next order, so that nothing spins. */
 const stableMs = 1_000
 
-export const make = (listener: Listener): Spawner => {
+export const make = (options: SpawnerOptions, listener: Listener): Spawner => {
   let isClosed = false
   let isHeld = false
   let current: ChildProcess | undefined = start()
 
   function start(): ChildProcess {
     const startedAtMs = Date.now()
-    const child = spawn(process.execPath, ["--max-old-space-size=64", "--max-semi-space-size=1", main], {
+    const flags = ["--max-old-space-size=64", "--max-semi-space-size=1"]
+    const child = spawn(process.execPath, [...flags, main, JSON.stringify(options)], {
       detached: true,
       // What instances get is in their orders; the spawner itself needs nothing of ours.
       env: {},

@@ -4,6 +4,13 @@
  *
  * @module
  */
+import type { ZygoteCommand } from "./HandOver.ts"
+
+/** What a spawner is told with its command line. */
+export interface SpawnerOptions {
+  /** Those that wait at a time; 0 = none. */
+  readonly zygotes: { readonly count: number; readonly calmMs: number; readonly idleMs: number } & ZygoteCommand
+}
 
 /** `key` is the caller's name of one start, never used twice. */
 export type ToSpawner =
@@ -14,6 +21,8 @@ export type ToSpawner =
       readonly args: ReadonlyArray<string>
       readonly workingDirectory: string | undefined
       readonly environment: Readonly<Record<string, string>>
+      /** A zygote would do, should one be ready. */
+      readonly zygote: boolean
     }
   /** To the whole group; nothing happens when its first process has ended. */
   | { readonly _tag: "Signal"; readonly key: number; readonly signal: "SIGTERM" | "SIGKILL" }
@@ -25,3 +34,5 @@ export type FromSpawner =
   | { readonly _tag: "Output"; readonly key: number; readonly stream: "stdout" | "stderr"; readonly bytes: Uint8Array }
   /** Its first process ended, the rest of the group was killed, and no output follows. */
   | { readonly _tag: "Gone"; readonly key: number; readonly code: number | null; readonly signal: string | null }
+  /** Without it all goes on as it would without zygotes. */
+  | { readonly _tag: "ZygoteFailed"; readonly detail: string }

@@ -3,12 +3,16 @@
  * process that calls it, so its time grows with that process's memory, and nothing else runs meanwhile: 10 ms in one of
  * 150 MB on the machine where this was measured, 1.8 ms in this one. A gateway must not stand still for that.
  *
+ * A command that a zygote may run is given to one, if one is ready, and is started plainly if that fails.
+ *
  * It does as it is told and keeps nothing: when its parent is gone it kills what it started and ends.
  *
  * @module
  */
 import { type ChildProcess, spawn } from "node:child_process"
-import type { FromSpawner, ToSpawner } from "./SpawnerMessage.ts"
+import { fileURLToPath } from "node:url"
+import type { FromSpawner, SpawnerOptions, ToSpawner } from "./SpawnerMessage.ts"
+import * as ZygotePool from "./ZygotePool.ts"
 
 /**
  * A process that left the group can hold the pipes open: the end is told when they closed, or were silent for so long,
@@ -19,7 +23,23 @@ const pipesCloseMaxMs = 2_000
 /** Output that the parent has not taken yet; beyond it the instance that talks waits, as at any full pipe. */
 const unsentBytesMax = 1024 * 1024
 
+type Spawn = Extract<ToSpawner, { _tag: "Spawn" }>
+
+// Written by `Spawner.ts` alone.
+const options: SpawnerOptions = JSON.parse(process.argv[2] ?? "")
+
+const zygotes = ZygotePool.make(
+  {
+    ...options.zygotes,
+    // The SDK that functions near this package load, whether this file runs as source or as built.
+    main: fileURLToPath(new URL("./zygote-main.js", import.meta.resolve("millrace/worker")))
+  },
+  (detail) => tell({ _tag: "ZygoteFailed", detail })
+)
+
 const live = new Map<number, ChildProcess>()
+/** Of which it is not known yet whether they took over. */
+const givenAway = new Map<number, ZygotePool.Zygote>()
 let unsentBytes = 0
 const paused = new Set<NodeJS.ReadableStream>()
 
@@ -49,7 +69,14 @@ const forward = (key: number, stream: "stdout" | "stderr", source: NodeJS.Readab
     })
   })
 
-const start = (order: Extract<ToSpawner, { _tag: "Spawn" }>) => {
+const start = (order: Spawn) => {
+  const zygote = order.zygote ? zygotes.take() : undefined
+  zygotes.started(order.zygote)
+  if (zygote === undefined) startPlainly(order)
+  else give(zygote, order)
+}
+
+const startPlainly = (order: Spawn) => {
   const { key } = order
   const refuse = (cause: unknown) => {
     const code = cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : ""
@@ -66,15 +93,40 @@ const start = (order: Extract<ToSpawner, { _tag: "Spawn" }>) => {
   } catch (cause) {
     return refuse(cause)
   }
-  const pid = child.pid
   // Without a pid the reason comes as an event, in the next tick.
-  if (pid === undefined) return child.once("error", refuse)
+  if (child.pid === undefined) return child.once("error", refuse)
   child.on("error", ignore)
+  follow(key, child, child.pid)
+}
+
+const give = (zygote: ZygotePool.Zygote, order: Spawn) => {
+  const { key } = order
+  givenAway.set(key, zygote)
+  const handOver = {
+    words: order.args.slice(options.zygotes.flags.length),
+    workingDirectory: order.workingDirectory ?? process.cwd(),
+    environment: order.environment
+  }
+  zygote.give(handOver, {
+    onTaken: (early) => {
+      givenAway.delete(key)
+      follow(key, zygote.child, zygote.pid)
+      for (const output of early) tell({ _tag: "Output", key, ...output })
+    },
+    onFailed: (detail) => {
+      givenAway.delete(key)
+      tell({ _tag: "ZygoteFailed", detail })
+      startPlainly(order)
+    }
+  })
+}
+
+const follow = (key: number, child: ChildProcess, pid: number) => {
   live.set(key, child)
   tell({ _tag: "Started", key, pid, atMs: Date.now() })
   forward(key, "stdout", child.stdout)
   forward(key, "stderr", child.stderr)
-  child.once("exit", (code, signal) => {
+  const onExit = (code: number | null, signal: NodeJS.Signals | null) => {
     live.delete(key)
     signalGroup(pid, "SIGKILL")
     const untilMs = Date.now() + pipesCloseMaxMs
@@ -94,11 +146,16 @@ const start = (order: Extract<ToSpawner, { _tag: "Spawn" }>) => {
     child.stdout?.on("data", heard)
     child.stderr?.on("data", heard)
     child.once("close", finish)
-  })
+  }
+  // A zygote's function may be over before it is known that it began.
+  if (child.exitCode === null && child.signalCode === null) child.once("exit", onExit)
+  else onExit(child.exitCode, child.signalCode)
 }
 
 process.on("message", (message: ToSpawner) => {
   if (message._tag === "Spawn") return start(message)
+  // Whoever ends an instance wants its end, and not another start.
+  givenAway.get(message.key)?.claim()
   const pid = live.get(message.key)?.pid
   if (pid !== undefined) signalGroup(pid, message.signal)
 })
@@ -107,6 +164,8 @@ process.on("message", (message: ToSpawner) => {
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, ignore)
 
 process.once("disconnect", () => {
+  zygotes.close()
+  for (const zygote of givenAway.values()) zygote.claim()
   for (const child of live.values()) if (child.pid !== undefined) signalGroup(child.pid, "SIGKILL")
   process.exit(0)
 })
