@@ -20,6 +20,9 @@ mkdirSync(temporary, { recursive: true })
 const directory = mkdtempSync(join(temporary, "zygotes-"))
 process.once("exit", () => rmSync(directory, { recursive: true, force: true }))
 
+/** Of compiled code. */
+export const cacheDirectory = join(directory, "cache")
+
 let files = 0
 
 /** Writes a file of its own with this extension; answers its path. */

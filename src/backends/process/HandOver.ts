@@ -22,11 +22,11 @@ export interface Command {
 
 /**
  * Read once: by Node at its start or with its first module (NODE_), by libuv, OpenSSL and ICU, by the linker, the
- * allocator and the C library. NODE_ENV is for programs alone, and NODE_COMPILE_CACHE has a call that does the same. The
+ * allocator and the C library; HOME for the folders of global modules. NODE_ENV is for programs alone, and NODE_COMPILE_CACHE has a call that does the same. The
  * time zone is not here because Node follows changes of TZ.
  */
 const readOnce =
-  /^(?:NODE_(?!ENV$|COMPILE_CACHE$)|UV_|OPENSSL_|SSL|ICU_|LD_|DYLD_|MALLOC_|GLIBC_|LANG|LC_|LOCPATH$|NLSPATH$|GCONV_PATH$)/
+  /^(?:NODE_(?!ENV$|COMPILE_CACHE$)|UV_|OPENSSL_|SSL|ICU_|LD_|DYLD_|MALLOC_|GLIBC_|LANG|LC_|LOCPATH$|NLSPATH$|GCONV_PATH$|HOME$)/
 
 /** What is longer meets limits of the system that a hand-over would go around. */
 const handOverCharactersMax = 64 * 1024
