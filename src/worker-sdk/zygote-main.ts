@@ -18,6 +18,7 @@ import Module, { enableCompileCache, stripTypeScriptTypes } from "node:module"
 import { resolve } from "node:path"
 import { beginNow } from "./Launch.ts"
 import "./index.ts"
+import { rehearse } from "./zygote-rehearsal.ts"
 
 /** The same shape as in `backends/process/ZygotePool.ts`, which writes it: both are of one build. */
 interface HandOver {
@@ -29,6 +30,8 @@ interface HandOver {
 }
 
 const descriptor = 3
+/** It takes 30; one that hangs must not be waited for. */
+const rehearsalMs = 10_000
 
 /**
  * Blocks: a zygote that waits costs no time of the processor, holds nothing in its event loop that the function could
@@ -68,6 +71,9 @@ const take = ({ words: [entry, ...rest], workingDirectory, environment }: HandOv
   if (cache !== undefined && cache !== "") enableCompileCache(cache)
 }
 
+const late = setTimeout(() => process.exit(1), rehearsalMs)
+await rehearse()
+clearTimeout(late)
 loadTypeStripping()
 // For `ps`, and for whoever waits until there is one.
 process.title = "millrace zygote, waiting"

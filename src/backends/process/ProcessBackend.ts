@@ -52,7 +52,7 @@ export interface Options {
    * and none after ten minutes without such a start.
    */
   readonly zygotes?: number
-  /** From the last start to the making of another zygote, milliseconds. Default: 200. */
+  /** From the last start to the making of another zygote, milliseconds. Default: 500. */
   readonly zygoteCalmMs?: number
 }
 
@@ -80,7 +80,7 @@ const closeWaitMs = 2_000
 
 const zygotesDefault = 1
 const zygotesMax = 16
-const zygoteCalmMsDefault = 200
+const zygoteCalmMsDefault = 500
 const zygoteIdleMs = 10 * 60_000
 
 interface Live {
