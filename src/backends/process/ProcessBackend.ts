@@ -223,7 +223,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   }
   const nodeFlags = options.nodeFlags ?? nodeFlagsDefault
   const zygotes = {
-    count: Math.min(zygotesMax, options.zygotes ?? zygotesDefault),
+    count: Math.max(0, Math.min(zygotesMax, options.zygotes ?? zygotesDefault)),
     calmMs: options.zygoteCalmMs ?? zygoteCalmMsDefault,
     idleMs: zygoteIdleMs,
     program: process.execPath,
