@@ -15,6 +15,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { type Abilities, ComputeBackend } from "../backends/ComputeBackend.ts"
 import { type BufferOptions, defaults as bufferDefaults } from "../core/buffer/BufferOptions.ts"
+import * as CrashPoint from "./CrashPoint.ts"
 import * as Agent from "./compute/Agent.ts"
 import * as AdminToken from "./control/AdminToken.ts"
 import type * as ControlErrors from "./control/ControlErrors.ts"
@@ -42,6 +43,7 @@ export interface PlatformOptions {
   readonly controlPort: number
   readonly workerPort: number
   readonly buffer: Partial<BufferOptions>
+  readonly compact?: Partial<Shards.CompactOptions>
   /** Between heartbeats of workers; three missed and the peer is gone. */
   readonly heartbeatMs: number
   /** How long calls in flight may finish on shutdown. */
@@ -111,7 +113,12 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
   const control = yield* Controller.make({ routes, versionIds: routes.deployedVersionIds(), silence: "zero" })
   const directory = new RequestBook(control)
   const shards = yield* Shards.open(
-    { shardCount: 1, storeIsExclusive: true, buffer: { ...bufferDefaults, ...options.buffer } },
+    {
+      shardCount: 1,
+      storeIsExclusive: true,
+      buffer: { ...bufferDefaults, ...options.buffer },
+      ...(options.compact === undefined ? {} : { compact: options.compact })
+    },
     {
       ended: directory.remember,
       staleMessage: (workerId, event) =>
@@ -130,6 +137,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
   })
   yield* Effect.addFinalizer(() => Effect.sync(stopWatching))
 
+  CrashPoint.hit("platform.beforeSecret")
   const secret = loadSecret(join(options.stateDirectory, "worker-secret"))
   const hub = yield* WorkerHub.make(
     {
@@ -174,6 +182,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
     Effect.provideService(InstancesSource, control),
     Effect.provideService(LogsSource, logs)
   )
+  CrashPoint.hit("platform.beforeGateway")
   const gateway = yield* Gateway.listen(
     { host: options.host, port: options.gatewayPort, drainMs: options.drainMs },
     { routes, shards, blobs, control, directory, defect, beforeCall: options.beforeCall }
@@ -206,6 +215,7 @@ const announce = (stateDirectory: string, platform: Platform): Effect.Effect<voi
       const { gatewayUrl, controlUrl, workerUrl } = platform
       const content = { gateway: gatewayUrl, control: controlUrl, worker: workerUrl, pid: process.pid }
       writeFileSync(`${path}.new`, `${JSON.stringify(content)}\n`)
+      CrashPoint.hit("platform.announce.beforeRename")
       renameSync(`${path}.new`, path)
     }),
     () => Effect.sync(() => rmSync(path, { force: true }))
@@ -223,6 +233,7 @@ const loadSecret = (path: string): Uint8Array => {
   const secret = randomBytes(32)
   writeFileSync(`${path}.new`, `${secret.toString("hex")}\n`, { mode: 0o600 })
   chmodSync(`${path}.new`, 0o600)
+  CrashPoint.hit("platform.secret.beforeRename")
   renameSync(`${path}.new`, path)
   return secret
 }

@@ -54,6 +54,8 @@ export interface Options {
   readonly zygotes?: number
   /** From the last start to the making of another zygote, milliseconds. Default: 500. */
   readonly zygoteCalmMs?: number
+  /** Told at each named step, for tests that end the process there. */
+  readonly onStep?: (name: string) => void
 }
 
 export const instanceTypeName = "local"
@@ -173,6 +175,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     }
     const instance = byKey.get(message.key)
     if (instance === undefined) return
+    options.onStep?.(`backend.heard${message._tag}`)
     switch (message._tag) {
       case "Started": {
         const { pid, atMs } = message
@@ -268,6 +271,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       args: isNode ? [...nodeFlags, ...args] : args,
       environment: environmentOf(spec)
     }
+    options.onStep?.("backend.beforeSpawn")
     spawner.send({
       _tag: "Spawn",
       key,
@@ -275,6 +279,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       workingDirectory: spec.workingDirectory,
       zygote: zygotes.count > 0 && HandOver.isPossible(command, zygotes)
     })
+    options.onStep?.("backend.afterSpawn")
     return instance
   }
 
@@ -297,6 +302,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   const end = (instance: Live, graceMs: number) => {
     const { key } = instance
     const first = !instance.requested
+    options.onStep?.("backend.end")
     instance.requested = true
     if (graceMs <= 0) return spawner.send({ _tag: "Signal", key, signal: "SIGKILL" })
     if (first) spawner.send({ _tag: "Signal", key, signal: "SIGTERM" })

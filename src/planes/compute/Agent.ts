@@ -28,6 +28,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { ComputeBackend, type InstanceObservation, LaunchFailed, type LogLine } from "../../backends/ComputeBackend.ts"
 import * as Instance from "../../core/instance/Instance.ts"
+import * as CrashPoint from "../CrashPoint.ts"
 import type { FabricUnavailable } from "../fabric/FabricError.ts"
 import { PubSub } from "../fabric/PubSub.ts"
 import { type Delivery, WorkQueue } from "../fabric/WorkQueue.ts"
@@ -177,6 +178,7 @@ export const make: (
       order: { readonly drainMs: number; readonly graceMs: number; readonly reason: string }
     ) => {
       const { instanceId, versionId } = entry.create
+      CrashPoint.hit("agent.end")
       const drainUntilMs = now() + Math.max(0, order.drainMs)
       if (entry.ending !== undefined) {
         if (entry.ending.drainUntilMs <= drainUntilMs) return
@@ -200,6 +202,7 @@ export const make: (
     }
 
     const onLaunched = (entry: Entry) => {
+      CrashPoint.hit("agent.create.launched")
       entry.isLaunched = true
       Deferred.doneUnsafe(entry.launched, Effect.void)
     }
@@ -217,6 +220,7 @@ export const make: (
 
     const create = (order: CreateInstance, delivery: Delivery) => {
       const { instanceId } = order
+      CrashPoint.hit("agent.create.received")
       const running = entries.get(instanceId)
       const ended = remembered.get(instanceId)
       if (running !== undefined || ended !== undefined) {
@@ -247,6 +251,7 @@ export const make: (
         forget(entry)
         return delivery.ack()
       }
+      CrashPoint.hit("agent.create.beforeLaunch")
       entries.set(instanceId, entry)
       const worker = { url: options.workerUrl, token: options.workerToken(order), spawnedAtMs: nowMs }
       fork(
@@ -262,6 +267,7 @@ export const make: (
     }
 
     const terminate = (order: TerminateInstance, delivery: Delivery) => {
+      CrashPoint.hit("agent.terminate.received")
       const entry = entries.get(order.instanceId)
       if (entry === undefined) {
         const ended = remembered.get(order.instanceId)
@@ -301,6 +307,7 @@ export const make: (
       }
 
     const observe = (observation: InstanceObservation) => {
+      CrashPoint.hit("agent.observed")
       const entry = entries.get(observation.instanceId)
       if (entry === undefined) return
       const nowMs = now()
@@ -314,6 +321,7 @@ export const make: (
         case "Exited": {
           const detail = describeExit(observation.exit, observation.lastOutput)
           const draining = entry.state._tag === "Draining" ? `${entry.state.reason}; ${detail}` : detail
+          CrashPoint.hit("agent.exited")
           apply(entry, reported(nowMs, { state: "failed", detail: draining, retryable: true }))
           return forget(entry)
         }
@@ -364,10 +372,12 @@ export const make: (
     })
 
     const heartbeat = Effect.gen(function* () {
+      CrashPoint.hit("agent.heartbeat.before")
       yield* reconcile
       const { instanceTypes } = yield* backend.capacity
       const { name, isolation } = backend.abilities
       publish({ _tag: "Heartbeat", cluster, region, backend: name, isolation, instanceTypes, instances: reports() })
+      CrashPoint.hit("agent.heartbeat.after")
     }).pipe(Effect.catchCause((cause) => Effect.logError("a heartbeat of the agent failed", cause, { cluster })))
 
     const shutdown = Effect.suspend(() => {

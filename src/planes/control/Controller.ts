@@ -17,6 +17,7 @@ import type * as Scope from "effect/Scope"
 import * as Deployment from "../../core/deployment/Deployment.ts"
 import * as Instance from "../../core/instance/Instance.ts"
 import { seconds } from "../../core/scaling/Policy.ts"
+import * as CrashPoint from "../CrashPoint.ts"
 import { AgentReport, DemandReport, type InstanceReport, subjects, WorkerReport } from "../compute/AgentMessage.ts"
 import { PubSub } from "../fabric/PubSub.ts"
 import { WorkQueue } from "../fabric/WorkQueue.ts"
@@ -123,10 +124,14 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       }
     })
 
-    const onDemand = (report: DemandReport) => versions.demand(report, time.nowMs())
+    const onDemand = (report: DemandReport) => {
+      CrashPoint.hit("controller.demand")
+      versions.demand(report, time.nowMs())
+    }
 
     const onWorker = (report: WorkerReport) => {
       const nowMs = time.nowMs()
+      CrashPoint.hit("controller.worker")
       const entry = instances.get(report.instanceId)
       // A worker of an instance that only its agent knows as yet: the agent's heartbeat tells that it is ready.
       if (entry === undefined) return
@@ -154,6 +159,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
 
     const onAgent = (report: AgentReport) => {
       const nowMs = time.nowMs()
+      CrashPoint.hit("controller.agent")
       clusters.heard(report.cluster, nowMs)
       if (report._tag === "InstanceChanged") {
         reported(report.instance, nowMs)
@@ -193,6 +199,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
           if (entry.state !== before) versions.evaluate(entry.versionId, nowMs)
         }
       }
+      CrashPoint.hit("controller.tick")
       versions.evaluateNext(nowMs)
     }
 

@@ -8,6 +8,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as CrashPoint from "../CrashPoint.ts"
 import { type CreateInstance, subjects, type TerminateInstance } from "../compute/AgentMessage.ts"
 import type { WorkQueue } from "../fabric/WorkQueue.ts"
 import type { ControllerTime } from "./ControllerTimers.ts"
@@ -56,8 +57,10 @@ export const make = (options: {
   }
 
   const publish = (message: Message, tries: number): void => {
+    CrashPoint.hit("controller.order.beforePublish")
     Effect.runCallback(queue.publish(message.queue, message.messageId, message.payload), {
       onExit: (exit) => {
+        CrashPoint.hit("controller.order.published")
         if (Exit.isSuccess(exit) || isClosed) return
         const error = Cause.findErrorOption(exit.cause)
         const isUnknown = Option.isSome(error) && error.value._tag === "OutcomeUnknown"

@@ -25,6 +25,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as Semaphore from "effect/Semaphore"
+import * as CrashPoint from "../CrashPoint.ts"
 import type { FabricUnavailable } from "../fabric/FabricError.ts"
 import { KeyValue } from "../fabric/KeyValue.ts"
 import {
@@ -262,6 +263,7 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
       return yield* new RegistryFull({ what: "functions", limit: functionCountMax })
     }
     yield* put("functions", value.id, value, 0)
+    CrashPoint.hit("registry.create.beforeName")
     const named = put("function-names", RegistryTable.nameKey(tenant, name), { functionId: value.id }, 0)
     // Without its name the record is invisible; when clearing it up fails too, a later start does it.
     yield* Effect.tapError(named, (error) =>
@@ -284,6 +286,7 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
       return yield* new RegistryFull({ what: `versions of function ${functionId}`, limit: versionsPerFunctionMax })
     }
     const number = yield* settled(`version-counters/${functionId}`, nextNumber(functionId))
+    CrashPoint.hit("registry.version.afterNumber")
     const value: VersionRecord = {
       id: VersionId.make(makeId()),
       functionId: FunctionId.make(functionId),
@@ -312,6 +315,7 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
 
   const deploy = Effect.fnUntraced(function* (tenant: string, versionId: string, spec: DeploymentSpec) {
     const deployed = yield* settled(`deployments/${versionId}`, deployOnce(tenant, versionId, spec))
+    CrashPoint.hit("registry.deploy.beforeActive")
     const owner = table.function(deployed.functionId)
     if (owner !== undefined && owner.value.activeVersionId === null) {
       const activate = settled(`functions/${deployed.functionId}`, writeActive(deployed.functionId, deployed.versionId))

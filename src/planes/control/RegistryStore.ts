@@ -8,6 +8,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as CrashPoint from "../CrashPoint.ts"
 import { type FabricUnavailable, OutcomeUnknown, type RevisionConflict } from "../fabric/FabricError.ts"
 import type { Change, KeyValue } from "../fabric/KeyValue.ts"
 import { ConcurrentChange } from "./ControlErrors.ts"
@@ -80,7 +81,10 @@ export const make = Effect.fnUntraced(function* (options: {
   const watching = yield* watchAll(options)
 
   const put: RegistryStore["put"] = (area, id, value, expectedRevision) =>
-    Effect.suspend(() => keyValue.put(`${area}/${id}`, bytes.encode(encode[area](value)), expectedRevision)).pipe(
+    Effect.suspend(() => {
+      CrashPoint.hit("registry.put.before")
+      return keyValue.put(`${area}/${id}`, bytes.encode(encode[area](value)), expectedRevision)
+    }).pipe(
       Effect.flatMap((revision) => watching.until(`${area}/${id}`, () => watching.revision(area) >= revision)),
       Effect.as(value)
     )

@@ -8,6 +8,7 @@
  * @module
  */
 import { type HeaderList, initialCreditBytes, inlineBodyBytesMax } from "../../worker-sdk/protocol/WorkerMessage.ts"
+import * as CrashPoint from "../CrashPoint.ts"
 import type { BlobStore, BlobWriter } from "../fabric/BlobStore.ts"
 import { type Body, emptyBytes } from "./Body.ts"
 import type { Caller, Entry } from "./Entry.ts"
@@ -127,6 +128,7 @@ export class Attempt {
     if (this.#writer === undefined) return { kind: "inline", bytes: join(this.#collected) }
     const writer = this.#writer
     this.#writer = undefined
+    CrashPoint.hit("invocation.collect.beforeFinish")
     await writer.finish()
     return { kind: "blob", id: this.#blobId() }
   }
@@ -182,6 +184,7 @@ export class Attempt {
     this.#writing = this.#writing.then(async () => {
       if (this.#writer === undefined) {
         this.#writer = await blobs.create(this.#blobId())
+        CrashPoint.hit("invocation.collect.blobCreated")
         const before = join(this.#collected)
         this.#collected = []
         await this.#writer.write(before)

@@ -6,6 +6,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import * as Effect from "effect/Effect"
 import type { HeaderList } from "../../worker-sdk/protocol/WorkerMessage.ts"
+import * as CrashPoint from "../CrashPoint.ts"
 import type { ControlView } from "../control/ControlView.ts"
 import type { Route } from "../control/RoutingTable.ts"
 import type { BlobStore } from "../fabric/BlobStore.ts"
@@ -135,6 +136,7 @@ export class Call implements Caller {
   }
 
   joined(original: Entry): void {
+    CrashPoint.hit("gateway.joined")
     this.#replayed = true
     this.#entry = original
     // The same key again: the same id again.
@@ -154,11 +156,14 @@ export class Call implements Caller {
   head(status: number, headers: HeaderList): void {
     if (this.#wrapper !== undefined) return this.#wrapper.head(status, headers)
     clearTimeout(this.#waitTimer)
+    CrashPoint.hit("gateway.head.before")
     this.#announcedBytes = Responder.begin(this.#init.response, this.#stamp(), status, headers)
+    CrashPoint.hit("gateway.head.after")
   }
 
   chunk(bytes: Uint8Array): boolean {
     if (this.#wrapper !== undefined) return this.#wrapper.chunk(bytes)
+    CrashPoint.hit("gateway.chunk")
     const { response } = this.#init
     this.#shownBytes += bytes.length
     if (this.#announcedBytes !== undefined && this.#shownBytes > this.#announcedBytes) {
@@ -172,14 +177,17 @@ export class Call implements Caller {
     this.#finish()
     if (this.#wrapper !== undefined) return this.#answerWrapped(this.#wrapper.answer())
     const { response } = this.#init
+    CrashPoint.hit("gateway.done")
     if (this.#announcedBytes !== undefined && this.#shownBytes !== this.#announcedBytes) response.destroy()
     else response.end()
   }
 
   whole(answer: Answer): void {
     if (this.#over) return
+    CrashPoint.hit("gateway.whole.before")
     this.#finish()
     this.#write(answer)
+    CrashPoint.hit("gateway.whole.after")
   }
 
   ended(end: End): void {
@@ -191,6 +199,7 @@ export class Call implements Caller {
       response.destroy()
       return
     }
+    CrashPoint.hit("gateway.ended.before")
     Responder.problem(response, this.#stamp(), Problem.fromEnd(end.terminal, end.reason, end.message))
   }
 
@@ -228,6 +237,7 @@ export class Call implements Caller {
       headers: ownHeaders ?? forwarded(request.rawHeaders, request.headers.connection)
     }
     const { durability } = route.version
+    CrashPoint.hit("gateway.submit.before")
     const entry = this.#shard.submit(
       {
         requestId,
@@ -248,6 +258,7 @@ export class Call implements Caller {
       },
       this
     )
+    CrashPoint.hit("gateway.submit.after")
     // `joined` may have set another one in the same turn.
     this.#entry ??= entry
     if (!this.#replayed && !this.#over) this.#armWait(this.#init.waitMs)
@@ -263,6 +274,7 @@ export class Call implements Caller {
   }
 
   #detach(): void {
+    CrashPoint.hit("gateway.detach")
     if (this.#entry !== undefined && !this.#over) this.#shard.detach(this.#entry)
   }
 
@@ -274,6 +286,7 @@ export class Call implements Caller {
     if (this.#wrapper !== undefined) {
       return Responder.json(response, this.#stampWithoutId(), 202, Wrapped.inProgress(requestId))
     }
+    CrashPoint.hit("gateway.accepted.before")
     const base = `http://${request.headers.host ?? "localhost"}/requests/${requestId}`
     Responder.json(
       response,
@@ -290,6 +303,7 @@ export class Call implements Caller {
       },
       ["location", `/requests/${requestId}`, "retry-after", "1"]
     )
+    CrashPoint.hit("gateway.accepted.after")
   }
 
   /** Answers with the kept result of a request that another call began. */
@@ -344,6 +358,7 @@ export class Call implements Caller {
     if (this.#over) return
     this.#finish()
     if (this.#entry !== undefined && !this.#replayed) {
+      CrashPoint.hit("gateway.callerLeft")
       const isHalfSent = this.#rest !== undefined && !this.#init.request.complete
       this.#shard.callerLeft(this.#entry, this.#init.headers.cancelOnDisconnect || isHalfSent)
     }

@@ -6,6 +6,7 @@
 import { createHash, type Hash } from "node:crypto"
 import type { IncomingMessage } from "node:http"
 import { inlineBodyBytesMax } from "../../worker-sdk/protocol/WorkerMessage.ts"
+import * as CrashPoint from "../CrashPoint.ts"
 import type { BlobStore } from "../fabric/BlobStore.ts"
 import { type Body, emptyBody, emptyBytes, Spool } from "./Body.ts"
 
@@ -118,6 +119,7 @@ const spool = async (
 ): Promise<Intake> => {
   const id = `${requestId}.call`
   const file = new Spool(await blobs.create(id))
+  CrashPoint.hit("gateway.spool.created")
   let bytes = 0
   for (const chunk of chunks) {
     bytes += chunk.length
@@ -134,7 +136,9 @@ const spool = async (
         digest?.update(next.value)
         await file.write(next.value)
       }
+      CrashPoint.hit("gateway.spool.beforeFinish")
       await file.finish()
+      CrashPoint.hit("gateway.spool.afterFinish")
       return "complete"
     } catch {
       await file.abort()

@@ -9,6 +9,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from "node:net"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as CrashPoint from "../CrashPoint.ts"
 import type { ControlView } from "../control/ControlView.ts"
 import type { RoutingTable } from "../control/RoutingTable.ts"
 import type { BlobStore } from "../fabric/BlobStore.ts"
@@ -152,6 +153,7 @@ class Gateway {
     }
     const isTooLarge = Number(request.headers["content-length"]) > deployment.spec.bodyBytesMax
     if (request.headers.expect !== undefined && !isTooLarge) response.writeContinue()
+    CrashPoint.hit("gateway.call.begin")
     new Call(this.#context, {
       request,
       response,
@@ -187,7 +189,9 @@ class Gateway {
   ): void {
     const found = this.#parts.shards.byRequestId(requestId)
     if (part === "cancel") {
+      CrashPoint.hit("gateway.cancel.before")
       const outcome = this.#parts.directory.cancel(requestId)
+      CrashPoint.hit("gateway.cancel.after")
       if (outcome === "unknown") return Responder.problem(response, stamp(asked), Problem.unknownRequest())
       return Responder.json(response, stamp(asked, requestId), 200, { requestId, outcome })
     }
@@ -246,7 +250,9 @@ class Gateway {
   async #answerClaim({ asked, response, shard, entry, wrapped }: Claim): Promise<void> {
     const { end, requestId } = entry
     const { blobs } = this.#parts
+    CrashPoint.hit("gateway.claim.beforeRead")
     const answer = await shard.answerOf(entry)
+    CrashPoint.hit("gateway.claim.afterRead")
     if (answer === undefined) {
       const { terminal, reason, message } = end ?? { terminal: "failed", reason: null, message: null }
       return Responder.problem(response, stamp(asked, requestId), Problem.fromEnd(terminal, reason, message))

@@ -13,6 +13,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { DurableRecord, RecordRef } from "../../core/buffer/BufferEvent.ts"
+import * as CrashPoint from "../CrashPoint.ts"
 import type { FabricUnavailable, OutcomeUnknown, PositionConflict } from "../fabric/FabricError.ts"
 
 /** Records in one append at the most: bounds the time and the memory of one commit. */
@@ -147,15 +148,19 @@ export class LogWriter {
     }
     const refs = batch.map((waiting) => waiting.ref)
     this.#options.events.started(refs)
+    CrashPoint.hit("invocation.append.beforeEncode")
     const bytes = batch.map((waiting) => this.#options.encode(waiting.record, waiting.ref))
     const first = this.#position
+    CrashPoint.hit("invocation.append.beforeWrite")
     this.#inFlight = true
     Effect.runCallback(this.#options.append(first, bytes), {
       onExit: (exit) => {
         this.#inFlight = false
         if (Exit.isSuccess(exit)) {
+          CrashPoint.hit("invocation.append.afterWrite")
           this.#position = exit.value
           this.#options.events.persisted(refs, first)
+          CrashPoint.hit("invocation.append.afterTold")
           if (this.#waiting.size > 0) this.#schedule()
           else this.#settleIdle()
           return

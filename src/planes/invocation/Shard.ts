@@ -19,6 +19,7 @@ import {
   inlineBodyBytesMax,
   type RequestHead
 } from "../../worker-sdk/protocol/WorkerMessage.ts"
+import * as CrashPoint from "../CrashPoint.ts"
 import type { BlobStore } from "../fabric/BlobStore.ts"
 import type { FabricUnavailable, OutcomeUnknown, PositionConflict } from "../fabric/FabricError.ts"
 import { Attempt } from "./Attempt.ts"
@@ -134,6 +135,7 @@ export class Shard {
     const arrivedMs = nowMs()
     const sequence = ++this.#lastSequence
     const entry = new Entry({ ...call, sequence, arrivedMs, caller })
+    CrashPoint.hit("invocation.submit.beforeStep")
     this.#index(entry)
     this.#send({
       _tag: "Arrived",
@@ -229,6 +231,7 @@ export class Shard {
 
   workerClosed(worker: WorkerState, connection: WorkerConnection, clean: boolean): void {
     if (worker.connection !== connection) return
+    CrashPoint.hit("invocation.worker.closed")
     worker.connection = undefined
     worker.drained()
     if (clean) return this.workerLost(worker)
@@ -237,6 +240,7 @@ export class Shard {
 
   /** Its process is known to be gone. */
   workerLost(worker: WorkerState): void {
+    CrashPoint.hit("invocation.worker.lost")
     this.#workers.delete(worker.identity.workerId)
     this.#send({ _tag: "WorkerLost", nowMs: nowMs(), workerId: worker.identity.workerId })
     worker.connection?.close("the instance is gone")
@@ -406,9 +410,11 @@ export class Shard {
     entry.times.headMs = undefined
     entry.attempts = command.attempt
     entry.lastInstanceId = worker.identity.instanceId
+    CrashPoint.hit("invocation.assign.before")
     const attempt = new Attempt(entry, worker, command.token, initialCreditBytes)
     entry.attempt = attempt
     worker.attempts.set(entry.requestId, attempt)
+    CrashPoint.hit("invocation.assign.indexed")
     if (entry.call !== undefined) return this.#sendCall(attempt, entry.call, command)
     this.#loadCall(entry).then(
       (call) => {
@@ -433,6 +439,7 @@ export class Shard {
       body: inline ?? emptyBytes,
       bodyEnd: inline !== undefined
     })
+    CrashPoint.hit("invocation.assign.afterSend")
     if (inline !== undefined) {
       attempt.bodySent = true
       return
@@ -451,10 +458,12 @@ export class Shard {
       await worker.writable()
       if (attempt.over) return
       attempt.bodyCredit -= bytes.length
+      CrashPoint.hit("invocation.body.chunk")
       worker.send({ _tag: "BodyChunk", requestId: entry.requestId, token, bytes })
     }
     if (attempt.over) return
     attempt.bodySent = true
+    CrashPoint.hit("invocation.body.end")
     worker.send({ _tag: "BodyEnd", requestId: entry.requestId, token })
   }
 
@@ -463,6 +472,7 @@ export class Shard {
     const worker = this.#workers.get(command.workerId)
     if (entry === undefined) return
     worker?.send({ _tag: "Cancel", requestId: entry.requestId, token: command.token, reason: command.reason })
+    CrashPoint.hit("invocation.cancelAttempt")
     if (entry.attempt?.token === command.token) this.#detachAttempt(entry.attempt)
   }
 
@@ -470,6 +480,7 @@ export class Shard {
     const entry = this.#entries.get(command.sequence)
     if (entry === undefined) return
     const { terminal, reason, message, resultKept } = command
+    CrashPoint.hit("invocation.tellEnded.before")
     entry.times.endedMs ??= nowMs()
     const caller = entry.caller
     entry.caller = undefined
@@ -481,12 +492,14 @@ export class Shard {
       else caller.ended({ terminal, reason, message, resultKept })
     }
     entry.tellEnd({ terminal, reason, message, resultKept })
+    CrashPoint.hit("invocation.tellEnded.after")
     this.#events.ended(entry)
   }
 
   #forget(sequence: number): void {
     const entry = this.#entries.get(sequence)
     if (entry === undefined) return
+    CrashPoint.hit("invocation.forget")
     this.#unindex(entry)
     if (entry.callPosition !== undefined) this.#cachedBytes -= bytesOf(entry.call?.body)
     this.#dropBody(entry.call?.body)
@@ -509,7 +522,9 @@ export class Shard {
         entry.answerPosition = first + index
       }
     })
+    CrashPoint.hit("invocation.persisted.beforeStep")
     this.#send({ _tag: "Persisted", nowMs: atMs, records })
+    CrashPoint.hit("invocation.persisted.afterStep")
     for (const ref of records) {
       const entry = ref.kind === "ended" ? this.#entries.get(ref.sequence) : undefined
       if (entry === undefined) continue
@@ -528,6 +543,7 @@ export class Shard {
   async #loadCall(entry: Entry): Promise<NonNullable<Entry["call"]>> {
     if (entry.callPosition === undefined) throw new Error("it was never stored")
     const { call } = await this.#ports.readRecord(entry.callPosition)
+    CrashPoint.hit("invocation.callRead")
     if (call === null) throw new Error(`the log holds no call at position ${entry.callPosition}`)
     return { head: call.head, body: call.body }
   }
@@ -561,6 +577,7 @@ export class Shard {
   // --- what workers say --------------------------------------------------------------------------------------------
 
   #onReady(worker: WorkerState, message: Extract<FromWorker, { _tag: "Ready" }>): void {
+    CrashPoint.hit("invocation.worker.ready")
     worker.slots = message.slots
     worker.draining = false
     worker.readyAtMs = nowMs()
@@ -610,6 +627,7 @@ export class Shard {
         if (attempt.status !== undefined) return this.#failAttempt(attempt, false, "the worker answered twice")
         const wrong = whyNotAHead(message.status, message.headers)
         if (wrong !== undefined) return this.#failAttempt(attempt, false, wrong)
+        CrashPoint.hit("invocation.response.head")
         attempt.status = message.status
         attempt.headers = message.headers
         entry.times.headMs = nowMs()
@@ -636,6 +654,7 @@ export class Shard {
           return this.#failAttempt(attempt, true, "the worker sent a body without a head")
         if (!attempt.mayTake(message.bytes.length))
           return this.#failAttempt(attempt, false, "the worker sent more than it had credit for")
+        CrashPoint.hit("invocation.response.chunk")
         return attempt.chunk(message.bytes, this.#ports.blobs)
       case "ResponseEnd":
         return this.#onResponseEnd(attempt)
@@ -671,6 +690,7 @@ export class Shard {
   }
 
   #responseEnded(attempt: Attempt, resultBytes: number): void {
+    CrashPoint.hit("invocation.response.beforeEnd")
     this.#send({
       _tag: "ResponseEnded",
       nowMs: nowMs(),
@@ -692,6 +712,7 @@ export class Shard {
   #attemptFailed(attempt: Attempt, retryable: boolean, message: string): void {
     if (attempt.over) return
     const { entry, worker, token } = attempt
+    CrashPoint.hit("invocation.attemptFailed")
     const atMs = nowMs()
     entry.note(atMs, `attempt ${entry.attempts} failed: ${message.slice(0, 300)}`)
     worker.attempts.delete(entry.requestId)

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as Lease from "../../core/lease/Lease.ts"
+import * as CrashPoint from "../CrashPoint.ts"
 import type { FabricUnavailable } from "../fabric/FabricError.ts"
 import { type Entry, KeyValue } from "../fabric/KeyValue.ts"
 import { nowMs } from "./PlaneClock.ts"
@@ -73,6 +74,7 @@ export const acquire = (
           setTimeout(() => Effect.runFork(read), Math.max(0, command.atMs - nowMs()))
           return
         case "CompareAndSet":
+          CrashPoint.hit("invocation.ownership.beforeWrite")
           Effect.runCallback(compareAndSet(command), {
             onExit: (exit) => {
               if (Exit.isFailure(exit)) options.onLost(Cause.pretty(exit.cause))
@@ -80,6 +82,7 @@ export const acquire = (
           })
           return
         case "Gained":
+          CrashPoint.hit("invocation.ownership.gained")
           Effect.runFork(Deferred.succeed(gained, command.epoch))
           return
         case "Lost":

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Buffer_ from "../../core/buffer/Buffer.ts"
 import type { DurableRecord } from "../../core/buffer/BufferEvent.ts"
 import type { BufferOptions } from "../../core/buffer/BufferOptions.ts"
+import * as CrashPoint from "../CrashPoint.ts"
 import type { FabricUnavailable } from "../fabric/FabricError.ts"
 import type { Log, LogRecord } from "../fabric/Log.ts"
 import { Entry } from "./Entry.ts"
@@ -41,6 +42,7 @@ export const recover = (
   options: BufferOptions
 ): Effect.Effect<Recovered, FabricUnavailable> =>
   Effect.gen(function* () {
+    CrashPoint.hit("invocation.recover.begin")
     const snapshot = yield* log.loadSnapshot(shard)
     const entries = new Map<number, Entry>()
     let state = Buffer_.empty(options)
@@ -50,6 +52,7 @@ export const recover = (
     if (snapshot !== undefined) {
       const body = decodeSnapshot(snapshot.bytes)
       state = Buffer_.restore(body.machine, options)
+      CrashPoint.hit("invocation.recover.snapshot")
       lastSequence = body.lastSequence
       position = snapshot.position
       for (const [sequence, callPosition, answerPosition] of body.entries) {
@@ -71,8 +74,10 @@ export const recover = (
         remember(entries, stored, at)
         recordCount++
       }
+      CrashPoint.hit("invocation.recover.chunk")
       position += records.length
     }
+    CrashPoint.hit("invocation.recover.done")
     return { state, entries, position, lastSequence, recordCount }
   })
 

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Buffer_ from "../../core/buffer/Buffer.ts"
 import type { BufferOptions } from "../../core/buffer/BufferOptions.ts"
+import * as CrashPoint from "../CrashPoint.ts"
 import { type DemandReport, subjects } from "../compute/AgentMessage.ts"
 import { BlobStore } from "../fabric/BlobStore.ts"
 import type { FabricUnavailable } from "../fabric/FabricError.ts"
@@ -27,6 +28,14 @@ export interface ShardsOptions {
   /** True of a fabric that one process alone can have open. */
   readonly storeIsExclusive: boolean
   readonly buffer: BufferOptions
+  readonly compact?: Partial<CompactOptions>
+}
+
+export interface CompactOptions {
+  /** Records after the last snapshot that make a new one worth its replay. Default 20,000. */
+  readonly afterRecords: number
+  /** Between two looks. Default 5,000. */
+  readonly checkMs: number
 }
 
 export interface ShardsEvents {
@@ -54,9 +63,7 @@ const demandIntervalMs = 100
  */
 const urgentIntervalMs = 5
 
-/** Records after the last snapshot that make a new one worth its replay. */
-const compactAfterRecords = 20_000
-const compactCheckMs = 5_000
+const compactDefaults: CompactOptions = { afterRecords: 20_000, checkMs: 5_000 }
 
 export const open = (
   options: ShardsOptions,
@@ -101,8 +108,10 @@ export const open = (
         events: { ...events, demandChanged: demand.changed }
       })
       shards.push(shard)
+      CrashPoint.hit("invocation.shard.beforeBegin")
       shard.begin(epoch)
-      yield* compactor(log, shard, options.buffer, events)
+      CrashPoint.hit("invocation.shard.afterBegin")
+      yield* compactor(log, shard, options, events)
       yield* Effect.addFinalizer(() =>
         Effect.promise(async () => {
           demand.stop()
@@ -196,19 +205,28 @@ const demandPublisher = (pubSub: PubSub["Service"], shardOf: () => Shard) => {
 }
 
 /** Replays what came since the last snapshot into a new one, beside the serving shard, and frees the log before it. */
-const compactor = (log: Log["Service"], shard: Shard, options: BufferOptions, events: ShardsEvents) => {
+const compactor = (
+  log: Log["Service"],
+  shard: Shard,
+  { buffer, compact: when }: ShardsOptions,
+  events: ShardsEvents
+) => {
+  const { afterRecords, checkMs } = { ...compactDefaults, ...when }
   let compactedTo = shard.logPosition
   const compact = Effect.gen(function* () {
-    if (shard.logPosition - compactedTo < compactAfterRecords) return
-    const recovered = yield* ShardRecovery.recover(log, shard.name, options)
+    if (shard.logPosition - compactedTo < afterRecords) return
+    const recovered = yield* ShardRecovery.recover(log, shard.name, buffer)
+    CrashPoint.hit("invocation.compact.beforeSnapshot")
     yield* log.saveSnapshot(shard.name, {
       position: recovered.position,
       bytes: ShardRecovery.encodeSnapshot(recovered)
     })
+    CrashPoint.hit("invocation.compact.afterSnapshot")
     yield* log.truncate(shard.name, ShardRecovery.truncatable(recovered))
+    CrashPoint.hit("invocation.compact.afterTruncate")
     compactedTo = recovered.position
   }).pipe(Effect.catchCause((cause) => Effect.sync(() => events.defect(cause))))
-  return Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(compactCheckMs), compact)))
+  return Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(checkMs), compact)))
 }
 
 /** Blobs that no live request names: their request is gone, or was never accepted. */

@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { initialCreditBytes } from "../../worker-sdk/protocol/WorkerMessage.ts"
+import * as CrashPoint from "../CrashPoint.ts"
 import { type AgentReport, subjects, type WorkerReport } from "../compute/AgentMessage.ts"
 import type { RoutingTable } from "../control/RoutingTable.ts"
 import { PubSub } from "../fabric/PubSub.ts"
@@ -81,6 +82,7 @@ export const make = (
             `version ${request.versionId} is not deployed any more: nothing will be sent to it`
           )
         }
+        CrashPoint.hit("invocation.hub.connectOnce")
         const tokenExpiresAtMs = Math.round(nowMs() + options.tokenLifetimeMs)
         const token = WorkerToken.issue(options.secret, { ...claims, expiresAtMs: tokenExpiresAtMs })
         announced.set(token, {
@@ -115,6 +117,7 @@ export const make = (
         const shard = shards.forVersion(identity.versionId)
         const connection = connect(identity)
         const worker = shard.workerOpened(identity, connection)
+        CrashPoint.hit("invocation.hub.opened")
         const about = { instanceId: identity.instanceId, versionId: identity.versionId }
         const handler: WorkerConnectionHandler = {
           onMessage: (message) => {

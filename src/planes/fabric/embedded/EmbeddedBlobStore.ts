@@ -9,6 +9,7 @@
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
+import * as CrashPoint from "../../CrashPoint.ts"
 import type { BlobStore, BlobWriter } from "../BlobStore.ts"
 import { FabricUnavailable } from "../FabricError.ts"
 import { type Place, refuse } from "./Outcome.ts"
@@ -78,6 +79,7 @@ const writer = async ({ whole, partial, syncWhole }: Folders, id: string): Promi
   const temporary = path.join(partial, id)
   const target = path.join(whole, id)
   const handle = await fs.open(temporary, "wx+")
+  CrashPoint.hit("store.blob.created")
   let bytes = 0
   let state: "Open" | "Broken" | "Ending" = "Open"
 
@@ -95,6 +97,7 @@ const writer = async ({ whole, partial, syncWhole }: Folders, id: string): Promi
         offset += (await handle.write(chunk, offset, chunk.byteLength - offset, bytes + offset)).bytesWritten
       }
       bytes += chunk.byteLength
+      CrashPoint.hit("store.blob.written")
     } catch (error) {
       state = "Broken"
       throw error
@@ -116,11 +119,16 @@ const writer = async ({ whole, partial, syncWhole }: Folders, id: string): Promi
     requireOpen("finish")
     state = "Ending"
     try {
+      CrashPoint.hit("store.blob.beforeSync")
       await handle.sync()
+      CrashPoint.hit("store.blob.afterSync")
       // Unlike a rename, a link refuses to replace a blob of the same id.
       await fs.link(temporary, target)
+      CrashPoint.hit("store.blob.afterLink")
       await fs.rm(temporary, { force: true })
+      CrashPoint.hit("store.blob.beforeFolderSync")
       await syncWhole()
+      CrashPoint.hit("store.blob.afterFolderSync")
       return bytes
     } catch (error) {
       await fs.rm(temporary, { force: true })

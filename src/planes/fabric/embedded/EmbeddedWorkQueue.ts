@@ -4,6 +4,7 @@
  * @module
  */
 import * as Effect from "effect/Effect"
+import * as CrashPoint from "../../CrashPoint.ts"
 import { type FabricUnavailable, OutcomeUnknown } from "../FabricError.ts"
 import type { WorkQueue } from "../WorkQueue.ts"
 import { type failureOf, type Place, read, refuse } from "./Outcome.ts"
@@ -65,6 +66,7 @@ const storeOf = (client: StoreClient): QueueGroup.QueueStore => {
         bytes: message.payload.byteLength,
         order: () => {
           if (!isWanted()) return undefined
+          CrashPoint.hit("queue.publish.sent")
           message.storage = "Sent"
           const { sequence, queue, messageId, payload, deliveryCount } = message
           return { _tag: "Publish", sequence, queue, messageId, payload, deliveryCount }
@@ -100,6 +102,7 @@ export const make = ({ client, nowMs, report }: Options) => {
     if (problem !== undefined) return Effect.fail(refuse(place("publish"), problem, false))
     return Effect.callback((resume) => {
       // A copy: the message may wait here for longer than the caller leaves its buffer alone.
+      CrashPoint.hit("queue.publish.before")
       group.publish(queue, messageId, new Uint8Array(payload), (answer) => resume(resultOf(answer)))
     })
   }
@@ -109,6 +112,7 @@ export const make = ({ client, nowMs, report }: Options) => {
       const reason = `cannot consume ${JSON.stringify(queue.slice(0, 40))} with ackWaitMs ${options.ackWaitMs} and maxInFlight ${options.maxInFlight}`
       return Effect.fail(refuse(place("consume"), reason, false))
     }
+    CrashPoint.hit("queue.consume")
     return Effect.asVoid(
       Effect.acquireRelease(
         Effect.sync(() => group.addConsumer(queue, options, onDelivery)),

@@ -10,6 +10,7 @@
  * @module
  */
 import type { DatabaseSync } from "node:sqlite"
+import * as CrashPoint from "../../CrashPoint.ts"
 import * as KeyValueTable from "./KeyValueTable.ts"
 import * as LogTables from "./LogTables.ts"
 import * as QueueTables from "./QueueTables.ts"
@@ -131,18 +132,23 @@ export const make = ({ database, roomProblem }: Options) => {
     const answers: Array<AnyAnswer> = []
     try {
       const noRoom = roomProblem()
+      CrashPoint.hit("store.group.beforeBegin")
       database.exec("BEGIN IMMEDIATE")
       for (const order of orders) {
+        CrashPoint.hit("store.group.order")
         const isTaken = noRoom === undefined || !isGrowing(order)
         answers.push(isTaken ? perform(order) : refused(noRoom, true))
       }
+      CrashPoint.hit("store.group.ordersDone")
       keyValue.beforeCommit()
       log.collectGarbage()
     } catch (error) {
       return abandon(orders, error)
     }
     try {
+      CrashPoint.hit("store.group.beforeCommit")
       database.exec("COMMIT")
+      CrashPoint.hit("store.group.afterCommit")
     } catch (error) {
       return uncertain(orders, error)
     }
@@ -161,7 +167,9 @@ export const make = ({ database, roomProblem }: Options) => {
     checkpoint: () => {
       if (failure !== undefined) return
       try {
+        CrashPoint.hit("store.checkpoint.before")
         database.exec("PRAGMA wal_checkpoint(PASSIVE)")
+        CrashPoint.hit("store.checkpoint.after")
       } catch (error) {
         // Full: everything is still in the log, and the next checkpoint tries again.
         if (sqliteCode(error) !== sqliteFull) fail(`a checkpoint failed: ${describe(error)}`)
@@ -172,7 +180,9 @@ export const make = ({ database, roomProblem }: Options) => {
     hasGarbage: (): boolean => failure === undefined && log.hasGarbage(),
     /** A transaction that only removes a slice of garbage. */
     collectGarbage: () => {
+      CrashPoint.hit("store.garbage.before")
       performWrites([])
+      CrashPoint.hit("store.garbage.after")
     },
     loadMessages: queue.loadMessages,
     nextSequence: queue.nextSequence,

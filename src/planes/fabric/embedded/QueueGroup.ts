@@ -8,6 +8,7 @@
  *
  * @module
  */
+import * as CrashPoint from "../../CrashPoint.ts"
 import type { ConsumeOptions, Delivery } from "../WorkQueue.ts"
 import { type Consumer, consumes, type PublishOutcome, type QueuedMessage } from "./QueuedMessage.ts"
 import type { ReportFault } from "./ReportFault.ts"
@@ -130,10 +131,12 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
     const { holder } = message
     drop(queue, message)
     message.isDeadLetter = deadLetterReason !== undefined
+    CrashPoint.hit("queue.settle.before")
     const isStored = message.storage !== "Unsent" || message.isDeadLetter
     queue.remembered.set(message.messageId, { sequence: message.sequence, settledAtMs, isStored })
     if (deadLetterReason !== undefined) store.deadLetter(message, deadLetterReason, settledAtMs)
     else if (isStored) store.settle(message, settledAtMs)
+    CrashPoint.hit("queue.settle.after")
     forgetOld(queue)
     if (holder !== undefined) pump(servable(holder))
   }
@@ -202,6 +205,7 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
     message.holder = consumer
     consumer.held.add(message)
     startDeadline(message, consumer.ackWaitMs)
+    CrashPoint.hit("queue.deliver")
     if (message.storage !== "Unsent") store.countDelivery(message)
     try {
       consumer.onDelivery(deliveryOf(message, consumer))

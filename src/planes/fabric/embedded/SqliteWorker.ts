@@ -10,6 +10,7 @@
  */
 import * as fs from "node:fs"
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads"
+import * as CrashPoint from "../../CrashPoint.ts"
 import * as GroupCommit from "./GroupCommit.ts"
 import * as StoreDatabase from "./StoreDatabase.ts"
 import type { AnyAnswer, FromStore, StoreOrder, StoreThreadData, ToStore } from "./StoreMessage.ts"
@@ -93,7 +94,9 @@ const serve = (port: MessagePort, directory: string) => {
 
   const close = () => {
     clearTimeout(idle)
+    CrashPoint.hit("store.close.before")
     StoreDatabase.close(database, directory)
+    CrashPoint.hit("store.close.after")
     port.close()
   }
 
@@ -117,7 +120,9 @@ const serve = (port: MessagePort, directory: string) => {
       let start = 0
       for (const group of groups) {
         const own = answers.slice(start, start + group.length)
+        CrashPoint.hit("store.answer.before")
         send({ _tag: "Answers", answers: own }, transfersOf(own))
+        CrashPoint.hit("store.answer.after")
         start += group.length
       }
       bytesInLog += orders.reduce((total, order) => total + bytesOf(order), commitBytes)

@@ -10,6 +10,7 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
+import * as CrashPoint from "../../CrashPoint.ts"
 import type { OpenRefusal } from "./StoreMessage.ts"
 
 export const databaseFile = "millrace.db"
@@ -171,6 +172,7 @@ const prepareFormat = (database: DatabaseSync, file: string): void => {
         required: `${formatVersion} (it was written by another Millrace: use that one, or an empty state directory)`
       })
     }
+    CrashPoint.hit("store.open.beforeCommit")
     database.exec("COMMIT")
   } catch (error) {
     if (database.isTransaction) database.exec("ROLLBACK")
@@ -219,7 +221,9 @@ export const open = (directory: string): DatabaseSync => {
     database.exec("PRAGMA wal_autocheckpoint = 0")
     database.exec(`PRAGMA journal_size_limit = ${journalBytesMax}`)
     requireSafe(file, pragmaReader(database))
+    CrashPoint.hit("store.open.beforeLock")
     prepareFormat(database, file)
+    CrashPoint.hit("store.open.afterLock")
     fs.writeFileSync(path.join(directory, pidFile), `${process.pid}\n`)
     return database
   } catch (error) {
