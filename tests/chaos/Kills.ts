@@ -1,0 +1,167 @@
+/**
+ * Random kills: callers come, leave and come back while the platform, its instances and its helpers are killed under
+ * them; then everything that was promised is claimed and the history is checked.
+ *
+ * @module
+ */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { type Counts, check, type Verdict } from "../history/Checker.ts"
+import { carryOut, claimUntilEnded, makeAgent, type Plan, type World } from "./Caller.ts"
+import * as PlatformLife from "./PlatformLife.ts"
+import * as Random from "./Random.ts"
+import { Recording } from "./Recording.ts"
+
+export interface KillOptions {
+  readonly requests: number
+  readonly kills: number
+  readonly seed: number
+  readonly durability: "accepted" | "memory"
+  readonly callers: number
+  readonly say: (line: string) => void
+}
+
+export interface KillReport {
+  readonly counts: Counts
+  readonly verdicts: ReadonlyArray<Verdict>
+  readonly killed: { readonly platform: number; readonly instance: number; readonly helper: number }
+  readonly seconds: number
+}
+
+type Victim = keyof KillReport["killed"]
+
+/** How long after the last call everything that was promised may take to end. */
+const settleMs = 120_000
+
+export const run = async (options: KillOptions): Promise<KillReport> => {
+  const startedMs = performance.now()
+  const directory = mkdtempSync(join(tmpdir(), "millrace-chaos-"))
+  try {
+    const report = await inDirectory(options, directory)
+    return { ...report, seconds: (performance.now() - startedMs) / 1000 }
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+const inDirectory = async (options: KillOptions, directory: string): Promise<Omit<KillReport, "seconds">> => {
+  const { requests, kills, seed, say } = options
+  const recording = new Recording(join(directory, "effects.jsonl"))
+  const lifeOptions: PlatformLife.LifeOptions = {
+    stateDirectory: join(directory, "state"),
+    effectsFile: recording.effectsFile,
+    durability: options.durability,
+    idleWindowMs: 5_000,
+    compileCache: PlatformLife.compileCache,
+    compactAfterRecords: 2_000
+  }
+  const random = Random.make(seed)
+  const killed = { platform: 0, instance: 0, helper: 0 }
+  let life = PlatformLife.start(lifeOptions)
+  await life
+  const world: World = { recording, gatewayUrl: async () => (await life).gatewayUrl, agent: makeAgent() }
+
+  const killPlatform = async () => {
+    const running = await life
+    await running.kill()
+    recording.see({ _tag: "Crashed" })
+    life = PlatformLife.start(lifeOptions)
+    await life
+  }
+  const killOne = async () => {
+    const victim = chooseVictim(random)
+    killed[victim]++
+    say(`kill ${victim}`)
+    if (victim === "platform") return killPlatform()
+    const { pid } = await life
+    const pids = victim === "instance" ? alive(recording.instances()) : PlatformLife.childrenOf(pid)
+    const chosen = random.pick([...pids])
+    if (chosen === undefined) return
+    try {
+      process.kill(chosen, "SIGKILL")
+    } catch {
+      // It was gone already.
+    }
+  }
+
+  const promised: Array<string> = []
+  let next = 0
+  let done = 0
+  let fired = 0
+  let killing: Promise<void> = Promise.resolve()
+  let failure: unknown
+  const caller = async () => {
+    while (next < requests) {
+      const plan = planOf(random, next++)
+      const requestId = await carryOut(world, plan)
+      if (requestId !== undefined) promised.push(requestId)
+      done++
+      while (fired < kills && done * kills >= (fired + 1) * requests - requests / 2) {
+        fired++
+        killing = killing.then(killOne).catch((error: unknown) => {
+          failure ??= error
+        })
+        // A storm of kills without work between them would try nothing.
+        await killing
+        if (fired % 50 === 0) say(`${done} of ${requests} calls, ${fired} of ${kills} kills`)
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: options.callers }, caller))
+  await killing
+  if (failure !== undefined) throw failure
+  say(`all calls are made: claiming ${promised.length}`)
+  const left = [...promised]
+  const claimer = async () => {
+    for (let id = left.pop(); id !== undefined; id = left.pop()) await claimUntilEnded(world, id, settleMs)
+  }
+  await Promise.all(Array.from({ length: 64 }, claimer))
+  say("claimed")
+  await (await life).stop()
+  say("stopped")
+  world.agent.destroy()
+  const { counts, verdicts } = check(recording.history())
+  return { counts, verdicts, killed }
+}
+
+const chooseVictim = (random: Random.Random): Victim => {
+  const at = random.next()
+  return at < 0.4 ? "platform" : at < 0.9 ? "instance" : "helper"
+}
+
+const alive = (pids: ReadonlySet<number>): ReadonlyArray<number> =>
+  [...pids].filter((pid) => {
+    try {
+      return process.kill(pid, 0)
+    } catch {
+      return false
+    }
+  })
+
+/** What callers want: every kind of call, in a mix that reaches all of them in a few dozen. */
+export const planOf = (random: Random.Random, index: number): Plan => {
+  const item = `item-${index}`
+  const isLane = random.chance(0.1)
+  const isAsync = isLane || random.chance(0.5)
+  const isKeyed = random.chance(0.4)
+  const isLarge = random.chance(0.05)
+  const pieces = random.chance(0.15) ? 4 : 0
+  const ms = isLane ? random.below(5) : random.below(40)
+  return {
+    item,
+    path: isLane ? "lane" : "any",
+    isAsync,
+    key: isKeyed ? `key ${index}` : undefined,
+    order: {
+      item,
+      ms,
+      bytes: random.chance(0.05) ? 100_000 : random.below(200),
+      pieces,
+      padding: "p".repeat(isLarge ? 100_000 : random.below(300))
+    },
+    leaveAfterMs: random.chance(0.1) ? random.below(50) : undefined,
+    deadlineMs: random.chance(0.03) ? 2_000 : undefined,
+    claimsAtOnce: random.chance(0.3)
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * A function that writes down what it does: each line of the file `CHAOS_FILE` is an entry of a history, on the disk's
+ * page cache before the next statement runs, so that a SIGKILL loses none. The body says what to do.
+ */
+import { createHash, randomUUID } from "node:crypto"
+import { openSync, writeSync } from "node:fs"
+import { serve } from "millrace/worker"
+import type { Attempted, Effected } from "../history/History.ts"
+import { monotonicMs } from "./Clock.ts"
+
+export interface Order {
+  readonly item: string
+  /** How long the work takes. */
+  readonly ms: number
+  /** Length of the answer beside what it says. */
+  readonly bytes: number
+  /** Answer in so many pieces, spread over `ms`; 0: whole. */
+  readonly pieces: number
+  readonly padding: string
+}
+
+/** The first line of each instance. */
+export interface Born {
+  readonly _tag: "Born"
+  readonly pid: number
+}
+
+const file = openSync(process.env["CHAOS_FILE"] ?? "/dev/null", "a")
+const write = (line: Attempted | Effected | Born) => writeSync(file, `${JSON.stringify(line)}\n`)
+const digestOf = (text: string) => createHash("sha256").update(text).digest("base64url").slice(0, 22)
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+// Each life of the platform has a port of its own for workers.
+const plane = new URL(process.env["MILLRACE_WORKER_URL"] ?? "ws://none:0").port
+
+write({ _tag: "Born", pid: process.pid })
+
+serve({
+  fetch: async (request, context) => {
+    const text = await request.text()
+    // Written by the callers of the chaos harness alone.
+    const order = JSON.parse(text) as Order
+    // The SDK hands its call as the context; the token is on it and not in the public type.
+    const { token } = context as unknown as { readonly token: number }
+    const { requestId, tenant, attempt } = context
+    const { item } = order
+    const run = randomUUID()
+    write({
+      _tag: "Attempted",
+      atMs: monotonicMs(),
+      run,
+      item,
+      body: digestOf(text),
+      requestId,
+      tenant,
+      attempt,
+      token,
+      plane
+    })
+    const answer = JSON.stringify({ item, requestId, tenant, token, run, padding: "x".repeat(order.bytes) })
+    if (order.pieces === 0) await sleep(order.ms)
+    write({ _tag: "Effected", atMs: monotonicMs(), run, digest: digestOf(answer) })
+    const headers = { "content-type": "application/json" }
+    if (order.pieces === 0) return new Response(answer, { headers })
+    const bytes = new TextEncoder().encode(answer)
+    const size = Math.ceil(bytes.length / order.pieces)
+    let at = 0
+    const stream = new ReadableStream<Uint8Array>({
+      pull: async (controller) => {
+        controller.enqueue(bytes.subarray(at, at + size))
+        at += size
+        if (at >= bytes.length) return controller.close()
+        await sleep(order.ms / order.pieces)
+      }
+    })
+    return new Response(stream, { headers })
+  }
+})
