@@ -60,6 +60,7 @@ export const recover = (
         const entry = record === undefined ? undefined : entryOf(StoredRecord.decode(record.bytes), callPosition)
         if (entry === undefined) continue
         if (answerPosition >= 0) entry.answerPosition = answerPosition
+        recall(entry, Buffer_.lookup(state, sequence))
         entries.set(sequence, entry)
       }
     }
@@ -144,6 +145,17 @@ const remember = (entries: Map<number, Entry>, stored: StoredRecord.StoredRecord
     case "RecordDetached":
       return
   }
+}
+
+/** What the records before the snapshot said of it. */
+const recall = (entry: Entry, figures: Buffer_.RequestFigures | undefined): void => {
+  if (figures === undefined) return
+  entry.attempts = figures.attempt
+  if (figures.terminal === undefined) return
+  const { terminal, reason = null, message = null, resultKept } = figures
+  entry.end = { terminal, reason, message, resultKept }
+  entry.times.endedMs = figures.endedAtMs
+  entry.call = undefined
 }
 
 const entryOf = (stored: StoredRecord.StoredRecord, position: number): Entry | undefined => {
