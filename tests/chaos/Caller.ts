@@ -24,6 +24,8 @@ export interface Plan {
   readonly deadlineMs: number | undefined
   /** It claims at once and waits, instead of at the end. */
   readonly claimsAtOnce: boolean
+  /** For an asynchronous one: answered at once if it takes no longer than so many seconds. */
+  readonly waitSeconds?: number
 }
 
 export interface World {
@@ -106,10 +108,12 @@ const terminals: Readonly<Record<string, Terminal>> = {
   "function-failed": "failed"
 }
 
+let callCount = 0
+
 /** What a caller does for one item, until it has what it wants or gives up. Answers the id that it was promised. */
 export const carryOut = async (world: World, plan: Plan): Promise<string | undefined> => {
   for (let round = 1; ; round++) {
-    const name = `${plan.item}/${round}`
+    const name = `${plan.item}/${++callCount}`
     const outcome = await callOnce(world, plan, name, round === 1)
     if (outcome.promised !== undefined) {
       if (plan.claimsAtOnce) await claimUntilEnded(world, outcome.promised, 60_000)
@@ -126,7 +130,7 @@ const callOnce = async (
   name: string,
   isFirst: boolean
 ): Promise<{ readonly promised: string | undefined; readonly again: boolean }> => {
-  const { item, path, isAsync, key, order, deadlineMs } = plan
+  const { item, path, isAsync, key, order, deadlineMs, waitSeconds } = plan
   const base = await gatewayUrl()
   const body = JSON.stringify(order)
   recording.see({
@@ -146,7 +150,9 @@ const callOnce = async (
     leaveAfterMs: isFirst ? plan.leaveAfterMs : undefined,
     headers: {
       "content-type": "application/json",
-      ...(isAsync ? { prefer: "respond-async" } : {}),
+      ...(isAsync
+        ? { prefer: waitSeconds === undefined ? "respond-async" : `respond-async, wait=${waitSeconds}` }
+        : {}),
       ...(key === undefined ? {} : { "idempotency-key": key }),
       ...(deadlineMs === undefined ? {} : { "millrace-deadline": `${deadlineMs}ms` })
     }
@@ -181,6 +187,12 @@ const callOnce = async (
   if (kind === "store-failed") recording.see({ _tag: "Unknown", call: name })
   else recording.see({ _tag: "Refused", call: name, status: reply.status })
   return gone
+}
+
+/** Whatever the answer is: what became of the request is claimed like that of any other. */
+export const cancel = async ({ agent, gatewayUrl }: World, requestId: string): Promise<void> => {
+  const base = await gatewayUrl()
+  await send(agent, { url: `${base}/requests/${requestId}`, method: "DELETE", headers: {} })
 }
 
 /** One question; undefined when nobody answered it. */

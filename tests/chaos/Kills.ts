@@ -9,6 +9,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { type Counts, check, type Verdict } from "../history/Checker.ts"
 import { carryOut, claimUntilEnded, makeAgent, type Plan, type World } from "./Caller.ts"
+import { explain } from "./Explain.ts"
 import * as PlatformLife from "./PlatformLife.ts"
 import * as Random from "./Random.ts"
 import { Recording } from "./Recording.ts"
@@ -25,11 +26,15 @@ export interface KillOptions {
 export interface KillReport {
   readonly counts: Counts
   readonly verdicts: ReadonlyArray<Verdict>
+  /** The first verdicts, each with what was seen of its request. */
+  readonly explained: ReadonlyArray<string>
   readonly killed: { readonly platform: number; readonly instance: number; readonly helper: number }
   readonly seconds: number
 }
 
 type Victim = keyof KillReport["killed"]
+
+const explainedMax = 10
 
 /** How long after the last call everything that was promised may take to end. */
 const settleMs = 120_000
@@ -47,10 +52,10 @@ export const run = async (options: KillOptions): Promise<KillReport> => {
 
 const inDirectory = async (options: KillOptions, directory: string): Promise<Omit<KillReport, "seconds">> => {
   const { requests, kills, seed, say } = options
-  const recording = new Recording(join(directory, "effects.jsonl"))
+  const recording = new Recording(directory)
   const lifeOptions: PlatformLife.LifeOptions = {
     stateDirectory: join(directory, "state"),
-    effectsFile: recording.effectsFile,
+    home: directory,
     durability: options.durability,
     idleWindowMs: 5_000,
     compileCache: PlatformLife.compileCache,
@@ -121,8 +126,10 @@ const inDirectory = async (options: KillOptions, directory: string): Promise<Omi
   await (await life).stop()
   say("stopped")
   world.agent.destroy()
-  const { counts, verdicts } = check(recording.history())
-  return { counts, verdicts, killed }
+  const history = recording.history()
+  const { counts, verdicts } = check(history)
+  const explained = verdicts.slice(0, explainedMax).flatMap((verdict) => explain(history, verdict))
+  return { counts, verdicts, explained, killed }
 }
 
 const chooseVictim = (random: Random.Random): Victim => {

@@ -13,8 +13,8 @@ import type { BufferOptions } from "../../src/core/buffer/BufferOptions.ts"
 
 export interface LifeOptions {
   readonly stateDirectory: string
-  /** Where the function writes down what it does. */
-  readonly effectsFile: string
+  /** Home folder of the platform and of its instances: the function writes down there what it does. */
+  readonly home: string
   readonly durability: "accepted" | "memory"
   readonly idleWindowMs: number
   readonly compileCache: string
@@ -69,7 +69,7 @@ export const start = async (
   ]
   const child = spawn(command, args, {
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, NODE_COMPILE_CACHE: compileCache, ...environment }
+    env: { ...process.env, NODE_COMPILE_CACHE: compileCache, HOME: options.home, ...environment }
   })
   let said = ""
   const hear = (text: string) => {

@@ -4,6 +4,7 @@
  * @module
  */
 import { closeSync, openSync, readFileSync, readSync } from "node:fs"
+import { join } from "node:path"
 import type { Entry, History } from "../history/History.ts"
 import { monotonicMs } from "./Clock.ts"
 import type { Born } from "./recorder.ts"
@@ -13,12 +14,18 @@ export type Seen = Entry extends infer One ? (One extends Entry ? Omit<One, "atM
 
 export class Recording {
   readonly effectsFile: string
-  readonly #seen: Array<Entry> = []
+  readonly #seen: Array<Entry>
   #bornOffset = 0
   readonly #born = new Set<number>()
 
-  constructor(effectsFile: string) {
-    this.effectsFile = effectsFile
+  /** `before`: what was seen in an earlier part of the same story. */
+  constructor(home: string, before: History = []) {
+    this.effectsFile = join(home, "effects.jsonl")
+    this.#seen = [...before]
+  }
+
+  seen(): History {
+    return this.#seen
   }
 
   see(entry: Seen): void {

@@ -7,16 +7,23 @@
  */
 import { parseArgs } from "node:util"
 import type { Verdict } from "../history/Checker.ts"
+import * as CrashPoints from "./CrashPoints.ts"
 import * as Kills from "./Kills.ts"
 
 const say = (line: string) => process.stderr.write(`${(performance.now() / 1000).toFixed(1).padStart(6)} s  ${line}\n`)
 
-const usage = `npm run chaos -- kill [--requests N] [--kills K] [--seed S] [--json]`
+const usage = `npm run chaos -- kill [--requests N] [--kills K] [--seed S] [--json]
+npm run chaos -- crash-points [--k N] [--third 0|1|2|all] [--point NAME] [--json]`
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     json: { type: "boolean" },
+    /** Of the times that a life comes to a place, how many are tried. */
+    k: { type: "string", default: "5" },
+    third: { type: "string" },
+    /** Beginning of the names of places. */
+    point: { type: "string" },
     requests: { type: "string", default: "2000" },
     kills: { type: "string", default: "20" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) }
@@ -26,16 +33,12 @@ const { values, positionals } = parseArgs({
 const count = (verdicts: ReadonlyArray<Verdict>, law: Verdict["law"]) =>
   verdicts.filter((verdict) => verdict.law === law).length
 
-const shownMax = 30
-
 const kill = async (): Promise<boolean> => {
   const [requests, kills, seed] = [Number(values.requests), Number(values.kills), Number(values.seed)]
   say(`${requests} calls, ${kills} kills, seed ${seed}`)
   const report = await Kills.run({ requests, kills, seed, durability: "accepted", callers: 32, say })
-  const { counts, verdicts, killed, seconds } = report
-  for (const verdict of verdicts.slice(0, shownMax)) {
-    say(`${verdict.law}${verdict.where === undefined ? "" : ` (${verdict.where})`}: ${verdict.about}: ${verdict.what}`)
-  }
+  const { counts, verdicts, explained, killed, seconds } = report
+  for (const line of explained) say(line)
   say("the control: the same with durability `memory`, which must lose")
   const control = await Kills.run({ requests: 300, kills: 6, seed, durability: "memory", callers: 32, say })
   const controlLost = count(control.verdicts, "lost")
@@ -58,7 +61,50 @@ const kill = async (): Promise<boolean> => {
   return verdicts.length === 0 && controlLost > 0
 }
 
-const commands: Readonly<Record<string, () => Promise<boolean>>> = { kill }
+/** Which third of the cases a day has: over three days all are tried. */
+const thirdOfToday = () => Math.floor(Date.now() / 86_400_000) % 3
+
+const crashPoints = async (): Promise<boolean> => {
+  const third = values.third === "all" ? undefined : Number(values.third ?? thirdOfToday())
+  const ground = await CrashPoints.prepare()
+  try {
+    const points = await CrashPoints.learn(ground)
+    say(`${points.length} places`)
+    for (const { name, story, count } of points) say(`  ${name} (${story}, ${count} times)`)
+    const wanted = points.filter(({ name }) => values.point === undefined || name.startsWith(values.point))
+    const cases = wanted
+      .flatMap((point) =>
+        Array.from({ length: Math.min(point.count, Number(values.k)) }, (_, k) => [point, k + 1] as const)
+      )
+      .filter((_, index) => third === undefined || index % 3 === third)
+    say(`${cases.length} cases${third === undefined ? "" : `, third ${third} of 0 to 2 (--third all for all)`}`)
+    let done = 0
+    const results = await CrashPoints.dieAtAll(ground, cases, 2, ({ point, k, isReached, explained, seconds }) => {
+      done++
+      const fate = isReached ? "died" : "did not come to it"
+      say(`${done}/${cases.length} ${point.name}:${k} ${fate}, ${seconds.toFixed(1)} s`)
+      for (const line of explained) say(line)
+    })
+    const verdicts = results.flatMap((result) => result.verdicts)
+    const figures = {
+      points: points.length,
+      cases: cases.length,
+      died: results.filter(({ isReached }) => isReached).length,
+      lost: count(verdicts, "lost"),
+      doubled: count(verdicts, "doubled"),
+      otherVerdicts: verdicts.length - count(verdicts, "lost") - count(verdicts, "doubled"),
+      judged: results.filter((result) => result.verdicts.length > 0).map(({ point, k }) => `${point.name}:${k}`),
+      notReached: results.filter(({ isReached }) => !isReached).map(({ point, k }) => `${point.name}:${k}`),
+      seconds: Math.round(performance.now() / 1000)
+    }
+    process.stdout.write(`${values.json === true ? JSON.stringify(figures) : JSON.stringify(figures, null, 2)}\n`)
+    return verdicts.length === 0
+  } finally {
+    ground.close()
+  }
+}
+
+const commands: Readonly<Record<string, () => Promise<boolean>>> = { kill, "crash-points": crashPoints }
 
 const command = commands[positionals[0] ?? ""]
 if (command === undefined) {

@@ -15,7 +15,7 @@ import type { LifeAddresses, LifeOptions } from "./PlatformLife.ts"
 
 // Given by `PlatformLife.start`.
 const options = JSON.parse(process.argv[2] ?? "{}") as LifeOptions
-const { stateDirectory, effectsFile, durability } = options
+const { stateDirectory, durability } = options
 
 const deploy = Effect.fnUntraced(function* ({ registry }: Platform.Platform, name: string, inOrder: boolean) {
   const tenant = defaultTenant
@@ -32,7 +32,7 @@ const deploy = Effect.fnUntraced(function* ({ registry }: Platform.Platform, nam
       spec: {
         command: ["node", join(import.meta.dirname, "recorder.ts")],
         workingDirectory: join(import.meta.dirname, "../.."),
-        environment: { CHAOS_FILE: effectsFile },
+        environment: {},
         durability,
         inferencePath: "/"
       }

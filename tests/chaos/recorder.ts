@@ -1,9 +1,11 @@
 /**
- * A function that writes down what it does: each line of the file `CHAOS_FILE` is an entry of a history, on the disk's
- * page cache before the next statement runs, so that a SIGKILL loses none. The body says what to do.
+ * A function that writes down what it does: each line of `effects.jsonl` in its home folder is an entry of a history, in
+ * the page cache before the next statement runs, so that a SIGKILL loses none. The body says what to do.
  */
 import { createHash, randomUUID } from "node:crypto"
 import { openSync, writeSync } from "node:fs"
+import { homedir } from "node:os"
+import { join } from "node:path"
 import { serve } from "millrace/worker"
 import type { Attempted, Effected } from "../history/History.ts"
 import { monotonicMs } from "./Clock.ts"
@@ -17,6 +19,8 @@ export interface Order {
   /** Answer in so many pieces, spread over `ms`; 0: whole. */
   readonly pieces: number
   readonly padding: string
+  /** Throws instead of answering. */
+  readonly fails?: boolean
 }
 
 /** The first line of each instance. */
@@ -25,7 +29,7 @@ export interface Born {
   readonly pid: number
 }
 
-const file = openSync(process.env["CHAOS_FILE"] ?? "/dev/null", "a")
+const file = openSync(join(homedir(), "effects.jsonl"), "a")
 const write = (line: Attempted | Effected | Born) => writeSync(file, `${JSON.stringify(line)}\n`)
 const digestOf = (text: string) => createHash("sha256").update(text).digest("base64url").slice(0, 22)
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
@@ -56,6 +60,7 @@ serve({
       token,
       plane
     })
+    if (order.fails === true) throw new Error("it fails as it was told to")
     const answer = JSON.stringify({ item, requestId, tenant, token, run, padding: "x".repeat(order.bytes) })
     if (order.pieces === 0) await sleep(order.ms)
     write({ _tag: "Effected", atMs: monotonicMs(), run, digest: digestOf(answer) })
