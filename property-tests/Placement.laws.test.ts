@@ -255,6 +255,12 @@ const spreads = (place: Bugs.Place) =>
     }
   )
 
+/** Processor time, since what else the machine does at the time is not the pass's. */
+const usedMs = (): number => {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1_000
+}
+
 describe("placement: laws", () => {
   it("L16: only to a cluster that fits, and to one whenever one fits", () => {
     const mix = { placed: 0, refused: 0 }
@@ -397,7 +403,7 @@ describe("placement: laws", () => {
     )
   })
 
-  it("a decision pass over 1,000 versions and 10 clusters takes less than 50 ms", () => {
+  it("a decision pass over 1,000 versions and 10 clusters takes less than 50 ms of processor time", () => {
     const all = Array.from(
       { length: 10 },
       (_, index): Placement.Cluster => ({
@@ -412,7 +418,7 @@ describe("placement: laws", () => {
       })
     )
     const pass = () => {
-      const startedAtMs = performance.now()
+      const startedAtMs = usedMs()
       for (let version = 0; version < 1_000; version++) {
         Placement.place({
           request: {
@@ -426,9 +432,9 @@ describe("placement: laws", () => {
           clusters: all
         })
       }
-      return performance.now() - startedAtMs
+      return usedMs() - startedAtMs
     }
-    // The best of several: what else the machine does at the time is not the pass's.
+    // The best of several: the first ones compile.
     assert.isBelow(Math.min(...Array.from({ length: 10 }, pass)), 50)
   })
 })

@@ -189,6 +189,12 @@ const unknownIsNotIdle = (route: Bugs.Route) =>
     }
   )
 
+/** Processor time, since what else the machine does at the time is not the pass's. */
+const usedMs = (): number => {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1_000
+}
+
 describe("routing: laws", () => {
   it("L16: only to a cluster that fits, and to one whenever one fits", () => {
     const mix = { routed: 0, refused: 0 }
@@ -258,18 +264,18 @@ describe("routing: laws", () => {
     )
   })
 
-  it("1,000 decisions over 10 clusters take less than 50 ms", () => {
+  it("1,000 decisions over 10 clusters take less than 50 ms of processor time", () => {
     const all = Array.from({ length: 10 }, (_, index) => healthy(`cluster-${index}`, { region: `r${index % 3}` }))
     const pass = () => {
-      const startedAtMs = performance.now()
+      const startedAtMs = usedMs()
       for (const key of keys) {
         for (const sticky of [true, false, true, false, true]) {
           Routing.route({ request: { key, sticky, clusters: [] }, targets: all })
         }
       }
-      return performance.now() - startedAtMs
+      return usedMs() - startedAtMs
     }
-    // The best of several: what else the machine does at the time is not the pass's.
+    // The best of several: the first ones compile.
     assert.isBelow(Math.min(...Array.from({ length: 10 }, pass)), 50)
   })
 })
