@@ -213,6 +213,13 @@ describe.concurrent("a worker whose answer cannot be one", () => {
     expect(answer.headers["x-b"]).toBeUndefined()
   })
 
+  it("in its length alone, and is there whole, is given its right length", async () => {
+    const answer = await answered("wrong-length", (worker, assign) =>
+      worker.answer(assign, { headers: [["content-length", "10"]], body: "four" })
+    )
+    expect([answer.status, answer.headers["content-length"], answer.text]).toEqual([200, "4", "four"])
+  })
+
   it("because it came twice, or its body without a head, fails its call", async () => {
     const headless = await answered("headless", (worker, { requestId, token }) =>
       worker.say({ _tag: "ResponseChunk", requestId, token, bytes: Buffer.from("x") })
