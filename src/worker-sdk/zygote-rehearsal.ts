@@ -3,8 +3,8 @@
  * compiles a function when it first runs and loads parts of itself when they are first asked for, which is most of what a
  * worker's first call takes; after the rehearsal that is done.
  *
- * Laws: R1 it leaves no descriptor, no listener and nothing that keeps the process alive. R2 where no port can be
- * opened it does nothing, and the first call is slower.
+ * Laws: R1 it leaves no listener, nothing that keeps the process alive, and no descriptor but the spare one of /dev/null
+ * that libuv keeps from the first port on. R2 where no port can be opened it does nothing, and the first call is slower.
  *
  * @module
  */
@@ -68,7 +68,29 @@ const script = (): ReadonlyArray<string | Buffer> => [
   frame({ _tag: "Drain", reason: "" })
 ]
 
+/**
+ * Node asks for `process.stderr` when any socket closes, and so makes a stream of descriptor 2, which changes the mode of
+ * the descriptor under a function that writes to it by itself. Answers what puts the property back.
+ */
+const withoutStderr = (): (() => void) => {
+  const property = Object.getOwnPropertyDescriptor(process, "stderr")
+  if (property?.configurable !== true) return () => undefined
+  Object.defineProperty(process, "stderr", { configurable: true, get: () => undefined })
+  return () => Object.defineProperty(process, "stderr", property)
+}
+
 export const rehearse = async (): Promise<void> => {
+  const putBack = withoutStderr()
+  try {
+    await play()
+    // Handles are gone one turn after they said so.
+    await new Promise((resolve) => setImmediate(resolve))
+  } finally {
+    putBack()
+  }
+}
+
+const play = async (): Promise<void> => {
   const server = Net.createServer((socket) => {
     const lines = script()[Symbol.iterator]()
     socket.on("error", () => socket.destroy())

@@ -59,7 +59,12 @@ const runToEnd = (backend: Backend, spec: InstanceSpec, how: "zygote" | "plain")
 const observing = `
   import { readdirSync, readFileSync, readlinkSync } from "node:fs"
   import Module, { createRequire } from "node:module"
+  import { createServer } from "node:net"
   const require = createRequire(import.meta.url)
+  // The first port that a process opens makes libuv keep a spare descriptor of /dev/null; here both have it.
+  await new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => server.close(() => setTimeout(resolve, 1)))
+  })
   const status = readFileSync("/proc/self/status", "utf8")
   const descriptors = readdirSync("/proc/self/fd").flatMap((fd) => {
     try {

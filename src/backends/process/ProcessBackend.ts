@@ -14,7 +14,6 @@
  * @module
  */
 import { randomUUID } from "node:crypto"
-import { statSync } from "node:fs"
 import { availableParallelism, homedir, tmpdir, totalmem } from "node:os"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
@@ -32,6 +31,7 @@ import {
 } from "../ComputeBackend.ts"
 import * as DeathWatch from "./DeathWatch.ts"
 import * as HandOver from "./HandOver.ts"
+import { launchFailure, refusal } from "./LaunchRefusal.ts"
 import * as OutputTail from "./OutputTail.ts"
 import * as Spawner from "./Spawner.ts"
 import type { FromSpawner } from "./SpawnerMessage.ts"
@@ -288,8 +288,8 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       const found = live.get(spec.instanceId)
       if (found?.running !== undefined) return resume(Effect.void)
       if (found === undefined) {
-        const refusal = refuse(spec, total - live.size, total)
-        if (refusal !== undefined) return resume(Effect.fail(refusal))
+        const refused = refusal(spec, { instanceTypeName, free: total - live.size, total })
+        if (refused !== undefined) return resume(Effect.fail(refused))
       }
       const instance = found ?? order(spec)
       const known = (failure: LaunchFailed | undefined) =>
@@ -381,61 +381,6 @@ const exitOf = (code: number | null, signal: string | null, output: OutputTail.O
     return { kind: "out-of-memory" }
   }
   return { kind: "signal", signal }
-}
-
-const refuse = (spec: InstanceSpec, free: number, total: number): LaunchFailed | undefined => {
-  const no = (reason: LaunchFailed["reason"], detail: string, retryable: boolean) =>
-    new LaunchFailed({ instanceId: spec.instanceId, reason, detail, retryable })
-  if (spec.command.length === 0 || spec.command[0] === "") {
-    return no("bad-spec", "the process backend runs commands, not images: give the version a command", false)
-  }
-  if (spec.instanceType !== instanceTypeName) {
-    return no("bad-spec", `instance type ${spec.instanceType} is unknown here: deploy with ${instanceTypeName}`, false)
-  }
-  if (spec.gpu.count > 0) {
-    return no("no-capacity", `${spec.gpu.count} GPUs were asked for and the process backend hands out none`, false)
-  }
-  if (free <= 0) {
-    return no("no-capacity", `all ${total} places are taken: raise the backend's instancesMax or lower a minimum`, true)
-  }
-  return undefined
-}
-
-/** Causes that pass by themselves: too many processes or open files, too little memory. */
-const passing = new Set(["EAGAIN", "EMFILE", "ENFILE", "ENOMEM"])
-
-const launchFailure = (
-  spec: InstanceSpec,
-  { code, message }: { readonly code: string; readonly message: string }
-): LaunchFailed => {
-  const program = spec.command[0] ?? ""
-  const no = (reason: LaunchFailed["reason"], detail: string, retryable = false) =>
-    new LaunchFailed({ instanceId: spec.instanceId, reason, detail, retryable })
-  if (passing.has(code)) {
-    return no("no-capacity", `the system refused another process (${code}): stop some, or raise its limits`, true)
-  }
-  const directory = spec.workingDirectory
-  if (directory !== undefined && !isDirectory(directory)) {
-    return no("bad-spec", `the working directory ${directory} is not a directory that can be entered: create it`)
-  }
-  switch (code) {
-    case "ENOENT":
-      return no("command-not-found", `${program} was not found: give its full path, or install it in the PATH`)
-    case "EACCES":
-      return no("command-not-found", `${program} may not be executed (EACCES): check its mode, chmod +x`)
-    case "E2BIG":
-      return no("bad-spec", "command and environment together are too long for the system: shorten them")
-    default:
-      return no("bad-spec", `the system refused to run ${program}: ${message}`)
-  }
-}
-
-const isDirectory = (path: string): boolean => {
-  try {
-    return statSync(path).isDirectory()
-  } catch {
-    return false
-  }
 }
 
 const unreachable = (value: never): never => {
