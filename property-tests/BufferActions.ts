@@ -18,6 +18,7 @@ export type Action =
       readonly version: number
       readonly sizeBytes: number
       readonly maxAttempts: number
+      readonly isOpportunistic: boolean
       readonly deadlineInMs: number
       /** 0: none. */
       readonly key: number
@@ -91,6 +92,7 @@ const actionOf = (arrivals: Arrivals): Record<Kind, fc.Arbitrary<Action>> => ({
     version: small(1),
     sizeBytes: fc.integer({ min: 1, max: 5 }),
     maxAttempts: fc.integer({ min: 1, max: 3 }),
+    isOpportunistic: chance(1, 3),
     deadlineInMs: arrivals.isPatient
       ? fc.constant(1_000_000)
       : fc.constantFrom(...(arrivals.deadlineInMs ?? [0, 3, 15, 40, 200, 1_000_000, 1_000_000])),
@@ -157,6 +159,7 @@ export const perform = (world: World, action: Action): void => {
   switch (action.kind) {
     case "arrive": {
       const { mode, durability, tenant, version, sizeBytes, maxAttempts, deadlineInMs, key, fingerprint } = action
+      const { isOpportunistic } = action
       const sequence = action.isOld && world.nextSequence > 1 ? world.state.lastSequence : world.nextSequence++
       if (sequence < 0) return
       world.send({
@@ -171,6 +174,7 @@ export const perform = (world: World, action: Action): void => {
         deadlineMs: nowMs + deadlineInMs,
         sizeBytes,
         maxAttempts,
+        ...(isOpportunistic ? { serviceClass: "opportunistic" as const } : {}),
         ...(key === 0 ? {} : { idempotencyKey: `key-${key}`, fingerprint: `print-${fingerprint}` })
       })
       return

@@ -5,6 +5,7 @@
  */
 import * as HashMap from "effect/HashMap"
 import type { State, Version } from "../src/core/buffer/BufferState.ts"
+import * as Lanes from "../src/core/buffer/Lanes.ts"
 import * as DueIndex from "../src/core/collections/DueIndex.ts"
 import * as DueMap from "../src/core/collections/DueMap.ts"
 import * as IntMap from "../src/core/collections/IntMap.ts"
@@ -35,13 +36,32 @@ export const firstDifference = (state: State): string | null => {
   IntMap.forEach(state.versions.rows, (version, number) => {
     const lanes = IntMap.values(version.lanes)
     const ready = lanes.flatMap((lane) => IntSet.toArray(lane.queue)).sort(byNumber)
+    const inClass = (found: typeof requests, wanted: string) =>
+      sequences(found.filter((request) => request._tag === "Pending" && request.waitsAs === wanted))
     const workers = IntSet.toArray(version.workers)
     facts.push([`ready of ${version.name}`, ready, sequences(at("ready", number))])
     facts.push([`readyCount of ${version.name}`, version.readyCount, ready.length])
-    facts.push([`parked of ${version.name}`, IntSet.toArray(version.parked), sequences(at("parked", number))])
+    IntMap.forEach(version.lanes, ({ queue }, key) => {
+      const mine = at("ready", number).filter(({ facts: { tenant } }) => tenant === Math.floor(key / 2))
+      facts.push([`lane ${key} of ${version.name}`, IntSet.toArray(queue), inClass(mine, Lanes.classOf(key))])
+    })
+    const parked = at("parked", number)
+    facts.push([`parked of ${version.name}`, IntSet.toArray(version.parked), inClass(parked, "deadline")])
+    const { parkedOpportunistic } = version
+    facts.push([
+      `parked, opportunistic of ${version.name}`,
+      IntSet.toArray(parkedOpportunistic),
+      inClass(parked, "opportunistic")
+    ])
     facts.push([`leasedCount of ${version.name}`, version.leasedCount, at("leased", number).length])
     facts.push([`knownCount of ${version.name}`, version.knownCount, inVersion(requests, number)])
-    facts.push([`ring of ${version.name}`, ringOf(version).sort(byNumber), IntMap.keys(version.lanes)])
+    for (const turn of [version.deadlineTurn, version.opportunisticTurn]) {
+      const keys = IntMap.keys(version.lanes).filter((key) => Lanes.classOf(key) === Lanes.classOf(turn))
+      if (turn >= 0) facts.push([`ring of ${version.name}`, ringOf(version, turn).sort(byNumber), keys])
+    }
+    const rings = [version.deadlineTurn, version.opportunisticTurn].map((turn) => turn >= 0)
+    const classes = [0, 1].map((bit) => IntMap.keys(version.lanes).some((key) => key % 2 === bit))
+    facts.push([`rings of ${version.name}`, rings, classes])
     let free = 0
     const ranks: Array<string> = []
     for (const worker of workers) {
@@ -81,18 +101,18 @@ export const firstDifference = (state: State): string | null => {
   return null
 }
 
-/** The tenants in the order of their turns, once around; an inconsistent link ends it early. */
-const ringOf = (version: Version): Array<number> => {
+/** The keys of the lanes in the order of their turns, once around; an inconsistent link ends it early. */
+const ringOf = (version: Version, turn: number): Array<number> => {
   const found: Array<number> = []
-  let tenant = version.turn
-  for (let lane = IntMap.get(version.lanes, tenant); lane !== undefined && !found.includes(tenant); ) {
-    found.push(tenant)
+  let key = turn
+  for (let lane = IntMap.get(version.lanes, key); lane !== undefined && !found.includes(key); ) {
+    found.push(key)
     const next = IntMap.get(version.lanes, lane.next)
-    if (next?.previous !== tenant) return found
-    tenant = lane.next
+    if (next?.previous !== key) return found
+    key = lane.next
     lane = next
   }
-  return tenant === version.turn ? found : []
+  return key === turn ? found : []
 }
 
 const isSoonEnough = (state: State, requests: ReadonlyArray<RequestState>): boolean => {

@@ -27,6 +27,7 @@ export const tightOptions: BufferOptions = {
   redeliveryDelayMaxMs: 12,
   resultRetentionMs: 60,
   rememberedCountMax: 6,
+  opportunisticWaitMaxMs: 30,
   retryAfterMs: 7
 }
 

@@ -8,11 +8,13 @@ import * as DueMap from "../collections/DueMap.ts"
 import * as IntMap from "../collections/IntMap.ts"
 import * as Table from "../collections/Table.ts"
 import * as Request from "../request/Request.ts"
+import { factsOf } from "../request/RequestState.ts"
 import type { Arrived, Refusal } from "./BufferEvent.ts"
 import { rememberedCountMaxDefault } from "./BufferOptions.ts"
 import { emptyTenant, emptyVersion, idleRowsMax, type State, type Tenant, type Version } from "./BufferState.ts"
+import * as CompletionRate from "./CompletionRate.ts"
 import type * as Draft from "./Draft.ts"
-import { completionsPerMs, keyOf, put } from "./Membership.ts"
+import { keyOf, put } from "./Membership.ts"
 
 export const arrive = (draft: Draft.Draft, arrived: Arrived): void => {
   const { state, commands } = draft
@@ -36,7 +38,8 @@ export const arrive = (draft: Draft.Draft, arrived: Arrived): void => {
   }
   const version = versionNumber(draft, arrived.version)
   const tenant = tenantNumber(draft, arrived.tenant)
-  put(draft, null, Request.admit({ arrived, version, tenant }, commands))
+  const facts = factsOf(arrived, version, tenant, state.options.opportunisticWaitMaxMs)
+  put(draft, null, Request.admit(facts, commands))
 }
 
 /** Number of the version's row, made when it is not there. */
@@ -101,8 +104,8 @@ const retryAfterMaxMs = 60_000
 const freedShare = 0.01
 
 const retryAfterMs = (draft: Draft.Draft): number => {
-  const perMs = completionsPerMs(draft)
-  const { options, liveCount } = draft.state
+  const { options, liveCount, rate } = draft.state
+  const perMs = CompletionRate.perMs(rate, draft.nowMs)
   if (perMs === undefined) return options.retryAfterMs
   return Math.max(1, Math.min(Math.ceil(Math.max(1, liveCount * freedShare) / perMs), retryAfterMaxMs))
 }

@@ -21,7 +21,13 @@
  * - L13 recovery gives fresh deadlines to leases and keeps their tokens.
  * - L18 without faults, with workers and with time, everything ends.
  * - L19 the records in order rebuild the durable state; with any prefix of them nothing that was told is untrue.
- * - L20 order: within a tenant the oldest ready request is leased first; between tenants the turn is fair.
+ * - L20 what is unknown stays unknown: after a write whose outcome nobody knows, nothing of it is told as done.
+ * - L21 order: within a class and tenant the oldest ready request is leased first; between tenants the turn is fair.
+ * - L22 classes: an opportunistic request is leased only when no ready request of class `deadline` of its version is
+ *   there. With `opportunisticWaitMaxMs` it is of class `deadline` from the first tick at which it is that old. Its class
+ *   survives a restart.
+ * - L23 expected start: unknown without slots or completions; otherwise not before now, not earlier for whom has more
+ *   before it, and with a steady service it is when the request starts.
  *
  * What is told when the store fails: whoever was not told "accepted" hears `store-failed` and the request is gone;
  * requests that were go on in memory; an end that could not be stored is never told, because after a restart the
@@ -61,6 +67,7 @@ export const empty = BufferState.empty
 export {
   type Demand,
   demand,
+  expectedStartMs,
   isLive,
   liveSequences,
   lookup,

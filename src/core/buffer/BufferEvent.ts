@@ -19,6 +19,12 @@ export type Durability = "accepted" | "always" | "memory"
  */
 export type Mode = "sync" | "async"
 
+/**
+ * Who goes first: an `opportunistic` request is leased only when no `deadline` request of its version can be. Within a
+ * class tenants take turns. See `opportunisticWaitMaxMs` of the options.
+ */
+export type ServiceClass = "deadline" | "opportunistic"
+
 /** Why a request ended; exactly one of these for every accepted request (P1). */
 export type Terminal = "responded" | "failed" | "expired" | "cancelled" | "dead-lettered"
 
@@ -49,6 +55,8 @@ export interface Arrived {
   /** Body plus head, in bytes, as counted against the capacity. */
   readonly sizeBytes: number
   readonly maxAttempts: number
+  /** Default: `deadline`. */
+  readonly serviceClass?: ServiceClass
   /** Scoped by tenant and version. */
   readonly idempotencyKey?: string
   /** Digest of method, path and body; compared when the same key comes again. */

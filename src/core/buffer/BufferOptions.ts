@@ -20,6 +20,11 @@ export interface BufferOptions {
    * accepted until a retention is over. Default: `rememberedCountMaxDefault`.
    */
   readonly rememberedCountMax?: number
+  /**
+   * An opportunistic request that waits this long since its arrival is of class `deadline` from the next `Ticked` on
+   * (see `nextDueMs`), in the order of its arrival. Default: never; then it may wait until its own deadline ends it.
+   */
+  readonly opportunisticWaitMaxMs?: number
   /** What a refused caller is told to wait when no service rate is known. */
   readonly retryAfterMs: number
 }

@@ -8,9 +8,11 @@ import * as DueMap from "../collections/DueMap.ts"
 import * as IntMap from "../collections/IntMap.ts"
 import * as IntSet from "../collections/IntSet.ts"
 import * as Table from "../collections/Table.ts"
-import type { Leased, State as RequestState, Responding } from "../request/RequestState.ts"
-import type { Reason, Terminal } from "./BufferEvent.ts"
-import { pendingCount, type State } from "./BufferState.ts"
+import type { Leased, Pending, State as RequestState, Responding } from "../request/RequestState.ts"
+import type { Reason, ServiceClass, Terminal } from "./BufferEvent.ts"
+import { pendingCount, type State, type Version } from "./BufferState.ts"
+import * as CompletionRate from "./CompletionRate.ts"
+import * as Lanes from "./Lanes.ts"
 import { leaseDeadlineMs } from "./WorkerPool.ts"
 
 /**
@@ -46,6 +48,8 @@ export interface RequestFigures {
   readonly tenant: string
   readonly version: string
   readonly mode: "sync" | "async"
+  /** As it arrived. */
+  readonly serviceClass: ServiceClass
   readonly state: "pending" | "leased" | "responding" | "terminal"
   readonly arrivedAtMs: number
   readonly deadlineMs: number
@@ -94,6 +98,7 @@ export const lookup = (state: State, sequence: number): RequestFigures | undefin
     tenant: arrived.tenant,
     version: arrived.version,
     mode: arrived.mode,
+    serviceClass: arrived.serviceClass === "opportunistic" ? "opportunistic" : "deadline",
     state: stateNames[request._tag],
     arrivedAtMs: arrived.nowMs,
     deadlineMs: arrived.deadlineMs,
@@ -148,9 +153,10 @@ export const demand = (state: State, version: string): Demand => {
   const number = Table.find(state.versions, version)
   const row = number === undefined ? undefined : Table.row(state.versions, number)
   if (row === undefined) return noDemand
-  let oldest = IntSet.first(row.parked) ?? Number.POSITIVE_INFINITY
+  const { parked, parkedOpportunistic } = row
+  let oldest = Math.min(first(parked), first(parkedOpportunistic))
   IntMap.forEach(row.lanes, (lane) => {
-    oldest = Math.min(oldest, IntSet.first(lane.queue) ?? Number.POSITIVE_INFINITY)
+    oldest = Math.min(oldest, first(lane.queue))
   })
   const leasedByInstance = new Map<string, number>()
   for (const number of IntSet.toArray(row.workers)) {
@@ -168,18 +174,66 @@ export const demand = (state: State, version: string): Demand => {
   }
 }
 
-/** How many pending requests of the same version came before it; `undefined`: it is not pending. Grows with them. */
+const first = (sequences: IntSet.IntSet): number => IntSet.first(sequences) ?? Number.POSITIVE_INFINITY
+
+/**
+ * How many pending requests of the same version are before it: those of its class that came earlier and, before an
+ * opportunistic one, all of class `deadline`. `undefined`: it is not pending. Costs a look at each tenant that waits and
+ * grows with what is before it.
+ */
 export const position = (state: State, sequence: number): number | undefined => {
+  const found = pendingOf(state, sequence)
+  return found === undefined ? undefined : aheadOf(found.row, found.request)
+}
+
+/**
+ * When a pending request is expected to be leased, on the shard's clock: as soon as all that are before it and itself
+ * have found a slot, at the rate at which leases of its version ended in the last seconds, and not before its
+ * redelivery delay is over. `unknown`: it must wait for slots and no worker takes requests, or no lease ended lately.
+ * `undefined`: it is not pending. An estimate: it knows neither of requests to come nor of the turns of tenants, and
+ * may be later than the deadline.
+ */
+export const expectedStartMs = (state: State, sequence: number, nowMs: number): number | "unknown" | undefined => {
+  const found = pendingOf(state, sequence)
+  if (found === undefined) return undefined
+  const { row, request } = found
+  const startMs = Math.max(nowMs, request.notBeforeMs)
+  const slotsNeeded = aheadOf(row, request) + 1 - row.freeSlots
+  if (slotsNeeded <= 0) return startMs
+  const perMs = CompletionRate.perMs(row.turnover, nowMs)
+  if (perMs === undefined || slotsOf(state, row) === 0) return "unknown"
+  return Math.max(startMs, nowMs + slotsNeeded / perMs)
+}
+
+const pendingOf = (
+  state: State,
+  sequence: number
+): { readonly row: Version; readonly request: Pending } | undefined => {
   const request = DueMap.get(state.requests, sequence)
   if (request?._tag !== "Pending") return undefined
   const row = Table.row(state.versions, request.facts.version)
-  if (row === undefined) return undefined
-  let before = IntSet.countBelow(row.parked, sequence)
-  IntMap.forEach(row.lanes, (lane) => {
-    before += IntSet.countBelow(lane.queue, sequence)
-  })
-  return before
+  return row === undefined ? undefined : { row, request }
 }
+
+const aheadOf = (row: Version, { facts, waitsAs }: Pending): number => {
+  const { sequence } = facts.arrived
+  const isLast = waitsAs === "opportunistic"
+  let ahead = isLast
+    ? row.parked.size + IntSet.countBelow(row.parkedOpportunistic, sequence)
+    : IntSet.countBelow(row.parked, sequence)
+  IntMap.forEach(row.lanes, ({ queue }, key) => {
+    if (Lanes.classOf(key) === waitsAs) ahead += IntSet.countBelow(queue, sequence)
+    else if (isLast) ahead += queue.size
+  })
+  return ahead
+}
+
+/** Of workers that take requests. */
+const slotsOf = (state: State, row: Version): number =>
+  IntSet.toArray(row.workers).reduce((sum, number) => {
+    const worker = Table.row(state.workers, number)
+    return worker?.status === "ready" ? sum + worker.slots : sum
+  }, 0)
 
 /** Versions that have requests or workers, or had. */
 export const versions = (state: State): ReadonlyArray<string> =>

@@ -12,29 +12,35 @@ import * as IntSet from "../collections/IntSet.ts"
 import * as Table from "../collections/Table.ts"
 import type * as Request from "../request/RequestState.ts"
 import type { BufferOptions } from "./BufferOptions.ts"
+import * as CompletionRate from "./CompletionRate.ts"
 
 export type Mutable<A> = { -readonly [K in keyof A]: A[K] }
 
-/** Requests of one tenant for one version that may be leased now, oldest first; see `Lanes`. */
+/** Requests of one tenant and class for one version that may be leased now, oldest first; see `Lanes`. */
 export interface Lane {
   readonly queue: IntSet.IntSet
   /** What the tenant may still spend in this round. */
   readonly deficit: number
-  /** Tenants before and after it in the ring; itself when it is alone. */
+  /** Keys of the lanes before and after it in its ring; its own when it is alone. */
   readonly previous: number
   readonly next: number
 }
 
 export interface Version {
   readonly name: string
-  /** By tenant; only tenants that have something ready. */
+  /** By tenant and class, see `Lanes.keyOf`; only where something is ready. */
   readonly lanes: IntMap.IntMap<Lane>
-  /** The tenant whose turn it is; -1 when there is no lane. */
-  readonly turn: number
-  /** Pending, but waiting for a redelivery delay or for the disk. */
+  /** By class the lane whose turn it is; -1 when there is none. */
+  readonly deadlineTurn: number
+  readonly opportunisticTurn: number
+  /** Pending of class `deadline`, but waiting for a redelivery delay or for the disk. */
   readonly parked: IntSet.IntSet
+  /** The same, of the other class. */
+  readonly parkedOpportunistic: IntSet.IntSet
   readonly readyCount: number
   readonly leasedCount: number
+  /** Of leases that ended, however. */
+  readonly turnover: CompletionRate.CompletionRate
   /** Requests in the state, the remembered ones as well. */
   readonly knownCount: number
   readonly arrivalsTotal: number
@@ -85,14 +91,6 @@ export interface Tenant {
   readonly knownCount: number
 }
 
-/** Completions of the last one to two windows, for the estimate in a refusal. */
-export interface CompletionRate {
-  readonly previousStartMs: number
-  readonly previousCount: number
-  readonly startMs: number
-  readonly count: number
-}
-
 export interface State {
   readonly options: BufferOptions
   /** False while the log is read back: nothing is ordered. */
@@ -117,7 +115,8 @@ export interface State {
   readonly workers: Table.Table<Worker>
   /** Next order of a worker: grows with each use. */
   readonly nextOrder: number
-  readonly rate: CompletionRate
+  /** Of leased requests that ended, for the estimate in a refusal. */
+  readonly rate: CompletionRate.CompletionRate
 }
 
 /** Tokens of one epoch: about 4 * 10^9 leases. See `firstTokenOf`. */
@@ -150,16 +149,19 @@ export const empty = (options: BufferOptions): State => ({
   tenants: Table.empty(),
   workers: Table.empty(),
   nextOrder: 0,
-  rate: { previousStartMs: 0, previousCount: 0, startMs: 0, count: 0 }
+  rate: CompletionRate.none
 })
 
 export const emptyVersion = (name: string): Version => ({
   name,
   lanes: IntMap.empty(),
-  turn: -1,
+  deadlineTurn: -1,
+  opportunisticTurn: -1,
   parked: IntSet.empty,
+  parkedOpportunistic: IntSet.empty,
   readyCount: 0,
   leasedCount: 0,
+  turnover: CompletionRate.none,
   knownCount: 0,
   arrivalsTotal: 0,
   workers: IntSet.empty,
@@ -180,7 +182,8 @@ export const emptyTenant = (name: string): Tenant => ({
   knownCount: 0
 })
 
-export const pendingCount = (version: Version): number => version.readyCount + version.parked.size
+export const pendingCount = (version: Version): number =>
+  version.readyCount + version.parked.size + version.parkedOpportunistic.size
 
 /** Looks at every request. */
 export const requestsOf = (state: State, version: number): ReadonlyArray<Request.State> =>
@@ -212,10 +215,13 @@ export const nextState = (state: State): Mutable<State> => ({
 export const copyVersion = (row: Version): Mutable<Version> => ({
   name: row.name,
   lanes: row.lanes,
-  turn: row.turn,
+  deadlineTurn: row.deadlineTurn,
+  opportunisticTurn: row.opportunisticTurn,
   parked: row.parked,
+  parkedOpportunistic: row.parkedOpportunistic,
   readyCount: row.readyCount,
   leasedCount: row.leasedCount,
+  turnover: row.turnover,
   knownCount: row.knownCount,
   arrivalsTotal: row.arrivalsTotal,
   workers: row.workers,

@@ -1,17 +1,20 @@
 /**
- * Order of the ready requests of one version: first in, first out within a tenant, deficit round robin between tenants.
+ * Order of the ready requests of one version: class `deadline` before class `opportunistic`; within a class deficit
+ * round robin between tenants; within a tenant first in, first out.
  *
- * The lanes of the tenants that have something ready form a ring, each knowing its neighbours; the version knows the
- * lane whose turn it is. A new lane gets its turn last.
+ * A lane is what one tenant has ready in one class. The lanes of a class form a ring, each knowing its neighbours; the
+ * version knows the lane whose turn it is. A new lane gets its turn last.
  *
- * Law: within a tenant the oldest ready request is the next one, redelivered or not. Between tenants that both have
- * something ready, the served cost differs by at most one quantum and one request.
+ * Laws: L21 within a tenant and class the oldest ready request is the next one, redelivered or not; between tenants that
+ * both have something ready in a class, the served cost differs by at most one quantum and one request. L22 nothing
+ * opportunistic is chosen while something of class `deadline` is ready.
  *
  * @module
  */
 import * as IntMap from "../collections/IntMap.ts"
 import * as IntSet from "../collections/IntSet.ts"
 import { invariant } from "../collections/invariant.ts"
+import type { ServiceClass } from "./BufferEvent.ts"
 import type { Lane, Mutable, Version } from "./BufferState.ts"
 import type { Draft } from "./Draft.ts"
 
@@ -20,65 +23,71 @@ const quantum = 1
 /** What a request costs its tenant. One each: tenants share by count. */
 const requestCost = 1
 
-export const enter = (draft: Draft, version: Mutable<Version>, tenant: number, sequence: number): void => {
+/** No lane: the ring is empty. */
+export const nobody = -1
+
+/** Of a lane. The last bit is the class. */
+export const keyOf = (tenant: number, waitsAs: ServiceClass): number =>
+  tenant * 2 + (waitsAs === "opportunistic" ? 1 : 0)
+
+export const classOf = (key: number): ServiceClass => (key % 2 === 1 ? "opportunistic" : "deadline")
+
+export const enter = (draft: Draft, version: Mutable<Version>, key: number, sequence: number): void => {
   const { edit } = draft.state
   version.readyCount += 1
-  const lane = IntMap.get(version.lanes, tenant)
+  const lane = IntMap.get(version.lanes, key)
   if (lane !== undefined) {
     const { deficit, previous, next } = lane
-    return setLane(draft, version, tenant, { queue: IntSet.add(lane.queue, sequence, edit), deficit, previous, next })
+    return setLane(draft, version, key, { queue: IntSet.add(lane.queue, sequence, edit), deficit, previous, next })
   }
   const queue = IntSet.add(IntSet.empty, sequence, edit)
-  const { turn } = version
+  const turn = turnOf(version, key)
   if (turn === nobody) {
-    version.turn = tenant
-    return setLane(draft, version, tenant, { queue, deficit: quantum, previous: tenant, next: tenant })
+    setTurn(version, key, key)
+    return setLane(draft, version, key, { queue, deficit: quantum, previous: key, next: key })
   }
   const { previous } = laneOf(version, turn)
-  setLane(draft, version, tenant, { queue, deficit: quantum, previous, next: turn })
-  link(draft, version, previous, tenant)
-  link(draft, version, tenant, turn)
+  setLane(draft, version, key, { queue, deficit: quantum, previous, next: turn })
+  link(draft, version, previous, key)
+  link(draft, version, key, turn)
 }
 
-export const leave = (draft: Draft, version: Mutable<Version>, tenant: number, sequence: number): void => {
+export const leave = (draft: Draft, version: Mutable<Version>, key: number, sequence: number): void => {
   const { edit } = draft.state
-  const lane = laneOf(version, tenant)
+  const lane = laneOf(version, key)
   const { deficit, previous, next } = lane
   const queue = IntSet.remove(lane.queue, sequence, edit)
   version.readyCount -= 1
-  if (queue.size > 0) return setLane(draft, version, tenant, { queue, deficit, previous, next })
+  if (queue.size > 0) return setLane(draft, version, key, { queue, deficit, previous, next })
   // A tenant that has nothing to be served saves nothing for later.
-  version.lanes = IntMap.remove(version.lanes, tenant, edit)
-  if (next === tenant) {
-    version.turn = nobody
+  version.lanes = IntMap.remove(version.lanes, key, edit)
+  if (next === key) {
+    setTurn(version, key, nobody)
     return
   }
   link(draft, version, previous, next)
-  if (version.turn === tenant) version.turn = next
+  if (turnOf(version, key) === key) setTurn(version, key, next)
 }
 
 /** The request whose turn it is; its tenant pays for it. There must be one. */
 export const choose = (draft: Draft, version: Mutable<Version>): number => {
   for (;;) {
-    const tenant = version.turn
-    const { queue, deficit, previous, next } = laneOf(version, tenant)
+    const key = version.deadlineTurn === nobody ? version.opportunisticTurn : version.deadlineTurn
+    const { queue, deficit, previous, next } = laneOf(version, key)
     const sequence = IntSet.first(queue)
     invariant(sequence !== undefined, "a lane has a request")
     // Alone in the ring there is nobody to be fair to.
-    if (next === tenant) return sequence
+    if (next === key) return sequence
     const isServed = deficit >= requestCost
     const left = isServed ? deficit - requestCost : deficit
     // Who cannot pay for another is over and may spend a quantum more the next time; so a request is reached after
     // cost / quantum rounds.
     const isOver = left < requestCost
-    setLane(draft, version, tenant, { queue, deficit: isOver ? left + quantum : left, previous, next })
-    if (isOver) version.turn = next
+    setLane(draft, version, key, { queue, deficit: isOver ? left + quantum : left, previous, next })
+    if (isOver) setTurn(version, key, next)
     if (isServed) return sequence
   }
 }
-
-/** No lane: the ring is empty. */
-export const nobody = -1
 
 /** Makes `next` the lane after `previous`; both must be there. */
 const link = (draft: Draft, version: Mutable<Version>, previous: number, next: number): void => {
@@ -88,12 +97,21 @@ const link = (draft: Draft, version: Mutable<Version>, previous: number, next: n
   setLane(draft, version, next, { queue: other.queue, deficit: other.deficit, previous, next: other.next })
 }
 
-const setLane = (draft: Draft, version: Mutable<Version>, tenant: number, lane: Lane): void => {
-  version.lanes = IntMap.set(version.lanes, tenant, lane, draft.state.edit)
+/** Of the class of `key`. */
+const turnOf = (version: Mutable<Version>, key: number): number =>
+  classOf(key) === "deadline" ? version.deadlineTurn : version.opportunisticTurn
+
+const setTurn = (version: Mutable<Version>, key: number, turn: number): void => {
+  if (classOf(key) === "deadline") version.deadlineTurn = turn
+  else version.opportunisticTurn = turn
 }
 
-const laneOf = (version: Mutable<Version>, tenant: number): Lane => {
-  const lane = IntMap.get(version.lanes, tenant)
+const setLane = (draft: Draft, version: Mutable<Version>, key: number, lane: Lane): void => {
+  version.lanes = IntMap.set(version.lanes, key, lane, draft.state.edit)
+}
+
+const laneOf = (version: Mutable<Version>, key: number): Lane => {
+  const lane = IntMap.get(version.lanes, key)
   invariant(lane !== undefined, "a tenant with ready requests has a lane")
   return lane
 }

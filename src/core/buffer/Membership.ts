@@ -8,10 +8,11 @@ import * as HashMap from "effect/HashMap"
 import * as DueMap from "../collections/DueMap.ts"
 import * as IntSet from "../collections/IntSet.ts"
 import * as Request from "../request/Request.ts"
-import type { State as RequestState, Terminal } from "../request/RequestState.ts"
+import type { Pending, State as RequestState, Terminal } from "../request/RequestState.ts"
 import { dueMs, type Place, place } from "../request/RequestState.ts"
 import type { Command } from "./BufferEvent.ts"
 import type { Tenant } from "./BufferState.ts"
+import * as CompletionRate from "./CompletionRate.ts"
 import * as Draft from "./Draft.ts"
 import * as Lanes from "./Lanes.ts"
 import * as WorkerPool from "./WorkerPool.ts"
@@ -64,11 +65,13 @@ export const put = (draft: Draft.Draft, before: RequestState | null, after: Requ
   if (isGone) forget(draft, after)
 }
 
-/** Only the log leases a request that is leased already: the record between the two was lost with a crash. */
-const hasMoved = (before: RequestState | null, after: RequestState): boolean =>
-  (before?._tag === "Leased" || before?._tag === "Responding") &&
-  (after._tag === "Leased" || after._tag === "Responding") &&
-  before.token !== after.token
+/** Within its place: to another class, or to another lease. */
+const hasMoved = (before: RequestState | null, after: RequestState): boolean => {
+  if (before?._tag === "Pending") return after._tag === "Pending" && before.waitsAs !== after.waitsAs
+  // Only the log leases a request that is leased already: the record between the two was lost with a crash.
+  const wasLeased = before?._tag === "Leased" || before?._tag === "Responding"
+  return wasLeased && (after._tag === "Leased" || after._tag === "Responding") && before.token !== after.token
+}
 
 const admit = (draft: Draft.Draft, request: RequestState): void => {
   const { state } = draft
@@ -91,13 +94,14 @@ const leave = (draft: Draft.Draft, request: RequestState, from: Place): void => 
   const { version: versionNumber, tenant: tenantNumber, arrived } = request.facts
   const version = Draft.version(draft, versionNumber)
   const tenant = Draft.tenant(draft, tenantNumber)
-  if (from === "ready") {
-    Lanes.leave(draft, version, tenantNumber, arrived.sequence)
+  if (request._tag === "Pending") {
     tenant.pending -= 1
-  } else if (from === "parked") {
-    version.parked = IntSet.remove(version.parked, arrived.sequence, draft.state.edit)
-    tenant.pending -= 1
+    if (from === "ready")
+      return Lanes.leave(draft, version, Lanes.keyOf(tenantNumber, request.waitsAs), arrived.sequence)
+    const parked = parkedOf(request)
+    version[parked] = IntSet.remove(version[parked], arrived.sequence, draft.state.edit)
   } else if (request._tag === "Leased" || request._tag === "Responding") {
+    version.turnover = CompletionRate.add(version.turnover, draft.nowMs)
     version.leasedCount -= 1
     tenant.leased -= 1
     WorkerPool.release(draft, request.worker, arrived.sequence)
@@ -108,12 +112,11 @@ const enter = (draft: Draft.Draft, request: RequestState, to: Place): void => {
   const { version: versionNumber, tenant: tenantNumber, arrived } = request.facts
   const version = Draft.version(draft, versionNumber)
   const tenant = Draft.tenant(draft, tenantNumber)
-  if (to === "ready") {
-    Lanes.enter(draft, version, tenantNumber, arrived.sequence)
+  if (request._tag === "Pending") {
     tenant.pending += 1
-  } else if (to === "parked") {
-    version.parked = IntSet.add(version.parked, arrived.sequence, draft.state.edit)
-    tenant.pending += 1
+    if (to === "ready") return Lanes.enter(draft, version, Lanes.keyOf(tenantNumber, request.waitsAs), arrived.sequence)
+    const parked = parkedOf(request)
+    version[parked] = IntSet.add(version[parked], arrived.sequence, draft.state.edit)
   } else if (request._tag === "Leased" || request._tag === "Responding") {
     version.leasedCount += 1
     tenant.leased += 1
@@ -121,12 +124,15 @@ const enter = (draft: Draft.Draft, request: RequestState, to: Place): void => {
   }
 }
 
+const parkedOf = ({ waitsAs }: Pending): "parked" | "parkedOpportunistic" =>
+  waitsAs === "opportunistic" ? "parkedOpportunistic" : "parked"
+
 const end = (draft: Draft.Draft, request: Terminal, wasLeased: boolean): void => {
   const { state } = draft
   state.liveCount -= 1
   state.liveBytes -= request.facts.arrived.sizeBytes
   Draft.tenant(draft, request.facts.tenant)[counterOf(request.terminal)] += 1
-  if (wasLeased) countCompletion(draft)
+  if (wasLeased) state.rate = CompletionRate.add(state.rate, draft.nowMs)
 }
 
 const forget = (draft: Draft.Draft, request: RequestState): void => {
@@ -148,28 +154,3 @@ type Counter = "responded" | "failed" | "expired" | "cancelled" | "deadLettered"
 
 const counterOf = (terminal: Terminal["terminal"]): Counter & keyof Tenant =>
   terminal === "dead-lettered" ? "deadLettered" : terminal
-
-/** Long enough for a rate of one a second, short enough to follow a scale-up. */
-const rateWindowMs = 5_000
-
-const countCompletion = (draft: Draft.Draft): void => {
-  const { state, nowMs } = draft
-  const { rate } = state
-  const { previousStartMs, previousCount, startMs, count } = rate
-  state.rate =
-    nowMs - startMs < rateWindowMs
-      ? { previousStartMs, previousCount, startMs, count: count + 1 }
-      : { previousStartMs: startMs, previousCount: count, startMs: nowMs, count: 1 }
-}
-
-/** Completions per ms over the last one to two windows; `undefined`: none lately. */
-export const completionsPerMs = (draft: Draft.Draft): number | undefined => {
-  const { state, nowMs } = draft
-  const { rate } = state
-  if (nowMs - rate.startMs > 2 * rateWindowMs) return undefined
-  // A previous window that ended long ago says nothing about now.
-  const isPreviousRecent = rate.startMs - rate.previousStartMs < 2 * rateWindowMs && rate.previousCount > 0
-  const count = rate.count + (isPreviousRecent ? rate.previousCount : 0)
-  const elapsedMs = nowMs - (isPreviousRecent ? rate.previousStartMs : rate.startMs)
-  return count > 0 && elapsedMs > 0 ? count / elapsedMs : undefined
-}

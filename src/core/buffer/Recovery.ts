@@ -6,6 +6,7 @@
 import * as IntMap from "../collections/IntMap.ts"
 import * as Table from "../collections/Table.ts"
 import * as RequestReplay from "../request/RequestReplay.ts"
+import { factsOf } from "../request/RequestState.ts"
 import { originalOf, tenantNumber, versionNumber } from "./Admission.ts"
 import type { Arrived, DurableRecord } from "./BufferEvent.ts"
 import { firstTokenOf } from "./BufferState.ts"
@@ -41,7 +42,8 @@ const replayArrived = (draft: Draft.Draft, arrived: Arrived): void => {
   // A second request with a key was let in, so the first was forgotten, whether or not the record of that was written.
   const former = originalOf(state, arrived)
   if (former !== undefined) replay(draft, { _tag: "RecordForgotten", sequence: former })
-  put(draft, null, RequestReplay.arrived({ arrived, version, tenant }))
+  const facts = factsOf(arrived, version, tenant, state.options.opportunisticWaitMaxMs)
+  put(draft, null, RequestReplay.arrived(facts))
 }
 
 const workerNumber = (draft: Draft.Draft, workerId: string, version: number): number =>

@@ -27,6 +27,7 @@ import type {
 import type { BufferOptions } from "../buffer/BufferOptions.ts"
 import {
   type Audience,
+  classAt,
   copy,
   copyTerminal,
   type Facts,
@@ -96,7 +97,8 @@ export const admit = (facts: Facts, orders: Orders): Pending => {
         ? "waiting"
         : "waiting-kept"
   const arrivedRecord = written ? (urgent ? "urgent" : "queued") : "none"
-  return { _tag: "Pending", facts, audience, arrivedRecord, attempt: 0, notBeforeMs: 0 }
+  const waitsAs = arrived.serviceClass === "opportunistic" ? "opportunistic" : "deadline"
+  return { _tag: "Pending", facts, audience, arrivedRecord, attempt: 0, notBeforeMs: 0, waitsAs }
 }
 
 /**
@@ -257,7 +259,7 @@ const attemptOver = (state: Leased | Responding, failure: Failure, limits: Limit
     const record: DurableRecord = { _tag: "RecordAttemptFailed", sequence, attempt, notBeforeMs }
     orders.push(append(sequence, "attempt-failed", record, false))
   }
-  return { _tag: "Pending", facts, audience, arrivedRecord, attempt, notBeforeMs }
+  return { _tag: "Pending", facts, audience, arrivedRecord, attempt, notBeforeMs, waitsAs: classAt(facts, nowMs) }
 }
 
 interface Stop {
@@ -376,9 +378,12 @@ const ticked = (state: State, nowMs: number, limits: Limits, orders: Orders): St
   if (state.facts.arrived.deadlineMs <= nowMs) {
     return stop(state, { terminal: "expired", reason: "deadline-passed", nowMs }, limits, orders)
   }
-  if (state._tag !== "Pending" || state.notBeforeMs === 0 || state.notBeforeMs > nowMs) return state
+  if (state._tag !== "Pending") return state
   const { facts, audience, arrivedRecord, attempt } = state
-  return { _tag: "Pending", facts, audience, arrivedRecord, attempt, notBeforeMs: 0 }
+  const notBeforeMs = state.notBeforeMs <= nowMs ? 0 : state.notBeforeMs
+  const waitsAs = state.waitsAs === "deadline" ? "deadline" : classAt(facts, nowMs)
+  if (notBeforeMs === state.notBeforeMs && waitsAs === state.waitsAs) return state
+  return { _tag: "Pending", facts, audience, arrivedRecord, attempt, notBeforeMs, waitsAs }
 }
 
 const forget = (state: Terminal, orders: Orders): Terminal => {

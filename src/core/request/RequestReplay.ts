@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { DurableRecord } from "../buffer/BufferEvent.ts"
+import type { DurableRecord, ServiceClass } from "../buffer/BufferEvent.ts"
 import { type Facts, type Pending, type State, type Terminal, unreachable } from "./RequestState.ts"
 
 export const arrived = (facts: Facts): Pending => ({
@@ -15,8 +15,13 @@ export const arrived = (facts: Facts): Pending => ({
   audience: "claim",
   arrivedRecord: "stored",
   attempt: 0,
-  notBeforeMs: 0
+  notBeforeMs: 0,
+  waitsAs: classOf(facts)
 })
+
+/** Without a clock nothing ages; the first tick after the recovery sees to that. */
+const classOf = ({ arrived }: Facts): ServiceClass =>
+  arrived.serviceClass === "opportunistic" ? "opportunistic" : "deadline"
 
 /** `worker`: number of the row of the worker that a `RecordLeased` names; else not looked at. */
 export const replay = (state: State, record: DurableRecord, worker: number): State => {
@@ -34,7 +39,7 @@ export const replay = (state: State, record: DurableRecord, worker: number): Sta
     case "RecordAttemptFailed": {
       const { attempt, notBeforeMs } = record
       if (attempt < state.attempt) return state
-      return { _tag: "Pending", facts, audience, arrivedRecord, attempt, notBeforeMs }
+      return { _tag: "Pending", facts, audience, arrivedRecord, attempt, notBeforeMs, waitsAs: classOf(facts) }
     }
     case "RecordEnded":
       return ended(state, record)

@@ -3,13 +3,15 @@
  *
  * @module
  */
-import type { Arrived, Reason, Terminal as TerminalKind } from "../buffer/BufferEvent.ts"
+import type { Arrived, Reason, ServiceClass, Terminal as TerminalKind } from "../buffer/BufferEvent.ts"
 
 /** What never changes. `version` and `tenant` are the numbers of their rows in the buffer's tables. */
 export interface Facts {
   readonly arrived: Arrived
   readonly version: number
   readonly tenant: number
+  /** From then on an opportunistic request is of class `deadline`; infinite: never, also for one that is so already. */
+  readonly agedAtMs: number
 }
 
 /**
@@ -38,6 +40,8 @@ export interface Pending extends Known {
   readonly _tag: "Pending"
   /** Redelivery not before; 0 = at once. */
   readonly notBeforeMs: number
+  /** The class in which it waits now. */
+  readonly waitsAs: ServiceClass
 }
 
 export interface Leased extends Known {
@@ -86,6 +90,16 @@ export type State = Pending | Leased | Responding | Terminal
 /** Where the buffer counts a request. `parked`: pending, but not to be leased yet. */
 export type Place = "ready" | "parked" | "leased" | "ended"
 
+/** `waitMaxMs`: see `opportunisticWaitMaxMs` of the buffer's options. */
+export const factsOf = (arrived: Arrived, version: number, tenant: number, waitMaxMs: number | undefined): Facts => {
+  const isAging = arrived.serviceClass === "opportunistic" && waitMaxMs !== undefined
+  return { arrived, version, tenant, agedAtMs: isAging ? arrived.nowMs + waitMaxMs : Number.POSITIVE_INFINITY }
+}
+
+/** The class in which it waits at a time. */
+export const classAt = ({ arrived, agedAtMs }: Facts, nowMs: number): ServiceClass =>
+  arrived.serviceClass === "opportunistic" && nowMs < agedAtMs ? "opportunistic" : "deadline"
+
 /** Written before it is told. A key always asks for it, whatever the version's durability. */
 export const isWritten = (arrived: Arrived): boolean =>
   arrived.durability !== "memory" || arrived.idempotencyKey !== undefined
@@ -108,12 +122,17 @@ export const place = (state: State): Place => {
   }
 }
 
-/** When time alone changes it: redelivery, deadline or the end of the retention; infinite when it waits for a write. */
+/**
+ * When time alone changes it: redelivery, another class, deadline or the end of the retention; infinite when it waits
+ * for a write.
+ */
 export const dueMs = (state: State): number => {
   const { deadlineMs } = state.facts.arrived
   switch (state._tag) {
-    case "Pending":
-      return state.notBeforeMs > 0 ? Math.min(state.notBeforeMs, deadlineMs) : deadlineMs
+    case "Pending": {
+      const soonMs = state.notBeforeMs > 0 ? Math.min(state.notBeforeMs, deadlineMs) : deadlineMs
+      return state.waitsAs === "opportunistic" ? Math.min(state.facts.agedAtMs, soonMs) : soonMs
+    }
     case "Leased":
     case "Responding":
       return deadlineMs
@@ -133,8 +152,10 @@ type Mutable<A> = { -readonly [K in keyof A]: A[K] }
 export const copy = (state: State): Mutable<Pending> | Mutable<Leased> | Mutable<Responding> | Mutable<Terminal> => {
   const { facts, audience, arrivedRecord, attempt } = state
   switch (state._tag) {
-    case "Pending":
-      return { _tag: "Pending", facts, audience, arrivedRecord, attempt, notBeforeMs: state.notBeforeMs }
+    case "Pending": {
+      const { notBeforeMs, waitsAs } = state
+      return { _tag: "Pending", facts, audience, arrivedRecord, attempt, notBeforeMs, waitsAs }
+    }
     case "Leased": {
       const { token, workerId, worker } = state
       return { _tag: "Leased", facts, audience, arrivedRecord, attempt, token, workerId, worker }
