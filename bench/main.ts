@@ -14,7 +14,8 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   cold: async () => (await import("./cold.ts")).cold,
   save: async () => (await import("./save.ts")).save,
   idle: async () => (await import("./idle.ts")).idle,
-  core: async () => (await import("./core.ts")).core
+  core: async () => (await import("./core.ts")).core,
+  decide: async () => (await import("./decide.ts")).decide
 }
 
 const repetitionsMin = 3

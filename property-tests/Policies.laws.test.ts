@@ -9,9 +9,15 @@
  *
  * Generators: loads of 0 to 12, up to 8 ready, gaps of 1 to 8 and of up to 400 units, a tenth to a quarter unknown.
  */
+import { readFileSync } from "node:fs"
 import * as Schema from "effect/Schema"
 import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
+import * as HistogramPolicy from "../src/core/scaling/HistogramPolicy.ts"
+import * as HpaPolicy from "../src/core/scaling/HpaPolicy.ts"
+import * as KedaPolicy from "../src/core/scaling/KedaPolicy.ts"
+import * as KnativePolicy from "../src/core/scaling/KnativePolicy.ts"
+import * as NvcfPolicy from "../src/core/scaling/NvcfPolicy.ts"
 import * as Policies from "../src/core/scaling/Policies.ts"
 import type { Policy, PolicySpec } from "../src/core/scaling/Policy.ts"
 import { seconds } from "../src/core/scaling/Policy.ts"
@@ -279,5 +285,34 @@ describe("policies: choices", () => {
     assert.isTrue(Policies.isSame({ name: "keda", cooldownMs: 1 }, { name: "keda", cooldownMs: 1 }))
     assert.isFalse(Policies.isSame({ name: "keda", cooldownMs: 1 }, { name: "keda", cooldownMs: 2 }))
     assert.isFalse(Policies.isSame("demand", "fixed"))
+  })
+})
+
+describe("docs/policies.md", () => {
+  const text = readFileSync(new URL("../docs/policies.md", import.meta.url), "utf8")
+  const sectionOf = (name: string): string => text.split(/^## /m).find((part) => part.startsWith(`${name}\n`)) ?? ""
+
+  it("has every policy, and every option of it with its default", () => {
+    for (const [name, defaults] of Object.entries({
+      knative: KnativePolicy.defaults,
+      hpa: HpaPolicy.defaults,
+      histogram: HistogramPolicy.defaults,
+      nvcf: NvcfPolicy.defaults
+    })) {
+      for (const [option, value] of Object.entries(defaults)) {
+        const shown = typeof value === "object" && value !== null ? `\`${JSON.stringify(value)}\`` : String(value)
+        assert.include(sectionOf(name), `| \`${option}\` | ${shown} |`)
+      }
+    }
+    for (const name of [...PolicyName.literals, "shadow"]) assert.include(text, `| [\`${name}\`](#${name}) |`)
+    for (const option of Object.keys(KedaPolicy.defaults)) assert.include(sectionOf("keda"), `\`${option}\``)
+  })
+
+  it("shows choices that are valid", () => {
+    const examples = [...text.matchAll(/^```json\n(.*?)^```/gms)].map(([, json]) => JSON.parse(json ?? "").policy)
+    assert.strictEqual(examples.length, 3)
+    for (const example of examples) {
+      assert.isTrue(Schema.is(PolicyChoice)(example), JSON.stringify(example))
+    }
   })
 })

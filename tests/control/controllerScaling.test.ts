@@ -1,4 +1,5 @@
 import { afterEach, assert, describe, it } from "vitest"
+import { PolicyName } from "../../src/core/scaling/PolicyChoice.ts"
 import type { ScaleDecision } from "../../src/planes/control/ControlView.ts"
 import { makeWorld, V1, V2, type World } from "./controllerWorld.ts"
 
@@ -270,5 +271,37 @@ describe("controller: deployments", () => {
     w.advance(100)
     assert.strictEqual(w.ids(V1, "ready").length, 2)
     assert.strictEqual(w.controller.decisions({ limit: 1 })[0]?.policy, "fixed")
+  })
+
+  it.each(PolicyName.literals)(
+    "a request is answered by an instance at once under %s, also from zero",
+    async (name) => {
+      const w = await world()
+      w.agent("c1")
+      w.deploy(V1, { concurrency: 1, policy: { name } })
+      w.demand(V1, { pending: 1 })
+      w.advance(100)
+      assert.isAtLeast(w.ids(V1, "ready").length, 1)
+      const [decision] = w.controller.decisions({ limit: 1 })
+      assert.strictEqual(decision?.policy, name)
+      assert.isAbove(decision?.reason.length ?? 0, 10)
+    }
+  )
+
+  it.each([
+    ["the same options go on", 60_000, 0],
+    ["other options begin anew, and so does the cooldown", 60_001, 1]
+  ])("a deployment again: %s", async (_, cooldownMs, instances) => {
+    const w = await world()
+    w.agent("c1")
+    w.deploy(V1, { concurrency: 1, policy: { name: "keda", cooldownMs: 60_000 } })
+    w.demand(V1, { pending: 1 })
+    w.advance(35_000)
+    w.demand(V1, { pending: 0 })
+    w.advance(40_000)
+    w.deploy(V1, { concurrency: 1, policy: { name: "keda", cooldownMs } })
+    // The last active poll was at 35 s at the latest: 60 s and the next poll are over, 60 s from the deployment are not.
+    w.advance(55_000)
+    assert.strictEqual(w.ids(V1, "ready").length, instances)
   })
 })

@@ -5,7 +5,7 @@
  *
  * Laws: T1 the average over whole buckets equals the integral of the steps that were observed. T2 time in which the load
  * was unknown counts for nothing, neither as zero nor as anything else. T3 at most `bucketsKept` buckets are kept, and a
- * look after a long sleep costs no more than that many.
+ * look after a long sleep costs no more than that many. As properties in `property-tests/ScalingLoadHistory.laws.test.ts`.
  *
  * @module
  */
