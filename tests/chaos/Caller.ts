@@ -154,7 +154,7 @@ const callOnce = async (
         ? { prefer: waitSeconds === undefined ? "respond-async" : `respond-async, wait=${waitSeconds}` }
         : {}),
       ...(key === undefined ? {} : { "idempotency-key": key }),
-      ...(deadlineMs === undefined ? {} : { "millrace-deadline": `${deadlineMs}ms` })
+      ...(deadlineMs === undefined ? {} : { "millrace-deadline": new Date(Date.now() + deadlineMs).toISOString() })
     }
   })
   const gone = { promised: undefined, again: true }

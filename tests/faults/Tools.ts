@@ -1,0 +1,64 @@
+/**
+ * Tools of the operating system that some faults need. What is missing is said aloud with what to install; in CI
+ * everything must be there (`MILLRACE_FAULT_TOOLS=required`).
+ *
+ * @module
+ */
+import { execFile, execFileSync } from "node:child_process"
+import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { promisify } from "node:util"
+
+const isRequired = process.env["MILLRACE_FAULT_TOOLS"] === "required"
+
+/** Whether a suite is skipped, and why; throws where nothing may be missing. */
+export const skipWithout = (what: string, missing: string | undefined): boolean => {
+  if (missing === undefined) return false
+  if (isRequired) throw new Error(`${what} needs ${missing}`)
+  console.warn(`SKIPPED: ${what} needs ${missing}`)
+  return true
+}
+
+const succeeds = (command: string, args: ReadonlyArray<string>): boolean => {
+  try {
+    execFileSync(command, args, { stdio: "ignore" })
+    return true
+  } catch {
+    return false
+  }
+}
+
+// --- libfiu: makes calls of the C library fail ----------------------------------------------------------------------
+
+export const fiuMissing = (): string | undefined =>
+  existsSync("/usr/bin/fiu-run") && existsSync("/usr/bin/fiu-ctrl") ? undefined : "fiu-run (Debian: fiu-utils)"
+
+/** Starts a program so that `fiuControl` can make its calls fail later. */
+export const fiuRun = (controlPath: string): ReadonlyArray<string> => ["fiu-run", "-x", "-f", controlPath]
+
+/** For example `enable name=posix/io/sync/fsync`, `disable name=...`; carried out when it resolves. */
+export const fiuControl = async (controlPath: string, pid: number, command: string): Promise<void> => {
+  await promisify(execFile)("fiu-ctrl", ["-f", controlPath, "-c", command, String(pid)])
+}
+
+// --- tmpfs: a disk that can be full ---------------------------------------------------------------------------------
+
+export const tmpfsMissing = (): string | undefined => {
+  if (process.platform !== "linux") return "Linux"
+  if (process.getuid?.() !== 0) return "root, to mount a tmpfs"
+  const directory = mkdtempSync(join(tmpdir(), "millrace-tmpfs-"))
+  const isMounted = succeeds("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", directory])
+  if (isMounted) succeeds("umount", [directory])
+  rmSync(directory, { recursive: true, force: true })
+  return isMounted ? undefined : "the right to mount a tmpfs"
+}
+
+export const mountTmpfs = (directory: string, sizeMiB: number): void => {
+  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${sizeMiB}m`, "tmpfs", directory])
+}
+
+/** Also when files of it are still open. */
+export const unmount = (directory: string): void => {
+  succeeds("umount", ["-l", directory])
+}
