@@ -65,6 +65,8 @@ export type State = BufferState.State
 export const empty = BufferState.empty
 
 export {
+  type Counts,
+  counts,
   type Demand,
   demand,
   expectedStartMs,

@@ -126,7 +126,7 @@ export const lookup = (state: State, sequence: number): RequestFigures | undefin
 const stateNames = { Pending: "pending", Leased: "leased", Responding: "responding", Terminal: "terminal" } as const
 
 /** Figures of one version, for the scaling machine. */
-export interface Demand {
+export interface Counts {
   /** With those that wait for a redelivery or for the disk. */
   readonly pending: number
   readonly leased: number
@@ -135,43 +135,50 @@ export interface Demand {
   /** Requests that were let in; starts again at 0 when the version was forgotten. */
   readonly arrivalsTotal: number
   readonly oldestPendingAtMs: number | null
+}
+
+export interface Demand extends Counts {
   /** Leases of each instance that has a worker here, also when it has none. */
   readonly leasedByInstance: Readonly<Record<string, number>>
 }
 
-const noDemand: Demand = {
-  pending: 0,
-  leased: 0,
-  freeSlots: 0,
-  arrivalsTotal: 0,
-  oldestPendingAtMs: null,
-  leasedByInstance: {}
+const noCounts: Counts = { pending: 0, leased: 0, freeSlots: 0, arrivalsTotal: 0, oldestPendingAtMs: null }
+
+/** Costs a look at each tenant that waits for the version. */
+export const counts = (state: State, version: string): Counts => {
+  const number = Table.find(state.versions, version)
+  const row = number === undefined ? undefined : Table.row(state.versions, number)
+  return row === undefined ? noCounts : countsOf(state, row)
+}
+
+const countsOf = (state: State, row: Version): Counts => {
+  const { parked, parkedOpportunistic } = row
+  let oldest = Math.min(first(parked), first(parkedOpportunistic))
+  IntMap.forEach(row.lanes, (lane) => {
+    oldest = Math.min(oldest, first(lane.queue))
+  })
+  return {
+    pending: pendingCount(row),
+    leased: row.leasedCount,
+    freeSlots: row.freeSlots,
+    arrivalsTotal: row.arrivalsTotal,
+    oldestPendingAtMs:
+      oldest === Number.POSITIVE_INFINITY ? null : (DueMap.get(state.requests, oldest)?.facts.arrived.nowMs ?? null)
+  }
 }
 
 /** Costs a look at each worker of the version and each tenant that waits for it. */
 export const demand = (state: State, version: string): Demand => {
   const number = Table.find(state.versions, version)
   const row = number === undefined ? undefined : Table.row(state.versions, number)
-  if (row === undefined) return noDemand
-  const { parked, parkedOpportunistic } = row
-  let oldest = Math.min(first(parked), first(parkedOpportunistic))
-  IntMap.forEach(row.lanes, (lane) => {
-    oldest = Math.min(oldest, first(lane.queue))
-  })
+  if (row === undefined) return { ...noCounts, leasedByInstance: {} }
   const leasedByInstance = new Map<string, number>()
   for (const number of IntSet.toArray(row.workers)) {
     const worker = Table.row(state.workers, number)
     if (worker === undefined || worker.instanceId === null) continue
     leasedByInstance.set(worker.instanceId, (leasedByInstance.get(worker.instanceId) ?? 0) + worker.holds.size)
   }
-  return {
-    pending: pendingCount(row),
-    leased: row.leasedCount,
-    freeSlots: row.freeSlots,
-    arrivalsTotal: row.arrivalsTotal,
-    oldestPendingAtMs: DueMap.get(state.requests, oldest)?.facts.arrived.nowMs ?? null,
-    leasedByInstance: Object.fromEntries(leasedByInstance)
-  }
+  return { ...countsOf(state, row), leasedByInstance: Object.fromEntries(leasedByInstance) }
 }
 
 const first = (sequences: IntSet.IntSet): number => IntSet.first(sequences) ?? Number.POSITIVE_INFINITY

@@ -26,7 +26,6 @@ interface Version {
   leased: number
   arrivalsTotal: number
   oldestPendingAtMs: number | null
-  leasedByInstance: Readonly<Record<string, number>>
   /** Faults that keep the figures from being heard. */
   deafness: number
   readonly instances: Set<SimulatedInstance>
@@ -65,7 +64,6 @@ export class SimulatedControl {
       leased: 0,
       arrivalsTotal: 0,
       oldestPendingAtMs: null,
-      leasedByInstance: {},
       deafness: 0,
       instances: new Set<SimulatedInstance>(),
       ready: 0,
@@ -192,13 +190,12 @@ export class SimulatedControl {
   #hear(version: Version): void {
     const { nowMs, shards, measured } = this.#world
     if (version.deafness > 0) return
-    const figures = shards.demand(version.index)
+    const figures = shards.counts(version.index)
     measured.timeline?.change("backlog", figures.pending - version.pending, nowMs)
     version.pending = figures.pending
     version.leased = figures.leased
     version.arrivalsTotal = figures.arrivalsTotal
     version.oldestPendingAtMs = figures.oldestPendingAtMs
-    version.leasedByInstance = figures.leasedByInstance
     this.#touch(version)
   }
 
@@ -236,14 +233,16 @@ export class SimulatedControl {
     }
     // With as many as are wanted and none to be replaced, the plan is empty.
     if (version.ready + version.starting !== version.scaling.desired) {
+      // Unknown while its demand is not heard.
+      const leased = version.deafness > 0 ? undefined : this.#world.shards.leasedByInstance(version.index)
       const plan = Fleet.plan({
         desired: version.scaling.desired,
         generation: 1,
-        members: membersOf(version),
+        members: membersOf(version, leased),
         nowMs,
         budget: version.budget
       })
-      for (const { id, reason } of plan.drain) this.#drain(version, id, reason)
+      for (const { id, reason } of plan.drain) this.#drain(version, id, reason, leased)
       if (plan.create > 0) this.#create(version, plan.create)
       else this.#blocked.delete(version)
       if (plan.retryAtMs !== null) wakeAtMs = Math.min(wakeAtMs, plan.retryAtMs)
@@ -336,11 +335,11 @@ export class SimulatedControl {
     this.#world.compute.order(instance)
   }
 
-  #drain(version: Version, id: string, reason: string): void {
+  #drain(version: Version, id: string, reason: string, leased: Leased): void {
     const { nowMs } = this.#world
     for (const instance of version.instances) {
       if (instance.id !== id) continue
-      const holdsWork = (version.deafness > 0 ? 1 : (version.leasedByInstance[id] ?? 0)) !== 0
+      const holdsWork = leased === undefined || (leased[id] ?? 0) !== 0
       this.#apply(instance, Instance.Event.DrainOrdered({ nowMs, holdsWork, reason }))
       return
     }
@@ -439,7 +438,10 @@ const figuresOf = (version: Version, nowMs: number): Figures =>
         oldestPendingMs: version.oldestPendingAtMs === null ? null : nowMs - version.oldestPendingAtMs
       }
 
-const membersOf = (version: Version): ReadonlyArray<Fleet.Member> => {
+/** By instance; `undefined`: unknown. */
+type Leased = Readonly<Record<string, number>> | undefined
+
+const membersOf = (version: Version, leased: Leased): ReadonlyArray<Fleet.Member> => {
   const members: Array<Fleet.Member> = []
   for (const { id, state } of version.instances) {
     if (state._tag === "Stopped" || state._tag === "Failed") continue
@@ -447,7 +449,7 @@ const membersOf = (version: Version): ReadonlyArray<Fleet.Member> => {
       id,
       generation: 1,
       state: memberStates[state._tag],
-      leased: version.deafness > 0 ? "unknown" : (version.leasedByInstance[id] ?? 0),
+      leased: leased === undefined ? "unknown" : (leased[id] ?? 0),
       requestedAtMs: state.facts.requestedAtMs,
       leaving: false
     })

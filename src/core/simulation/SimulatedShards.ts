@@ -156,8 +156,13 @@ export class SimulatedShards {
     queue.put(lastMs + heartbeatMs, kinds.heartbeat, instance.number)
   }
 
-  demand(index: number): Buffer.Demand {
-    return Buffer.demand(this.#shardOf(index).state, this.#names[index]!)
+  counts(index: number): Buffer.Counts {
+    return Buffer.counts(this.#shardOf(index).state, this.#names[index]!)
+  }
+
+  /** Leases of each instance, at this moment: what the last report said may be an interval older. */
+  leasedByInstance(index: number): Readonly<Record<string, number>> {
+    return Buffer.demand(this.#shardOf(index).state, this.#names[index]!).leasedByInstance
   }
 
   /** Of all shards and tenants: accepted = pending + leased + ended (L2). */
