@@ -137,6 +137,52 @@ const worker: Command = {
   load: () => import("./commands/worker.ts")
 }
 
+const simulate: Command = {
+  name: "simulate",
+  usage: "--trace FILE [--policy LIST]",
+  about: "replay a trace of requests in virtual time under scaling policies, and compare them",
+  details: [
+    "Runs the machines that decide in production over a simulated world: same seed, same answer. Reads recordings of",
+    "Azure, Mooncake, ServeGen and CloudWatch, and any CSV with the head arrival_ms,function,duration_ms. Beside each",
+    "policy stands the offline optimum, which knows every request in advance. Times are like 250ms, 90s, 10m, 6h, 14d."
+  ],
+  flags: [
+    { name: "trace", value: "FILE", about: "recording to replay; .gz is unpacked" },
+    {
+      name: "policy",
+      value: "LIST",
+      about: "names, fixed:8, shadow(one,other), JSON with options, ./my-policy.ts (default: demand,fixed)"
+    },
+    { name: "start-model", value: "NAME", about: "process, lora, base-model, or a time (default: lora)" },
+    { name: "seed", value: "N", about: "of everything that is drawn by lot (default: 1)" },
+    { name: "html", value: "OUT", about: "write a page with pictures" },
+    { name: "table", about: "all policies on the sample traces, in Markdown" },
+    { name: "from", value: "TIME", about: "leave out what came before" },
+    { name: "to", value: "TIME", about: "leave out what came later" },
+    { name: "slots", value: "N", about: "requests that one instance takes at a time (default: 4)" },
+    { name: "idle-window", value: "TIME", about: "before an instance that is not needed goes (default: 60s)" },
+    { name: "min-instances", value: "N", about: "of each function (default: 0)" },
+    { name: "max-instances", value: "N", about: "of each function (default: what the clusters hold)" },
+    { name: "slo", value: "TIME", about: "wait that is within the objective (default: 1s)" },
+    { name: "service-time", value: "TIME", about: "mean time in a worker where the recording has none (default: 1s)" },
+    { name: "service-model", value: "FILE:GPU/MODEL/TP", about: "time in a worker from tokens, by measured operators" },
+    { name: "clusters", value: "N", about: "clusters (default: 2)" },
+    { name: "nodes", value: "N", about: "nodes of each cluster (default: 16)" },
+    { name: "gpus", value: "N", about: "GPUs of each node (default: 8)" },
+    { name: "gpus-per-instance", value: "N", about: "GPUs that an instance takes, on one node (default: 1)" },
+    { name: "price", value: "AMOUNT", about: "of a GPU for an hour (default: 2)" },
+    {
+      name: "fault",
+      value: "WORDS",
+      multiple: true,
+      about: "instance-dies@60s, cluster-lost@5m-7m, partition, slow-start, telemetry-lost, agent-restart"
+    }
+  ],
+  example: "millrace simulate --trace traces/azure-llm-2023/conv.csv.gz --policy demand,knative --html report.html",
+  positionalsMax: 0,
+  load: () => import("./commands/simulate.ts")
+}
+
 export const commands: ReadonlyArray<Command> = [
   devCommand,
   upCommand,
@@ -149,5 +195,6 @@ export const commands: ReadonlyArray<Command> = [
   explain,
   logs,
   remove,
+  simulate,
   worker
 ]
