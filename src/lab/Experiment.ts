@@ -140,7 +140,7 @@ export const run = async (
   return outcomes
 }
 
-const windowsMax = 3_000
+const windowsMax = 6_000
 const windowMsMin = 100
 
 /** Seconds of instances, summed over the functions; undefined: some function cannot keep the bound. */

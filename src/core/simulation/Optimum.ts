@@ -6,13 +6,14 @@
  * windows instances may be added, each for the price of a start (it is held while it starts), or let go for nothing.
  * Of two ways to the same number of instances, the one that has done less and cost more is dropped.
  *
- * It is a bound from below, so a policy is at most as far from the true optimum as this says: work is taken to be
- * divisible (a request of 3 s may be done by three slots in one), every instance is exactly as old as it need be, starts
- * take their typical time, and where more than `waysMax` ways are left, neighbours are merged into one that is as cheap
- * as the one and as far as the other.
+ * It is nearly a bound from below, so a policy is hardly further from the true optimum than this says: work is taken to
+ * be divisible (a request of 3 s may be done by three slots in one), starts take their typical time, and where more than
+ * `waysMax` ways are left, neighbours are merged into one that is as cheap as the one and as far as the other. Only whole
+ * windows can be held, which costs at most two windows for each start.
  *
- * Laws: O1 never more than any run of the simulation that keeps the bound costs. O2 a longer wait never costs more.
- * O3 without a price of starting and without waiting, it is the work in flight, rounded up to instances, window by window.
+ * Laws: O1 never more than any run of the simulation that keeps the bound costs, but for those two windows a start. O2 a
+ * longer wait does not cost more. O3 without a price of starting and without waiting, it is the work in flight, rounded
+ * up to instances, window by window.
  *
  * @module
  */

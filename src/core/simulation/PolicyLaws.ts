@@ -50,7 +50,7 @@ const alphabet: ReadonlyArray<Seen> = steps.flatMap((byMs) =>
 )
 
 const exhaustiveLength = 2
-const randomHistories = 400
+const randomHistories = 60
 const randomLength = 40
 
 /** Undefined: no law was broken. `seed` decides the histories by lot. */

@@ -11,7 +11,7 @@
  * - V2 nothing is lost: arrivals = refused + ended + open, and the buffers' own totals say the same (L2).
  * - V3 once the faults are over, everything ends (L18).
  * - V4 never more GPUs in use than there are (L16), and a desired count within its bounds (L14).
- * - V5 without faults, and with room, no wait is longer than a start, an interval and the work ahead of it.
+ * - V5 without faults, and with room, nobody waits longer than a start and the platform's own delays under `demand`.
  * - V6 memory is bounded by what is open: ended requests and instances are forgotten.
  *
  * @module

@@ -88,15 +88,15 @@ const style = `
 :root { color-scheme: light; --ink: #1c2430; --muted: #66707d; --line: #e3e7ec; }
 * { box-sizing: border-box; }
 body { margin: 0; background: #fff; color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
-main { max-width: 920px; margin: 0 auto; padding: 48px 28px 80px; }
+main { max-width: 960px; margin: 0 auto; padding: 48px 28px 80px; }
 h1 { font-size: 30px; line-height: 1.2; margin: 0 0 6px; letter-spacing: -.01em; overflow-wrap: anywhere; }
 h2 { font-size: 20px; margin: 52px 0 8px; }
 h3 { font-size: 16px; margin: 30px 0 0; }
 p { margin: 0 0 14px; max-width: 68ch; }
 .kind { color: var(--muted); font-size: 14px; margin: 0 0 4px; }
 .wide { overflow-x: auto; margin: 26px 0 0; }
-table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; width: 100%; }
-th, td { text-align: right; padding: 7px 9px; border-bottom: 1px solid var(--line); white-space: nowrap; }
+table { border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums; width: 100%; }
+th, td { text-align: right; padding: 7px 7px; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child { text-align: left; padding-left: 0; }
 thead th { color: var(--muted); font-weight: 500; border-bottom-color: #c3cad3; }
 tbody th { font-weight: 600; }

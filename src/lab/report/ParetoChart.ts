@@ -68,7 +68,8 @@ export const draw = (points: ReadonlyArray<Point>, frontier: ReadonlyArray<Omit<
   )
 }
 
-const letterWidth = 7
+/** Of the bold label, at most on average. */
+const letterWidth = 8.4
 const lineHeight = 15
 
 /** Dots with their names, each name where it covers no other and no dot. */

@@ -51,11 +51,15 @@ const parse = (line: Fields.Line): Row => {
   return { atMs: of("timestamp"), input: of("input_length"), output: of("output_length") }
 }
 
-const common = (one: number, other: number): number => (other === 0 ? one : common(other, one % other))
+/** Seconds or more: a smaller one may be chance. */
+const gridMsMin = 1_000
 
-/** What all stamps are multiples of; 1 = they are not on a grid. */
+/** How far apart stamps are, when nearly all neighbours are as far apart as each other; 1 = they are on no grid. */
 const grid = (rows: ReadonlyArray<Row>): number => {
-  const divisor = rows.reduce((sum, { atMs }) => common(sum, Math.round(atMs)), 0)
-  // Seconds or more: a smaller one may be chance.
-  return divisor >= 1_000 ? divisor : 1
+  const stamps = [...new Set(rows.map(({ atMs }) => atMs))].sort((one, other) => one - other)
+  const gaps = stamps.slice(1).map((stamp, index) => stamp - stamps[index]!)
+  const typical = gaps.toSorted((one, other) => one - other)[Math.floor(gaps.length / 2)] ?? 0
+  // Stamps of the conversation trace are a millisecond or two beside their place.
+  const near = gaps.filter((gap) => Math.abs(gap - typical) <= typical / 100).length
+  return typical >= gridMsMin && near >= gaps.length * 0.9 ? typical : 1
 }
