@@ -6,7 +6,7 @@
  * stable window and the grace without any request.
  *
  * Generators: loads of 0 to 24 at steps of 250 ms, ticks and steps coincide in one of eight; gaps of up to 20 s; a tenth
- * unknown. About half of the histories panic (counted below).
+ * unknown. Four of five histories panic (counted below).
  */
 import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"

@@ -177,6 +177,7 @@ export const planOf = (known: IdleHistogram.IdleHistogram, options: HistogramOpt
   const inputs: Inputs = {
     idleTimes,
     variation,
+    beyondCount,
     beyondShare,
     idleTimesMin: options.idleTimesMin,
     variationMin: options.variationMin,

@@ -78,8 +78,8 @@ export const knative = (options: KnativeOptions = defaults): Policy<Memory> => {
   const decide = (memory: Memory, seen: Observation): readonly [Memory, Decision] => {
     const observation = Ticks.taken(memory.ticks, seen)
     const due = Ticks.due(memory.ticks, observation, tickIntervalMs)
-    const [evaluated, decision] =
-      due === null ? [memory, between(memory, observation, options)] : evaluate(memory, due, shape, options)
+    const [evaluated, looked] = due === null ? [memory, null] : evaluate(memory, due, shape, options)
+    const decision = Ticks.told(looked, due, observation) ?? between(evaluated, observation, options)
     const history = LoadHistory.observe(
       shape,
       evaluated.history ?? LoadHistory.first(shape, signalOf(observation), observation.nowMs),
@@ -124,7 +124,7 @@ const poke = (decision: Decision, observation: Observation): Decision => {
   return {
     desired: 1,
     reason: `${plural(load, "request")} came while nothing was wanted: 1 instance at once`,
-    inputs: { ...decision.inputs, load },
+    inputs: { load, desired: observation.desired },
     wakeAtMs: null
   }
 }

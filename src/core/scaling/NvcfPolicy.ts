@@ -103,8 +103,8 @@ export const nvcf = (options: NvcfOptions = defaults): Policy<Memory> => {
       const due = Ticks.due(memory.ticks, observation, options.loopIntervalMs)
       // What was heard at this look was not yet heard at a beat that was missed.
       const before = due !== null && due.nowMs < nowMs ? memory : heard(memory, observation)
-      const [evaluated, decision] =
-        due === null ? [before, between(observation, options)] : look(before, due, shape, options)
+      const [evaluated, looked] = due === null ? [before, null] : look(before, due, shape, options)
+      const decision = Ticks.told(looked, due, observation) ?? between(observation, options)
       const known = heard(evaluated, observation)
       const signal = signalOf(observation)
       const history = LoadHistory.observe(
@@ -184,7 +184,7 @@ const look = (
   const requested = isRemembered ? (memory.requested?.count ?? null) : null
   const verdict = NvcfRules.decide(options, { samples, current, isRecentlyInvoked, requested })
   const newest = samples.at(-1) ?? null
-  const isQuiet = current === 0 && samples.length === 0 && !isRecentlyInvoked
+  const isQuiet = !isRecentlyInvoked && history.closed.every(({ ready, slots }) => ready === 0 && slots === 0)
   const inputs: Inputs = {
     desired,
     current,

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { Observation } from "./Policy.ts"
+import type { Decision, Observation } from "./Policy.ts"
 import { sum } from "./Policy.ts"
 
 export interface Ticks {
@@ -44,6 +44,17 @@ export const due = (ticks: Ticks | null, observation: Observation, intervalMs: n
   const nowMs = index * intervalMs
   return nowMs === observation.nowMs ? observation : { ...ticks.last, nowMs, desired: observation.desired }
 }
+
+/**
+ * What a beat decided, as the answer of the look that found it due; null = nothing to tell. A beat that was made up for
+ * and changed nothing is not told: with more looks it would have been told long ago.
+ */
+export const told = (
+  decision: Decision | null,
+  due: Observation | null,
+  { nowMs, desired }: Observation
+): Decision | null =>
+  decision === null || due === null || (due.nowMs < nowMs && decision.desired === desired) ? null : decision
 
 /** Nothing is wanted, runs or waits: no beat would change that, and the next request is what wakes it. */
 export const isAtRest = (desired: number, { pending, leased, ready, starting }: Observation): boolean =>
