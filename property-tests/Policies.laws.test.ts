@@ -171,12 +171,12 @@ describe("policies: laws of all", () => {
       ready: index % 9,
       starting: index % 2
     })
-    const history = Array.from({ length: 6_000 }, (_, index) => step(index))
+    const history = Array.from({ length: 3_000 }, (_, index) => step(index))
     for (const [name, choice] of choices) {
       Policies.withPolicy(choice, (policy) => {
         const sizeAfter = (count: number) =>
           sizeOf(World.open(policy, history.slice(0, count), { tailMs: 0, guarded: true }).memory)
-        const grown = sizeAfter(6_000) / sizeAfter(2_000)
+        const grown = sizeAfter(3_000) / sizeAfter(1_000)
         assert.isAtMost(grown, 1.3, `${name} grew`)
       })
     }
