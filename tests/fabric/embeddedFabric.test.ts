@@ -85,7 +85,12 @@ describe("embedded fabric", () => {
 
   it("gives the directory back on closing, with everything in one file", async () => {
     await using(embedded, place, (fabric) => fabric.run(Log.use((log) => log.append("a", 0, [bytes("x")]))))
-    assert.deepStrictEqual(fs.readdirSync(place.address).sort(), ["blobs", "blobs-partial", "millrace.db"])
+    assert.deepStrictEqual(fs.readdirSync(place.address).sort(), [
+      "blobs",
+      "blobs-partial",
+      "millrace.db",
+      "millrace.mark"
+    ])
   })
 
   it("finishes what was asked for before it closes", async () => {

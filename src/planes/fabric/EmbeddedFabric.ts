@@ -68,6 +68,8 @@ const make = Effect.fnUntraced(function* ({ directory }: EmbeddedFabricOptions) 
   const client = yield* Effect.acquireRelease(openStore(directory, report), (client) =>
     Effect.promise(() => client.close())
   )
+  const { repaired } = client.opened
+  if (repaired !== undefined) yield* Effect.logWarning(`the store was repaired: ${repaired}`)
   const queues = yield* Effect.acquireRelease(
     Effect.sync(() => EmbeddedWorkQueue.make({ client, nowMs: () => clock.currentTimeMillisUnsafe(), report })),
     (queues) => Effect.sync(queues.close)

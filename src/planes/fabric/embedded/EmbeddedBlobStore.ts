@@ -2,12 +2,15 @@
  * `BlobStore` as files of one folder. Laws: see `BlobStore`.
  *
  * A blob is written under `blobs-partial/`, synced, linked into `blobs/` and the folder synced: it is whole or absent.
+ * Its last eight bytes are a mark and the CRC-32 of those before; a reader that began at the first byte compares them
+ * before it hands out the last piece, so that a damaged blob never comes to its end.
  * What lies in `blobs-partial/` at the start was never finished and is removed.
  *
  * @module
  */
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
+import { crc32 } from "node:zlib"
 import * as Effect from "effect/Effect"
 import * as CrashPoint from "../../CrashPoint.ts"
 import type { BlobStore, BlobWriter } from "../BlobStore.ts"
@@ -15,6 +18,19 @@ import { FabricUnavailable } from "../FabricError.ts"
 import { type Place, refuse } from "./Outcome.ts"
 
 const readBytes = 64 * 1024
+
+const trailerBytes = 8
+const trailerMark = 0x4d524231
+
+const trailerOf = (sum: number): Buffer => {
+  const trailer = Buffer.alloc(trailerBytes)
+  trailer.writeUInt32BE(trailerMark, 0)
+  trailer.writeUInt32BE(sum, 4)
+  return trailer
+}
+
+const damaged = (operation: string, file: string, what: string) =>
+  refuse(place(operation), `${file} is damaged: ${what}. Put a whole copy of it back, or let the request go`, false)
 
 const place = (operation: string): Place => ({ port: "BlobStore", operation })
 
@@ -81,6 +97,7 @@ const writer = async ({ whole, partial, syncWhole }: Folders, id: string): Promi
   const handle = await fs.open(temporary, "wx+")
   CrashPoint.hit("store.blob.created")
   let bytes = 0
+  let sum = 0
   let state: "Open" | "Broken" | "Ending" = "Open"
 
   const requireOpen = (operation: string) => {
@@ -97,6 +114,7 @@ const writer = async ({ whole, partial, syncWhole }: Folders, id: string): Promi
         offset += (await handle.write(chunk, offset, chunk.byteLength - offset, bytes + offset)).bytesWritten
       }
       bytes += chunk.byteLength
+      sum = crc32(chunk, sum)
       CrashPoint.hit("store.blob.written")
     } catch (error) {
       state = "Broken"
@@ -119,6 +137,7 @@ const writer = async ({ whole, partial, syncWhole }: Folders, id: string): Promi
     requireOpen("finish")
     state = "Ending"
     try {
+      await handle.write(trailerOf(sum), 0, trailerBytes, bytes)
       CrashPoint.hit("store.blob.beforeSync")
       await handle.sync()
       CrashPoint.hit("store.blob.afterSync")
@@ -162,13 +181,24 @@ async function* readFile(file: string, id: string, offset: number): AsyncGenerat
   let handle: fs.FileHandle | undefined
   try {
     handle = await fs.open(file, "r")
+    const end = (await handle.stat()).size - trailerBytes
+    if (end < 0) throw damaged("read", file, "it is shorter than the end of every blob")
+    const trailer = Buffer.alloc(trailerBytes)
+    await handle.read(trailer, 0, trailerBytes, end)
+    let sum = 0
     let position = offset
     while (true) {
-      const chunk = new Uint8Array(readBytes)
-      const { bytesRead } = await handle.read(chunk, 0, readBytes, position)
-      if (bytesRead === 0) return
+      const chunk = new Uint8Array(Math.max(0, Math.min(readBytes, end - position)))
+      const { bytesRead } = await handle.read(chunk, 0, chunk.length, position)
+      if (bytesRead < chunk.length) throw damaged("read", file, `it ended at byte ${position + bytesRead} of ${end}`)
       position += bytesRead
-      yield bytesRead === readBytes ? chunk : chunk.subarray(0, bytesRead)
+      // From the middle on only who read the beginning can tell.
+      if (offset === 0) sum = crc32(chunk, sum)
+      if (position >= end && offset === 0 && !trailer.equals(trailerOf(sum))) {
+        throw damaged("read", file, `its ${end} bytes do not match the checksum at byte ${end}`)
+      }
+      if (bytesRead > 0) yield chunk
+      if (position >= end) return
     }
   } catch (error) {
     throw unavailable("read", id, error)
@@ -226,7 +256,9 @@ export const make = Effect.fnUntraced(function* (
     size: (id) =>
       attempt("size", id, async (file) => {
         try {
-          return (await fs.stat(file)).size
+          const size = (await fs.stat(file)).size - trailerBytes
+          if (size < 0) throw damaged("size", file, "it is shorter than the end of every blob")
+          return size
         } catch (error) {
           if (codeOf(error) === "ENOENT") return undefined
           throw error

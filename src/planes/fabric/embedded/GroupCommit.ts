@@ -15,6 +15,7 @@ import * as KeyValueTable from "./KeyValueTable.ts"
 import * as LogTables from "./LogTables.ts"
 import * as QueueTables from "./QueueTables.ts"
 import { describe, sqliteCode } from "./StoreDatabase.ts"
+import type { Confirmed } from "./StoreMark.ts"
 import { type AnyAnswer, isGrowing, isRead, type StoreOrder } from "./StoreMessage.ts"
 
 const sqliteFull = 13
@@ -36,6 +37,7 @@ export const make = ({ database, roomProblem }: Options) => {
   const keyValue = KeyValueTable.make(database)
   const queue = QueueTables.make(database)
   let failure: string | undefined
+  let confirmed: Confirmed = { records: log.recordCount(), revision: keyValue.revision() }
 
   const perform = (order: StoreOrder): AnyAnswer => {
     switch (order._tag) {
@@ -149,6 +151,7 @@ export const make = ({ database, roomProblem }: Options) => {
       CrashPoint.hit("store.group.beforeCommit")
       database.exec("COMMIT")
       CrashPoint.hit("store.group.afterCommit")
+      confirmed = { records: log.recordCount(), revision: keyValue.revision() }
     } catch (error) {
       return uncertain(orders, error)
     }
@@ -177,6 +180,8 @@ export const make = ({ database, roomProblem }: Options) => {
     },
     fail,
     failure: (): string | undefined => failure,
+    /** By the last commit. */
+    confirmed: (): Confirmed => confirmed,
     hasGarbage: (): boolean => failure === undefined && log.hasGarbage(),
     /** A transaction that only removes a slice of garbage. */
     collectGarbage: () => {

@@ -3,32 +3,42 @@
  *
  * Laws: T5 a revision is never given twice, also after a deletion and a restart: the counter is written in the same
  * transaction. T6 a prefix is matched as text: keys are walked in order from the prefix to the first that lacks it.
+ * T9 every row is checked when it is read.
  *
  * @module
  */
 import type { DatabaseSync } from "node:sqlite"
+import * as RowCheck from "./RowCheck.ts"
 import { done, type StoredEntry, type StoreOrder, type TableAnswer } from "./StoreMessage.ts"
 
 type Order<Tag extends StoreOrder["_tag"]> = Extract<StoreOrder, { readonly _tag: Tag }>
 
 const entryOf = (row: Record<string, unknown>): StoredEntry => {
-  const { key, value, revision } = row
+  const { key, value, revision, sum } = row
   if (typeof key !== "string" || !(value instanceof Uint8Array) || typeof revision !== "number") {
     throw new Error("a row of key_value is not an entry")
   }
+  RowCheck.require(sum, `the key ${JSON.stringify(key)}`, key, value, revision)
   return { key, value, revision }
 }
 
 export const make = (database: DatabaseSync) => {
-  const selectEntry = database.prepare("SELECT key, value, revision FROM key_value WHERE key = ?")
-  const selectFrom = database.prepare("SELECT key, value, revision FROM key_value WHERE key >= ? ORDER BY key")
+  const selectEntry = database.prepare("SELECT key, value, revision, sum FROM key_value WHERE key = ?")
+  const selectFrom = database.prepare("SELECT key, value, revision, sum FROM key_value WHERE key >= ? ORDER BY key")
   const selectRevision = database.prepare("SELECT revision FROM key_value WHERE key = ?")
-  const replaceEntry = database.prepare("INSERT OR REPLACE INTO key_value (key, value, revision) VALUES (?, ?, ?)")
+  const replaceEntry = database.prepare(
+    "INSERT OR REPLACE INTO key_value (key, value, revision, sum) VALUES (?, ?, ?, ?)"
+  )
   const deleteEntry = database.prepare("DELETE FROM key_value WHERE key = ?")
-  const selectCounter = database.prepare("SELECT revision FROM key_value_revision")
-  const updateCounter = database.prepare("UPDATE key_value_revision SET revision = ?")
+  const selectCounter = database.prepare("SELECT revision, sum FROM key_value_revision")
+  const updateCounter = database.prepare("UPDATE key_value_revision SET revision = ?, sum = ?")
 
-  const loadCounter = (): number => Number(selectCounter.get()?.["revision"])
+  const loadCounter = (): number => {
+    const row = selectCounter.get()
+    const found = Number(row?.["revision"])
+    RowCheck.require(row?.["sum"], "the counter of revisions", found)
+    return found
+  }
   let revision = loadCounter()
   let writtenRevision = revision
 
@@ -50,7 +60,7 @@ export const make = (database: DatabaseSync) => {
       if (actual !== order.expectedRevision) return { _tag: "Conflict", actual }
     }
     revision += 1
-    replaceEntry.run(order.key, order.value, revision)
+    replaceEntry.run(order.key, order.value, revision, RowCheck.of(order.key, order.value, revision))
     return done(revision)
   }
 
@@ -68,13 +78,15 @@ export const make = (database: DatabaseSync) => {
       const row = selectEntry.get(order.key)
       return done(row === undefined ? undefined : entryOf(row))
     },
+    /** Of the last change that is in the transaction or on the disk. */
+    revision: (): number => revision,
     list,
     put,
     remove,
     /** Writes the counter once for a whole group. */
     beforeCommit: () => {
       if (revision === writtenRevision) return
-      updateCounter.run(revision)
+      updateCounter.run(revision, RowCheck.of(revision))
       writtenRevision = revision
     },
     reload: () => {

@@ -4,10 +4,12 @@
  * Laws: T1 positions are checked against what this thread last wrote, before anything is written. T2 `truncate` moves
  * the first readable position at once; the rows go later in small slices, so that no commit waits for a large deletion.
  * T3 a snapshot is staged in parts and becomes visible whole or not at all; parts that nobody names any more are removed. T4 after a rollback `reload` brings memory back to the disk.
+ * T9 every row is checked when it is read.
  *
  * @module
  */
 import type { DatabaseSync } from "node:sqlite"
+import * as RowCheck from "./RowCheck.ts"
 import { done, type StoredBatch, type StoreOrder, type TableAnswer } from "./StoreMessage.ts"
 
 /** An order of this port. */
@@ -42,30 +44,32 @@ const bytes = (row: Record<string, unknown>, column: string): Uint8Array => {
 }
 
 export const make = (database: DatabaseSync) => {
-  const selectShards = database.prepare("SELECT id, name, first, end_floor FROM log_shard")
+  const selectShards = database.prepare("SELECT id, name, first, end_floor, sum FROM log_shard")
   const selectLast = database.prepare(
     "SELECT first, count FROM log_batch WHERE shard = ? AND first <= ? ORDER BY first DESC LIMIT 1"
   )
-  const insertShard = database.prepare("INSERT INTO log_shard (id, name, first, end_floor) VALUES (?, ?, 0, 0)")
-  const updateShard = database.prepare("UPDATE log_shard SET first = ?, end_floor = ? WHERE id = ?")
-  const insertBatch = database.prepare("INSERT INTO log_batch (shard, first, count, bytes) VALUES (?, ?, ?, ?)")
+  const insertShard = database.prepare("INSERT INTO log_shard (id, name, first, end_floor, sum) VALUES (?, ?, 0, 0, ?)")
+  const updateShard = database.prepare("UPDATE log_shard SET first = ?, end_floor = ?, sum = ? WHERE id = ?")
+  const insertBatch = database.prepare("INSERT INTO log_batch (shard, first, count, bytes, sum) VALUES (?, ?, ?, ?, ?)")
   const selectBatches = database.prepare(
-    "SELECT first, count, bytes FROM log_batch WHERE shard = ? AND first >= ? ORDER BY first"
+    "SELECT first, count, bytes, sum FROM log_batch WHERE shard = ? AND first >= ? ORDER BY first"
   )
   const deleteBatches = database.prepare(
     `DELETE FROM log_batch WHERE rowid IN (
        SELECT rowid FROM log_batch WHERE shard = ? AND first < ? ORDER BY first LIMIT ${garbageRowsMax})`
   )
-  const insertPart = database.prepare("INSERT INTO log_snapshot_part (snapshot, part, bytes) VALUES (?, ?, ?)")
-  const selectParts = database.prepare("SELECT bytes FROM log_snapshot_part WHERE snapshot = ? ORDER BY part")
+  const insertPart = database.prepare("INSERT INTO log_snapshot_part (snapshot, part, bytes, sum) VALUES (?, ?, ?, ?)")
+  const selectParts = database.prepare(
+    "SELECT part, bytes, sum FROM log_snapshot_part WHERE snapshot = ? ORDER BY part"
+  )
   const deleteParts = database.prepare(
     `DELETE FROM log_snapshot_part WHERE rowid IN (
        SELECT rowid FROM log_snapshot_part WHERE snapshot = ? ORDER BY part LIMIT ${garbageRowsMax})`
   )
   const countParts = database.prepare("SELECT count(*) AS count FROM log_snapshot_part WHERE snapshot = ?")
-  const selectSnapshot = database.prepare("SELECT snapshot, position FROM log_snapshot WHERE shard = ?")
+  const selectSnapshot = database.prepare("SELECT snapshot, position, sum FROM log_snapshot WHERE shard = ?")
   const replaceSnapshot = database.prepare(
-    "INSERT OR REPLACE INTO log_snapshot (shard, snapshot, position) VALUES (?, ?, ?)"
+    "INSERT OR REPLACE INTO log_snapshot (shard, snapshot, position, sum) VALUES (?, ?, ?, ?)"
   )
   const selectNextSnapshot = database.prepare(
     `SELECT 1 + max(
@@ -83,13 +87,20 @@ export const make = (database: DatabaseSync) => {
   /** The snapshot of each shard that is being staged. */
   const staged = new Map<string, number>()
 
+  /** Ever appended, over all shards. */
+  let recordCount = 0
+
   const load = () => {
+    recordCount = 0
     for (const row of selectShards.all()) {
       const id = number(row, "id")
+      const name = String(row["name"])
+      RowCheck.require(row["sum"], `shard ${name}`, id, name, number(row, "first"), number(row, "end_floor"))
       const last = selectLast.get(id, Number.MAX_SAFE_INTEGER)
       const end = last === undefined ? 0 : number(last, "first") + number(last, "count")
       const shard = { id, first: number(row, "first"), end: Math.max(end, number(row, "end_floor")) }
-      shards.set(String(row["name"]), shard)
+      shards.set(name, shard)
+      recordCount += shard.end
       if (shard.first > 0) shardGarbage.add(shard)
     }
   }
@@ -99,7 +110,7 @@ export const make = (database: DatabaseSync) => {
     if (known !== undefined) return known
     if (shards.size >= shardsMax) return undefined
     const shard = { id: shards.size + 1, first: 0, end: 0 }
-    insertShard.run(shard.id, name)
+    insertShard.run(shard.id, name, RowCheck.of(shard.id, name, 0, 0))
     shards.set(name, shard)
     return shard
   }
@@ -111,7 +122,9 @@ export const make = (database: DatabaseSync) => {
     if (shard === undefined) {
       return { _tag: "Refused", reason: `the store has ${shardsMax} shards, which is its limit`, retryable: false }
     }
-    insertBatch.run(shard.id, shard.end, order.count, order.bytes)
+    const sum = RowCheck.of(shard.id, shard.end, order.count, order.bytes)
+    insertBatch.run(shard.id, shard.end, order.count, order.bytes, sum)
+    recordCount += order.count
     shard.end += order.count
     return done(shard.end)
   }
@@ -131,6 +144,8 @@ export const make = (database: DatabaseSync) => {
     let size = 0
     for (const row of selectBatches.iterate(shard.id, containing)) {
       const batch = { first: number(row, "first"), count: number(row, "count"), bytes: bytes(row, "bytes") }
+      const where = `the batch at position ${batch.first} of ${order.shard}`
+      RowCheck.require(row["sum"], where, shard.id, batch.first, batch.count, batch.bytes)
       batches.push(batch)
       size += batch.bytes.byteLength
       if (batch.first + batch.count >= order.position + order.limit || size >= readBytesMax) break
@@ -143,7 +158,7 @@ export const make = (database: DatabaseSync) => {
     if (shard === undefined || order.position <= shard.first) return done(undefined)
     // Only whole batches go: the one that holds `position` stays.
     const first = order.position >= shard.end ? shard.end : number(selectLast.get(shard.id, order.position), "first")
-    updateShard.run(first, shard.end, shard.id)
+    updateShard.run(first, shard.end, RowCheck.of(shard.id, order.shard, first, shard.end), shard.id)
     shard.first = first
     shardGarbage.add(shard)
     return done(undefined)
@@ -154,7 +169,8 @@ export const make = (database: DatabaseSync) => {
     // Whoever staged it gave up, or it would have been saved.
     if (before !== undefined && before !== order.snapshot) snapshotGarbage.add(before)
     staged.set(order.shard, order.snapshot)
-    insertPart.run(order.snapshot, order.part, order.bytes)
+    const sum = RowCheck.of(order.snapshot, order.part, order.bytes)
+    insertPart.run(order.snapshot, order.part, order.bytes, sum)
     return done(undefined)
   }
 
@@ -170,7 +186,8 @@ export const make = (database: DatabaseSync) => {
     }
     staged.delete(order.shard)
     const before = selectSnapshot.get(shard.id)
-    replaceSnapshot.run(shard.id, order.snapshot, order.position)
+    const sum = RowCheck.of(shard.id, order.snapshot, order.position)
+    replaceSnapshot.run(shard.id, order.snapshot, order.position, sum)
     if (before !== undefined) snapshotGarbage.add(number(before, "snapshot"))
     return done(undefined)
   }
@@ -178,9 +195,17 @@ export const make = (database: DatabaseSync) => {
   const loadSnapshot = (order: Order<"LoadSnapshot">): TableAnswer<"LoadSnapshot"> => {
     const shard = shards.get(order.shard)
     const row = shard === undefined ? undefined : selectSnapshot.get(shard.id)
-    if (row === undefined) return done(undefined)
-    const parts = selectParts.all(number(row, "snapshot")).map((part) => bytes(part, "bytes"))
-    return done({ position: number(row, "position"), parts })
+    if (shard === undefined || row === undefined) return done(undefined)
+    const snapshot = number(row, "snapshot")
+    const position = number(row, "position")
+    const where = `the snapshot at position ${position} of ${order.shard}`
+    RowCheck.require(row["sum"], where, shard.id, snapshot, position)
+    const parts = selectParts.all(snapshot).map((part) => {
+      const content = bytes(part, "bytes")
+      RowCheck.require(part["sum"], where, snapshot, number(part, "part"), content)
+      return content
+    })
+    return done({ position, parts })
   }
 
   load()
@@ -203,6 +228,7 @@ export const make = (database: DatabaseSync) => {
       shardGarbage.clear()
       load()
     },
+    recordCount: (): number => recordCount,
     nextSnapshot: (): number => number(selectNextSnapshot.get(), "next"),
     hasGarbage: (): boolean => shardGarbage.size > 0 || snapshotGarbage.size > 0,
     /** Removes one slice. */

@@ -5,11 +5,12 @@
  * settled message keeps its row without its payload for as long as its id must be remembered.
  *
  * Laws: T7 a dead letter is written in the same transaction as the end of its message. T8 a queue keeps at most
- * `deadLettersMax` dead letters; the oldest go.
+ * `deadLettersMax` dead letters; the oldest go. T9 what is to be delivered, or was put aside, is checked when it is read.
  *
  * @module
  */
 import type { DatabaseSync } from "node:sqlite"
+import * as RowCheck from "./RowCheck.ts"
 import { done, type StoredMessage, type StoreOrder, type TableAnswer } from "./StoreMessage.ts"
 
 type Order<Tag extends StoreOrder["_tag"]> = Extract<StoreOrder, { readonly _tag: Tag }>
@@ -18,7 +19,7 @@ type Order<Tag extends StoreOrder["_tag"]> = Extract<StoreOrder, { readonly _tag
 export const deadLettersMax = 1_000
 
 const messageOf = (row: Record<string, unknown>): StoredMessage => {
-  const { sequence, queue, message_id, payload, delivery_count, settled_at_ms } = row
+  const { sequence, queue, message_id, payload, delivery_count, settled_at_ms, sum } = row
   if (
     typeof sequence !== "number" ||
     typeof queue !== "string" ||
@@ -30,12 +31,15 @@ const messageOf = (row: Record<string, unknown>): StoredMessage => {
     throw new Error("a row of queue_message is not a message")
   }
   const settledAtMs = settled_at_ms ?? undefined
+  if (settledAtMs === undefined) {
+    RowCheck.require(sum, `message ${message_id} of queue ${queue}`, sequence, queue, message_id, payload)
+  }
   return { sequence, queue, messageId: message_id, payload, deliveryCount: delivery_count, settledAtMs }
 }
 
 export const make = (database: DatabaseSync) => {
   const selectMessages = database.prepare(
-    "SELECT sequence, queue, message_id, payload, delivery_count, settled_at_ms FROM queue_message ORDER BY sequence"
+    "SELECT sequence, queue, message_id, payload, delivery_count, settled_at_ms, sum FROM queue_message ORDER BY sequence"
   )
   const selectNextSequence = database.prepare(
     `SELECT 1 + max(
@@ -43,7 +47,7 @@ export const make = (database: DatabaseSync) => {
        coalesce((SELECT max(sequence) FROM queue_dead_letter), 0)) AS next`
   )
   const insertMessage = database.prepare(
-    "INSERT INTO queue_message (sequence, queue, message_id, payload, delivery_count) VALUES (?, ?, ?, ?, ?)"
+    "INSERT INTO queue_message (sequence, queue, message_id, payload, delivery_count, sum) VALUES (?, ?, ?, ?, ?, ?)"
   )
   const updateDeliveryCount = database.prepare("UPDATE queue_message SET delivery_count = ? WHERE sequence = ?")
   const settleMessage = database.prepare(
@@ -51,8 +55,8 @@ export const make = (database: DatabaseSync) => {
   )
   const deleteMessage = database.prepare("DELETE FROM queue_message WHERE sequence = ?")
   const insertDeadLetter = database.prepare(
-    `INSERT INTO queue_dead_letter (sequence, queue, message_id, payload, reason)
-     SELECT sequence, queue, message_id, payload, ? FROM queue_message WHERE sequence = ? AND settled_at_ms IS NULL`
+    `INSERT INTO queue_dead_letter (sequence, queue, message_id, payload, sum, reason)
+     SELECT sequence, queue, message_id, payload, sum, ? FROM queue_message WHERE sequence = ? AND settled_at_ms IS NULL`
   )
   const dropDeadLetters = database.prepare(
     `DELETE FROM queue_dead_letter WHERE sequence IN (
@@ -61,12 +65,14 @@ export const make = (database: DatabaseSync) => {
        ORDER BY sequence DESC LIMIT -1 OFFSET ${deadLettersMax})`
   )
   const selectDeadLetters = database.prepare(
-    "SELECT message_id, payload, reason FROM queue_dead_letter WHERE queue = ? ORDER BY sequence"
+    "SELECT sequence, message_id, payload, reason, sum FROM queue_dead_letter WHERE queue = ? ORDER BY sequence"
   )
 
   return {
     publish: (order: Order<"Publish">): TableAnswer<"Publish"> => {
-      insertMessage.run(order.sequence, order.queue, order.messageId, order.payload, order.deliveryCount)
+      const { sequence, queue, messageId, payload, deliveryCount } = order
+      const sum = RowCheck.of(sequence, queue, messageId, payload)
+      insertMessage.run(sequence, queue, messageId, payload, deliveryCount, sum)
       return done(undefined)
     },
     countDelivery: (order: Order<"CountDelivery">): TableAnswer<"CountDelivery"> => {
@@ -90,9 +96,12 @@ export const make = (database: DatabaseSync) => {
     deadLetters: (order: Order<"DeadLetters">): TableAnswer<"DeadLetters"> =>
       done(
         selectDeadLetters.all(order.queue).map((row) => {
-          const { message_id, payload, reason } = row
+          const { payload, reason, sum } = row
           if (!(payload instanceof Uint8Array)) throw new Error("a dead letter has no payload")
-          return { messageId: String(message_id), payload, reason: String(reason) }
+          const messageId = String(row["message_id"])
+          const where = `the dead letter ${messageId} of ${order.queue}`
+          RowCheck.require(sum, where, Number(row["sequence"]), order.queue, messageId, payload)
+          return { messageId, payload, reason: String(reason) }
         })
       ),
     loadMessages: (): ReadonlyArray<StoredMessage> => selectMessages.all().map(messageOf),

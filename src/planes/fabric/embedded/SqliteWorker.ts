@@ -13,6 +13,7 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "
 import * as CrashPoint from "../../CrashPoint.ts"
 import * as GroupCommit from "./GroupCommit.ts"
 import * as StoreDatabase from "./StoreDatabase.ts"
+import * as StoreMark from "./StoreMark.ts"
 import type { AnyAnswer, FromStore, StoreOrder, StoreThreadData, ToStore } from "./StoreMessage.ts"
 
 /** 2 MiB take about 5 ms to copy, 16 MiB took 25 ms, and everything that arrives meanwhile waits. */
@@ -60,7 +61,16 @@ const serve = (port: MessagePort, directory: string) => {
     if (bavail * bsize >= freeBytesMin) return undefined
     return `the disk of ${directory} has ${bavail * bsize} bytes left, and Millrace leaves ${freeBytesMin} free`
   }
-  const store = GroupCommit.make({ database, roomProblem })
+  const store = load(() => GroupCommit.make({ database, roomProblem }), directory)
+  const opened: FromStore = {
+    _tag: "Opened",
+    messages: load(store.loadMessages, directory),
+    nextSequence: store.nextSequence(),
+    nextSnapshot: store.nextSnapshot(),
+    repaired: StoreDatabase.requireConfirmed(directory, database, store.confirmed())
+  }
+  const mark = StoreMark.open(directory)
+  mark.write(store.confirmed())
   let bytesInLog = 0
   let isFailureTold = false
   let isClosing = false
@@ -95,6 +105,7 @@ const serve = (port: MessagePort, directory: string) => {
   const close = () => {
     clearTimeout(idle)
     CrashPoint.hit("store.close.before")
+    mark.close()
     StoreDatabase.close(database, directory)
     CrashPoint.hit("store.close.after")
     port.close()
@@ -117,6 +128,7 @@ const serve = (port: MessagePort, directory: string) => {
     const orders = groups.length === 1 ? (groups[0] ?? []) : groups.flat()
     if (orders.length > 0) {
       const answers = store.execute(orders)
+      mark.write(store.confirmed())
       let start = 0
       for (const group of groups) {
         const own = answers.slice(start, start + group.length)
@@ -133,12 +145,16 @@ const serve = (port: MessagePort, directory: string) => {
     idle.refresh()
   })
 
-  send({
-    _tag: "Opened",
-    messages: store.loadMessages(),
-    nextSequence: store.nextSequence(),
-    nextSnapshot: store.nextSnapshot()
-  })
+  send(opened)
+}
+
+/** What cannot be read is refused like what cannot be opened. */
+const load = <A>(read: () => A, directory: string): A => {
+  try {
+    return read()
+  } catch (error) {
+    throw new StoreDatabase.StoreRefused(StoreDatabase.loadRefusal(error, directory))
+  }
 }
 
 const start = (port: MessagePort) => {

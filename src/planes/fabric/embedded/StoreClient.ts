@@ -67,6 +67,7 @@ export interface OpenedStore {
   readonly messages: ReadonlyArray<StoredMessage>
   readonly nextSequence: number
   readonly nextSnapshot: number
+  readonly repaired: string | undefined
 }
 
 export interface Options {

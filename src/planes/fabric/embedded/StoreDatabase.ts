@@ -3,7 +3,9 @@
  *
  * Laws: D1 the journal mode, the synchronous level and the locking mode are read back, and another value refuses the
  * store. D2 one process at a time: the lock is SQLite's own, held by the kernel, so a kill leaves none behind. D3 a store
- * written by a newer Millrace is refused, untouched.
+ * written by a newer Millrace is refused, untouched. D4 a store whose trees or pages are damaged is refused, with the
+ * file and the place, before anything is read from it. D5 a store that holds less than was confirmed (`StoreMark`) is
+ * refused, and its write-ahead log stays beside it as it was found.
  *
  * @module
  */
@@ -11,12 +13,16 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import * as CrashPoint from "../../CrashPoint.ts"
+import * as RowCheck from "./RowCheck.ts"
+import type { Confirmed } from "./StoreMark.ts"
+import * as StoreMark from "./StoreMark.ts"
 import type { OpenRefusal } from "./StoreMessage.ts"
+import * as WriteAheadLog from "./WriteAheadLog.ts"
 
 export const databaseFile = "millrace.db"
 /** Only told to people; the lock is not in it. */
 export const pidFile = "millrace.pid"
-export const formatVersion = 1
+export const formatVersion = 2
 
 /** Appends are whole pages in the write-ahead log: 8 KiB was 1.2 to 1.4 times as fast as 4 KiB, 16 KiB no better for one record. */
 const pageBytes = 8192
@@ -108,47 +114,58 @@ const tables = `
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     first INTEGER NOT NULL,
-    end_floor INTEGER NOT NULL
+    end_floor INTEGER NOT NULL,
+    sum INTEGER NOT NULL
   ) STRICT;
   CREATE TABLE log_batch (
     shard INTEGER NOT NULL,
     first INTEGER NOT NULL,
     count INTEGER NOT NULL,
     bytes BLOB NOT NULL,
+    sum INTEGER NOT NULL,
     PRIMARY KEY (shard, first)
   ) STRICT;
   CREATE TABLE log_snapshot (
     shard INTEGER PRIMARY KEY,
     snapshot INTEGER NOT NULL,
-    position INTEGER NOT NULL
+    position INTEGER NOT NULL,
+    sum INTEGER NOT NULL
   ) STRICT;
   CREATE TABLE log_snapshot_part (
     snapshot INTEGER NOT NULL,
     part INTEGER NOT NULL,
     bytes BLOB NOT NULL,
+    sum INTEGER NOT NULL,
     PRIMARY KEY (snapshot, part)
   ) STRICT;
   CREATE TABLE key_value (
     key TEXT PRIMARY KEY,
     value BLOB NOT NULL,
-    revision INTEGER NOT NULL
+    revision INTEGER NOT NULL,
+    sum INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
-  CREATE TABLE key_value_revision (id INTEGER PRIMARY KEY CHECK (id = 1), revision INTEGER NOT NULL) STRICT;
-  INSERT INTO key_value_revision VALUES (1, 0);
+  CREATE TABLE key_value_revision (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    revision INTEGER NOT NULL,
+    sum INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO key_value_revision VALUES (1, 0, ${RowCheck.of(0)});
   CREATE TABLE queue_message (
     sequence INTEGER PRIMARY KEY,
     queue TEXT NOT NULL,
     message_id TEXT NOT NULL,
     payload BLOB NOT NULL,
     delivery_count INTEGER NOT NULL,
-    settled_at_ms INTEGER
+    settled_at_ms INTEGER,
+    sum INTEGER NOT NULL
   ) STRICT;
   CREATE TABLE queue_dead_letter (
     sequence INTEGER PRIMARY KEY,
     queue TEXT NOT NULL,
     message_id TEXT NOT NULL,
     payload BLOB NOT NULL,
-    reason TEXT NOT NULL
+    reason TEXT NOT NULL,
+    sum INTEGER NOT NULL
   ) STRICT;
   CREATE INDEX queue_dead_letter_queue ON queue_dead_letter (queue, sequence);
   INSERT INTO store_format VALUES (1, ${formatVersion});
@@ -180,6 +197,10 @@ const prepareFormat = (database: DatabaseSync, file: string): void => {
   }
 }
 
+/** What the tables found when they were read for the first time. */
+export const loadRefusal = (error: unknown, directory: string): OpenRefusal =>
+  openRefusal(error, directory, path.join(directory, databaseFile))
+
 const openRefusal = (error: unknown, directory: string, file: string): OpenRefusal => {
   if (error instanceof StoreRefused) return error.refusal
   const code = sqliteCode(error)
@@ -190,17 +211,71 @@ const openRefusal = (error: unknown, directory: string, file: string): OpenRefus
       retryable: true
     }
   }
-  if (code === sqliteNotADatabase || code === sqliteCorrupt) {
+  if (code === sqliteNotADatabase || code === sqliteCorrupt || error instanceof RowCheck.RowDamaged) {
     return {
       _tag: "Unsafe",
       path: file,
       setting: "content",
       found: describe(error),
-      required: "a whole SQLite database"
+      required: wholeDatabase
     }
   }
   const hint = code === sqliteCannotOpen ? ": is the directory writable?" : ""
   return { _tag: "Unavailable", reason: `${file} does not open: ${describe(error)}${hint}`, retryable: false }
+}
+
+const logFile = `${databaseFile}-wal`
+/** The write-ahead log as it was found, until it is known that nothing confirmed is missing. */
+const keptLogFile = `${databaseFile}-wal-kept`
+
+/**
+ * SQLite takes what is whole of the log, replaces it when it closes, and with it what a person could look at. Called with
+ * the lock held and before anything is written.
+ */
+const keepLog = (directory: string): void => {
+  const log = path.join(directory, logFile)
+  if (fs.existsSync(log) && fs.statSync(log).size > 0) fs.copyFileSync(log, path.join(directory, keptLogFile))
+}
+
+const wholeDatabase = "a whole database: put a copy of the state directory back that is whole"
+
+/** D4. */
+const requireWhole = (database: DatabaseSync, file: string): void => {
+  const said = String(database.prepare("PRAGMA integrity_check(1)").get()?.["integrity_check"])
+  if (said === "ok") return
+  const page = Number(/\bpage (\d+)/i.exec(said)?.[1] ?? 0)
+  const place = page > 0 ? ` (page ${page}, from byte ${(page - 1) * pageBytes} on)` : ""
+  const found = `${said.replaceAll("\n", " ")}${place}`
+  throw new StoreRefused({ _tag: "Unsafe", path: file, setting: "content", found, required: wholeDatabase })
+}
+
+/** D5. Throws `StoreRefused`, or answers what a person should know. */
+export const requireConfirmed = (directory: string, database: DatabaseSync, holds: Confirmed): string | undefined => {
+  const found = StoreMark.read(directory)
+  const kept = path.join(directory, keptLogFile)
+  if (found._tag === "Read") {
+    const { records, revision } = found.confirmed
+    if (holds.records < records || holds.revision < revision) {
+      const hasLog = fs.existsSync(kept)
+      const readable = hasLog ? `, and its write-ahead log is whole up to byte ${WriteAheadLog.wholeBytes(kept)}` : ""
+      database.close()
+      throw new StoreRefused({
+        _tag: "Unsafe",
+        path: hasLog ? kept : path.join(directory, databaseFile),
+        setting: "content",
+        found: `${holds.records} log records and key revision ${holds.revision}${readable}`,
+        required:
+          `the ${records} records and revision ${revision} that were confirmed (to go on with less, ` +
+          `for example with an older copy, delete ${path.join(directory, StoreMark.markFile)})`
+      })
+    }
+  }
+  fs.rmSync(kept, { force: true })
+  const isUsed = holds.records > 0 || holds.revision > 0
+  if (found._tag === "Unreadable" || (found._tag === "Absent" && isUsed)) {
+    return `${path.join(directory, StoreMark.markFile)} ${found._tag === "Absent" ? "is missing" : "cannot be read"} and is written anew: whether anything confirmed was missing from the store could not be checked`
+  }
+  return undefined
 }
 
 /** Throws `StoreRefused`. */
@@ -223,6 +298,8 @@ export const open = (directory: string): DatabaseSync => {
     requireSafe(file, pragmaReader(database))
     CrashPoint.hit("store.open.beforeLock")
     prepareFormat(database, file)
+    keepLog(directory)
+    requireWhole(database, file)
     CrashPoint.hit("store.open.afterLock")
     fs.writeFileSync(path.join(directory, pidFile), `${process.pid}\n`)
     return database

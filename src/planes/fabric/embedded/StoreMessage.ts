@@ -159,6 +159,8 @@ export type FromStore =
       /** Larger than every sequence and snapshot number that was ever used. */
       readonly nextSequence: number
       readonly nextSnapshot: number
+      /** What was made good at the start, for people. */
+      readonly repaired: string | undefined
     }
   | { readonly _tag: "NotOpened"; readonly refusal: OpenRefusal }
   | { readonly _tag: "Answers"; readonly answers: ReadonlyArray<AnyAnswer> }
