@@ -20,6 +20,8 @@ export interface KillOptions {
   readonly seed: number
   readonly durability: "accepted" | "memory"
   readonly callers: number
+  /** Who is killed; default: all, in the mix of `chooseVictim`. */
+  readonly victims?: ReadonlyArray<Victim>
   readonly say: (line: string) => void
 }
 
@@ -75,7 +77,7 @@ const inDirectory = async (options: KillOptions, directory: string): Promise<Omi
     await life
   }
   const killOne = async () => {
-    const victim = chooseVictim(random)
+    const victim = options.victims === undefined ? chooseVictim(random) : (random.pick(options.victims) ?? "platform")
     killed[victim]++
     say(`kill ${victim}`)
     if (victim === "platform") return killPlatform()
