@@ -16,6 +16,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   idle: async () => (await import("./idle.ts")).idle,
   core: async () => (await import("./core.ts")).core,
   decide: async () => (await import("./decide.ts")).decide
+  sim: async () => (await import("./sim.ts")).sim
 }
 
 const repetitionsMin = 3

@@ -9,8 +9,7 @@ import * as Fleet from "../instance/Fleet.ts"
 import * as Instance from "../instance/Instance.ts"
 import * as RestartBudget from "../instance/RestartBudget.ts"
 import * as Placement from "../placement/Placement.ts"
-import type { Reading } from "../scaling/Policy.ts"
-import * as Scaling from "../scaling/Scaling.ts"
+import type * as Scaling from "../scaling/Scaling.ts"
 import type { SimulatedFunction } from "./Scenario.ts"
 import { kinds, type SimulatedInstance, type World } from "./World.ts"
 
@@ -212,20 +211,7 @@ export class SimulatedControl {
   #evaluate(version: Version): void {
     const { nowMs } = this.#world
     let wakeAtMs = this.#tickInstances(version, Number.POSITIVE_INFINITY)
-    const [next, commands] = version.scaling.next(
-      Scaling.Event.Observed({
-        observation: {
-          nowMs,
-          ...figuresOf(version, nowMs),
-          ready: version.ready,
-          starting: version.starting,
-          draining: version.draining,
-          slotsPerInstance: version.spec.spec.concurrency,
-          desired: version.scaling.desired,
-          spec: version.spec.spec
-        }
-      })
-    )
+    const [next, commands] = version.scaling.next(observedOf(version, nowMs))
     version.scaling = next
     for (const command of commands) {
       if (command._tag === "WakeAt") wakeAtMs = Math.min(wakeAtMs, command.atMs)
@@ -414,29 +400,27 @@ const gpusOf = (spec: SimulatedFunction, clusters: World["scenario"]["clusters"]
   return spec.gpu.count
 }
 
-interface Figures {
-  readonly pending: Reading
-  readonly leased: Reading
-  readonly arrivalsTotal: Reading
-  readonly oldestPendingMs: Reading | null
+/** Written out in one piece: it is made for every report of every function. */
+const observedOf = (version: Version, nowMs: number): Scaling.Event => {
+  const isKnown = version.deafness === 0
+  const since = version.oldestPendingAtMs
+  return {
+    _tag: "Observed",
+    observation: {
+      nowMs,
+      pending: isKnown ? version.pending : "unknown",
+      leased: isKnown ? version.leased : "unknown",
+      oldestPendingMs: isKnown ? (since === null ? null : nowMs - since) : "unknown",
+      arrivalsTotal: isKnown ? version.arrivalsTotal : "unknown",
+      ready: version.ready,
+      starting: version.starting,
+      draining: version.draining,
+      slotsPerInstance: version.spec.spec.concurrency,
+      desired: version.scaling.desired,
+      spec: version.spec.spec
+    }
+  }
 }
-
-const unknown: Figures = {
-  pending: "unknown",
-  leased: "unknown",
-  arrivalsTotal: "unknown",
-  oldestPendingMs: "unknown"
-}
-
-const figuresOf = (version: Version, nowMs: number): Figures =>
-  version.deafness > 0
-    ? unknown
-    : {
-        pending: version.pending,
-        leased: version.leased,
-        arrivalsTotal: version.arrivalsTotal,
-        oldestPendingMs: version.oldestPendingAtMs === null ? null : nowMs - version.oldestPendingAtMs
-      }
 
 /** By instance; `undefined`: unknown. */
 type Leased = Readonly<Record<string, number>> | undefined
