@@ -15,7 +15,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   save: async () => (await import("./save.ts")).save,
   idle: async () => (await import("./idle.ts")).idle,
   core: async () => (await import("./core.ts")).core,
-  decide: async () => (await import("./decide.ts")).decide
+  decide: async () => (await import("./decide.ts")).decide,
   sim: async () => (await import("./sim.ts")).sim
 }
 
