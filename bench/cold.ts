@@ -51,6 +51,7 @@ export const cold: Bench = async ({ repetitions, say }) => {
     const forks: Array<number> = []
     const colds: Array<number> = []
     const zygotes: Array<number> = []
+    const zygoteRatios: Array<number> = []
     for (let index = 0; index < repetitions; index++) {
       const called: Array<number> = []
       const bare: Array<number> = []
@@ -59,12 +60,11 @@ export const cold: Bench = async ({ repetitions, say }) => {
         bare.push(await forkToListening())
         called.push(await PlatformUnderTest.call(plain.port, path))
         await untilZero(plain)
-      }
-      for (let start = 0; start < startsPerRound; start++) {
-        await untilZero(pooled)
         await Zygotes.untilWaiting(pooled.pid)
         given.push(await PlatformUnderTest.call(pooled.port, path))
+        await untilZero(pooled)
       }
+      zygoteRatios.push(median(given) / median(bare))
       ratios.push(median(called) / median(bare))
       forks.push(median(bare))
       colds.push(median(called))
@@ -81,6 +81,7 @@ export const cold: Bench = async ({ repetitions, say }) => {
         decide_p99_ms: round(quantile(decided, 0.99)),
         ratio_fork: round(median(ratios)),
         zygote_p50_ms: round(median(zygotes), 1),
+        zygote_ratio_fork: round(median(zygoteRatios)),
         cold_p50_ms: round(median(colds), 1),
         fork_p50_ms: round(median(forks), 1),
         starts: decided.length
