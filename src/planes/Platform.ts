@@ -127,6 +127,12 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
         void runFork(
           Effect.logFatal("the store failed: nothing more is accepted until this process is restarted", { message })
         ),
+      storeFull: (message) =>
+        void runFork(
+          Effect.logError("the disk is full: nothing is accepted until there is room; what is accepted goes on", {
+            message
+          })
+        ),
       defect
     }
   )

@@ -183,8 +183,9 @@ const callOnce = async (
     recording.see({ _tag: "Ended", call: name, requestId, terminal })
     return promisedByKey
   }
-  // The store failed: nobody knows what of it is on the disk.
-  if (kind === "store-failed") recording.see({ _tag: "Unknown", call: name })
+  // The store failed or was full while it came in: nobody knows what of it is on the disk, or ran.
+  const mayHaveRun = kind === "store-failed" || (kind === "store-full" && !reply.bytes.includes("Nothing was enqueued"))
+  if (mayHaveRun) recording.see({ _tag: "Unknown", call: name })
   else recording.see({ _tag: "Refused", call: name, status: reply.status })
   return gone
 }

@@ -69,7 +69,8 @@ describe.skipIf(isSkipped)("a disk that is full", () => {
         expect([refused.status, refused.headers["retry-after"] === undefined]).toEqual([503, false])
         expect(kindOf(refused)).toBe("store-full")
         expect((await claimUntilEnded(disk.world, String(done), 5_000))?.kind).toBe("answer")
-        expect((await claimUntilEnded(disk.world, String(waits), 20_000))?.kind).toBe("answer")
+        // The margin is for this; beyond it the end of what ran waits for room, and is told then.
+        if (freeBytes > 0) expect((await claimUntilEnded(disk.world, String(waits), 20_000))?.kind).toBe("answer")
         expect(disk.life().isOver()).toBe(false)
         disk.free()
         let count = 0
@@ -78,6 +79,7 @@ describe.skipIf(isSkipped)("a disk that is full", () => {
           async () => (await disk.carry(asyncPlan(`again-${count++}`))) !== undefined || undefined,
           5_000
         )
+        expect((await claimUntilEnded(disk.world, String(waits), 20_000))?.kind).toBe("answer")
         await disk.crash()
         await disk.start()
         expect(await disk.judge()).toEqual([])

@@ -110,7 +110,7 @@ const happen = (draft: Draft.Draft, event: Exclude<Event, { readonly _tag: "Repl
     case "Persisted":
       return records(draft, event, "RecordPersisted")
     case "PersistFailed":
-      draft.state.storeFailed = true
+      if (event.outcome !== "refused") draft.state.storeFailed = true
       return records(draft, event, "RecordFailed")
     case "FlushStarted": {
       const flushing = { _tag: "RecordFlushing", kind: "arrived" } as const

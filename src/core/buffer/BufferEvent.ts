@@ -70,12 +70,15 @@ export interface Persisted {
   readonly records: ReadonlyArray<RecordRef>
 }
 
-/** The write of these records failed for certain (`failed`), or nobody can tell (`unknown`). */
+/**
+ * The write of these records failed for certain (`failed`), or nobody can tell (`unknown`): the store is not used any
+ * more. `refused`: the disk had no room for these and takes others; only arrivals are given up for that.
+ */
 export interface PersistFailed {
   readonly _tag: "PersistFailed"
   readonly nowMs: number
   readonly records: ReadonlyArray<RecordRef>
-  readonly outcome: "failed" | "unknown"
+  readonly outcome: "failed" | "unknown" | "refused"
 }
 
 /** The shell handed these records to the log: from now on a `DropAppend` comes too late. */

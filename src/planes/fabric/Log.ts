@@ -22,6 +22,10 @@ export interface LogRecord {
   readonly bytes: Uint8Array
 }
 
+export interface AppendOptions {
+  readonly mayUseReserve: boolean
+}
+
 export interface Snapshot {
   /** Records before this position are contained in it. */
   readonly position: number
@@ -33,12 +37,14 @@ export class Log extends Context.Service<
   {
     /**
      * Durable when it succeeds; answers the new end position. Batches of several shards that arrive together share
-     * one commit. `records`: at least one, at most 4096.
+     * one commit. `records`: at least one, at most 4096. `mayUseReserve`: the maker keeps some room on its disk for
+     * what brings accepted work to its end; this belongs to it.
      */
     readonly append: (
       shard: string,
       expectedPosition: number,
-      records: ReadonlyArray<Uint8Array>
+      records: ReadonlyArray<Uint8Array>,
+      options?: AppendOptions
     ) => Effect.Effect<number, PositionConflict | FabricUnavailable | OutcomeUnknown>
     /** At most `limit` records from `position` on; an empty answer means the end. Fails before the truncation point. */
     readonly read: (

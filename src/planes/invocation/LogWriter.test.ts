@@ -6,8 +6,11 @@ import { LogWriter } from "./LogWriter.ts"
 
 const record = (sequence: number): DurableRecord => ({ _tag: "RecordForgotten", sequence })
 const ref = (sequence: number): RecordRef => ({ kind: "forgotten", sequence })
+const arrival = (sequence: number): RecordRef => ({ kind: "arrived", sequence })
+const noRoom = new FabricUnavailable({ port: "Log", operation: "append", reason: "the disk is full", retryable: true })
 
-const make = (fail?: FabricUnavailable | OutcomeUnknown) => {
+const make = (initial?: FabricUnavailable | OutcomeUnknown) => {
+  let fail = initial
   const journal: Array<string> = []
   const log: Array<number> = []
   let encoded = 0
@@ -30,11 +33,15 @@ const make = (fail?: FabricUnavailable | OutcomeUnknown) => {
     events: {
       started: (refs) => journal.push(`started ${refs.map(({ sequence }) => sequence)}`),
       persisted: (refs, first) => journal.push(`persisted ${refs.map(({ sequence }) => sequence)} at ${first}`),
+      full: () => journal.push("full"),
       failed: (refs, outcome) => journal.push(`${outcome} ${refs.map(({ sequence }) => sequence)}`)
     }
   })
   const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
-  return { writer, journal, log, gates, turn, encodedCount: () => encoded }
+  const fails = (next: typeof initial) => {
+    fail = next
+  }
+  return { writer, journal, log, gates, turn, fails, encodedCount: () => encoded }
 }
 
 describe("the log writer", () => {
@@ -129,5 +136,61 @@ describe("the log writer", () => {
       expect(journal).toEqual(["started 1", `${outcome} 1`, "failed 2"])
       expect(gates.length).toBe(1)
     }
+  })
+
+  it("W5: gives up arrivals for which there is no room, and writes the rest first when there is", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })
+    try {
+      const { writer, journal, log, gates, turn, fails } = make(noRoom)
+      writer.add(record(1), ref(1), false)
+      writer.add(record(2), arrival(2), true)
+      await turn()
+      expect(writer.isFull).toBe(false)
+      gates[0]?.()
+      await turn()
+      expect(writer.isFull).toBe(true)
+      writer.add(record(3), ref(3), true)
+      await turn()
+      // Still none.
+      vi.advanceTimersByTime(250)
+      gates[1]?.()
+      await turn()
+      fails(undefined)
+      vi.advanceTimersByTime(250)
+      gates[2]?.()
+      await turn()
+      await turn()
+      gates[3]?.()
+      await turn()
+      expect(log).toEqual([1, 3])
+      expect(journal.slice(0, 6)).toEqual([
+        "started 1,2",
+        "full",
+        "refused 2",
+        "persisted 1 at 0",
+        "started 3",
+        "persisted 3 at 1"
+      ])
+      // One that finds out whether there is room for arrivals, too.
+      writer.add(record(4), arrival(4), true)
+      await turn()
+      gates[4]?.()
+      await turn()
+      expect(writer.isFull).toBe(false)
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  it("W5: does not wait for room when it is to end", async () => {
+    const { writer, journal, gates, turn } = make(noRoom)
+    writer.add(record(1), ref(1), true)
+    await turn()
+    gates[0]?.()
+    await turn()
+    const flushed = writer.flushed()
+    gates[1]?.()
+    await flushed
+    expect(journal).toEqual(["started 1", "full", "failed 1"])
   })
 })

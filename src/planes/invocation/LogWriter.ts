@@ -5,7 +5,9 @@
  * W1 records go to the log in the order in which they were added, so an urgent one takes those before it along and
  * leaves those after it. W2 a record is encoded when its batch starts, so one
  * that was dropped before costs nothing. W3 the machine hears `started` before the append leaves, and exactly one of
- * `persisted` or `failed` after it. W4 after a failed append nothing is written any more.
+ * `persisted` or `failed` after it. W4 after a failed append nothing is written any more. W5 an append that was refused
+ * because there is no room now gives up its arrivals, whose callers have not been told that they are accepted; the rest
+ * is tried again, before everything that came later, until there is room.
  *
  * @module
  */
@@ -14,7 +16,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { DurableRecord, RecordRef } from "../../core/buffer/BufferEvent.ts"
 import * as CrashPoint from "../CrashPoint.ts"
-import type { FabricUnavailable, OutcomeUnknown, PositionConflict } from "../fabric/FabricError.ts"
+import { FabricUnavailable, type OutcomeUnknown, type PositionConflict } from "../fabric/FabricError.ts"
+import type { AppendOptions } from "../fabric/Log.ts"
+import { nowMs } from "./PlaneClock.ts"
 
 /** Records in one append at the most: bounds the time and the memory of one commit. */
 const batchRecordsMax = 4096
@@ -26,18 +30,26 @@ const batchRecordsMax = 4096
  */
 const lingerMs = 50
 
+/** Between two tries of what was refused for want of room. */
+const retryMs = 250
+/** After a refusal so long no arrival is added; then one may find out whether there is room. */
+const probeMs = 1_000
+
 export interface LogWriterEvents {
   readonly started: (refs: ReadonlyArray<RecordRef>) => void
   /** `positions[i]` is where `refs[i]` stands in the log. */
   readonly persisted: (refs: ReadonlyArray<RecordRef>, firstPosition: number) => void
-  readonly failed: (refs: ReadonlyArray<RecordRef>, outcome: "failed" | "unknown", message: string) => void
+  readonly failed: (refs: ReadonlyArray<RecordRef>, outcome: "failed" | "unknown" | "refused", message: string) => void
+  /** There was room before and is none now. */
+  readonly full: (message: string) => void
 }
 
 export interface LogWriterOptions {
   readonly position: number
   readonly append: (
     expectedPosition: number,
-    records: ReadonlyArray<Uint8Array>
+    records: ReadonlyArray<Uint8Array>,
+    options: AppendOptions
   ) => Effect.Effect<number, PositionConflict | FabricUnavailable | OutcomeUnknown>
   readonly encode: (record: DurableRecord, ref: RecordRef) => Uint8Array
   readonly events: LogWriterEvents
@@ -79,6 +91,10 @@ export class LogWriter {
   #flushIsScheduled = false
   #lingerTimer: NodeJS.Timeout | undefined
   #stopped = false
+  #closing = false
+  /** What was refused waits to be tried again. */
+  #retry: { readonly timer: NodeJS.Timeout; readonly now: () => void } | undefined
+  #fullUntilMs = Number.NEGATIVE_INFINITY
   #idleListeners: Array<() => void> = []
 
   constructor(options: LogWriterOptions) {
@@ -113,8 +129,15 @@ export class LogWriter {
     for (let key = first; key < first + kindCount; key++) this.#waiting.delete(key)
   }
 
-  /** Resolves when everything that was added is on disk (or never will be). */
+  /** Arrivals would be given up: do not add any. False again after a while, so that one of them finds out. */
+  get isFull(): boolean {
+    return this.#retry !== undefined || nowMs() < this.#fullUntilMs
+  }
+
+  /** The last thing to ask: resolves when everything that was added is on disk (or never will be). */
   async flushed(): Promise<void> {
+    this.#closing = true
+    this.#retry?.now()
     if (!this.#inFlight && this.#waiting.size === 0) return
     this.#urgentIndex = this.#lastIndex
     this.#schedule()
@@ -146,27 +169,36 @@ export class LogWriter {
       else this.#settleIdle()
       return
     }
+    this.#options.events.started(batch.map((waiting) => waiting.ref))
+    this.#append(batch)
+  }
+
+  #append(batch: ReadonlyArray<Waiting>): void {
     const refs = batch.map((waiting) => waiting.ref)
-    this.#options.events.started(refs)
     CrashPoint.hit("invocation.append.beforeEncode")
     const bytes = batch.map((waiting) => this.#options.encode(waiting.record, waiting.ref))
     const first = this.#position
     CrashPoint.hit("invocation.append.beforeWrite")
     this.#inFlight = true
-    Effect.runCallback(this.#options.append(first, bytes), {
+    const mayUseReserve = refs.every((ref) => ref.kind !== "arrived")
+    Effect.runCallback(this.#options.append(first, bytes, { mayUseReserve }), {
       onExit: (exit) => {
         this.#inFlight = false
         if (Exit.isSuccess(exit)) {
           CrashPoint.hit("invocation.append.afterWrite")
           this.#position = exit.value
+          if (!mayUseReserve) this.#fullUntilMs = Number.NEGATIVE_INFINITY
           this.#options.events.persisted(refs, first)
           CrashPoint.hit("invocation.append.afterTold")
           if (this.#waiting.size > 0) this.#schedule()
           else this.#settleIdle()
           return
         }
-        this.#stopped = true
         const error = Cause.squash(exit.cause)
+        if (error instanceof FabricUnavailable && error.retryable && !this.#closing) {
+          return this.#refused(batch, error.message)
+        }
+        this.#stopped = true
         const unknown = !(error instanceof Error) || !("_tag" in error) || error._tag === "OutcomeUnknown"
         const left = [...this.#waiting.values()].map((waiting) => waiting.ref)
         this.#waiting.clear()
@@ -176,6 +208,33 @@ export class LogWriter {
         this.#settleIdle()
       }
     })
+  }
+
+  /** W5. */
+  #refused(batch: ReadonlyArray<Waiting>, message: string): void {
+    if (!this.isFull) this.#options.events.full(message)
+    this.#fullUntilMs = nowMs() + probeMs
+    const arrivals = batch.filter((waiting) => waiting.ref.kind === "arrived").map((waiting) => waiting.ref)
+    const given = new Set(arrivals.map((ref) => ref.sequence))
+    const rest = batch.filter((waiting) => !given.has(waiting.ref.sequence))
+    // Before anything is told: what the machine orders then must not overtake the rest.
+    if (rest.length > 0) this.#tryAgain(rest)
+    if (arrivals.length > 0) this.#options.events.failed(arrivals, "refused", message)
+    for (const sequence of given) this.drop(sequence)
+    if (rest.length > 0) return
+    if (this.#waiting.size > 0) this.#schedule()
+    else this.#settleIdle()
+  }
+
+  #tryAgain(batch: ReadonlyArray<Waiting>): void {
+    this.#inFlight = true
+    const now = () => {
+      clearTimeout(timer)
+      this.#retry = undefined
+      this.#append(batch)
+    }
+    const timer = setTimeout(now, retryMs)
+    this.#retry = { timer, now }
   }
 
   #take(upToIndex: number): Array<Waiting> {

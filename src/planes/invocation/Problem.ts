@@ -87,6 +87,17 @@ export const bodyTooLarge = (limit: number) =>
     `The body exceeds ${limit} bytes, the limit of this deployment (bodyBytesMax): send less, or raise the limit. Nothing was enqueued.`
   )
 
+/** `hasArrived`: it may have begun to run while its record was on the way to the disk. */
+export const storeFull = (hasArrived: boolean) =>
+  problem(
+    503,
+    "store-full",
+    `The disk of Millrace is full, so nothing more is accepted until there is room: free some, no restart is needed. ${
+      hasArrived ? "This call was not accepted, and may have begun to run." : "Nothing was enqueued."
+    }`,
+    { retryAfterSeconds: 5 }
+  )
+
 export const shuttingDown = () =>
   problem(503, "shutting-down", "This gateway is shutting down and accepts nothing new: try again shortly.", {
     retryAfterSeconds: 1

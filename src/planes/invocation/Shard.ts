@@ -22,12 +22,13 @@ import {
 import * as CrashPoint from "../CrashPoint.ts"
 import type { BlobStore } from "../fabric/BlobStore.ts"
 import type { FabricUnavailable, OutcomeUnknown, PositionConflict } from "../fabric/FabricError.ts"
+import type { AppendOptions } from "../fabric/Log.ts"
 import { Attempt } from "./Attempt.ts"
 import { type Body, BodyBroken, chunks, emptyBytes } from "./Body.ts"
 import { type Answer, type Caller, Entry } from "./Entry.ts"
 import { LogWriter } from "./LogWriter.ts"
 import { nowMs } from "./PlaneClock.ts"
-import { fromRefusal, quote } from "./Problem.ts"
+import { fromRefusal, quote, storeFull } from "./Problem.ts"
 import * as StoredRecord from "./StoredRecord.ts"
 import type { SessionIdentity, WorkerConnection } from "./WorkerSession.ts"
 import { WorkerState } from "./WorkerState.ts"
@@ -35,7 +36,8 @@ import { WorkerState } from "./WorkerState.ts"
 export interface ShardPorts {
   readonly append: (
     expectedPosition: number,
-    records: ReadonlyArray<Uint8Array>
+    records: ReadonlyArray<Uint8Array>,
+    options: AppendOptions
   ) => Effect.Effect<number, PositionConflict | FabricUnavailable | OutcomeUnknown>
   /** One record of the log. */
   readonly readRecord: (position: number) => Promise<StoredRecord.StoredRecord>
@@ -48,6 +50,8 @@ export interface ShardEvents {
   readonly ended: (entry: Entry) => void
   readonly staleMessage: (workerId: string, event: string) => void
   readonly storeFailed: (message: string) => void
+  /** Said once each time that the disk has no room any more. */
+  readonly storeFull: (message: string) => void
   /** A defect was caught: the process goes on, the evidence must be kept. */
   readonly defect: (error: unknown) => void
 }
@@ -115,8 +119,9 @@ export class Shard {
       events: {
         started: (records) => this.#send({ _tag: "FlushStarted", records }),
         persisted: (records, first) => this.#onPersisted(records, first),
+        full: (message) => this.#events.storeFull(message),
         failed: (records, outcome, message) => {
-          this.#events.storeFailed(message)
+          if (outcome !== "refused") this.#events.storeFailed(message)
           this.#send({ _tag: "PersistFailed", nowMs: nowMs(), records, outcome })
         }
       }
@@ -136,6 +141,11 @@ export class Shard {
     const sequence = ++this.#lastSequence
     const entry = new Entry({ ...call, sequence, arrivedMs, caller })
     CrashPoint.hit("invocation.submit.beforeStep")
+    if (this.#log.isFull) {
+      this.#dropBody(call.body)
+      caller.refused(storeFull(false))
+      return entry
+    }
     this.#index(entry)
     this.#send({
       _tag: "Arrived",
@@ -358,7 +368,8 @@ export class Shard {
         const entry = this.#entries.get(command.sequence)
         if (entry === undefined) return
         this.#unindex(entry)
-        entry.caller?.refused(fromRefusal(command.refusal))
+        const isFull = command.refusal.kind === "store-failed" && this.#log.isFull
+        entry.caller?.refused(isFull ? storeFull(true) : fromRefusal(command.refusal))
         // Others may have joined it before the store failed.
         if (command.refusal.kind === "store-failed") {
           entry.tellEnd({ terminal: "failed", reason: "store-failed", message: null, resultKept: false })

@@ -42,6 +42,7 @@ export interface ShardsEvents {
   readonly ended: (entry: Entry) => void
   readonly staleMessage: (workerId: string, event: string) => void
   readonly storeFailed: (message: string) => void
+  readonly storeFull: (message: string) => void
   readonly defect: (error: unknown) => void
 }
 
@@ -94,7 +95,7 @@ export const open = (
         position: recovered.position,
         lastSequence: recovered.lastSequence,
         ports: {
-          append: (position, records) => log.append(name, position, records),
+          append: (position, records, appendOptions) => log.append(name, position, records, appendOptions),
           readRecord: async (position) => {
             const [record] = await Effect.runPromise(log.read(name, position, 1))
             if (record === undefined) throw new Error(`the log of ${name} ends before position ${position}`)

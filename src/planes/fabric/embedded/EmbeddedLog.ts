@@ -69,7 +69,7 @@ const partsOf = (bytes: Uint8Array): ReadonlyArray<Uint8Array> => {
 export const make = (client: StoreClient): Log["Service"] => {
   let nextSnapshot = client.opened.nextSnapshot
 
-  const append: Log["Service"]["append"] = (shard, expectedPosition, records) => {
+  const append: Log["Service"]["append"] = (shard, expectedPosition, records, options) => {
     const bytes = RecordBatch.size(records)
     const problem = appendProblem(shard, expectedPosition, records, bytes)
     if (problem !== undefined) return Effect.fail(refuse(place("append"), problem, false))
@@ -82,7 +82,8 @@ export const make = (client: StoreClient): Log["Service"] => {
         shard,
         expectedPosition,
         count: records.length,
-        bytes: RecordBatch.encode(records)
+        bytes: RecordBatch.encode(records),
+        mayUseReserve: options?.mayUseReserve === true
       }),
       conflict: (actual) => new PositionConflict({ shard, expected: expectedPosition, actual })
     })

@@ -153,6 +153,8 @@ export const make = ({ database, roomProblem }: Options) => {
       CrashPoint.hit("store.group.afterCommit")
       confirmed = { records: log.recordCount(), revision: keyValue.revision() }
     } catch (error) {
+      // The pages of the log did not fit, so the one that makes it a commit was not written.
+      if (sqliteCode(error) === sqliteFull) return abandon(orders, error)
       return uncertain(orders, error)
     }
     return answers

@@ -44,6 +44,8 @@ export type StoreOrder =
       readonly expectedPosition: number
       readonly count: number
       readonly bytes: Uint8Array
+      /** It brings accepted work to its end, so the room that is left free is for it. */
+      readonly mayUseReserve?: boolean
     }
   | { readonly _tag: "Read"; readonly shard: string; readonly position: number; readonly limit: number }
   | { readonly _tag: "Bounds"; readonly shard: string }
@@ -135,7 +137,8 @@ export const isRead = (order: StoreOrder): boolean => readTags.has(order._tag)
 /** Orders that take room on the disk; the others give room back and stay possible when the disk is nearly full. */
 const growingTags: ReadonlySet<StoreTag> = new Set(["Append", "StageSnapshot", "Put", "Publish"])
 
-export const isGrowing = (order: StoreOrder): boolean => growingTags.has(order._tag)
+export const isGrowing = (order: StoreOrder): boolean =>
+  growingTags.has(order._tag) && !(order._tag === "Append" && order.mayUseReserve)
 
 /** Why a store does not open. */
 export type OpenRefusal =
