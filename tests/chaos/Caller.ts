@@ -42,8 +42,10 @@ const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve,
 
 type Reply =
   | { readonly kind: "whole"; readonly status: number; readonly requestId: string; readonly bytes: Buffer }
-  /** Broken off after the head; `isStream`: its length was not announced, so its first byte was a promise. */
-  | { readonly kind: "broken"; readonly requestId: string; readonly isStream: boolean }
+  /**
+   * The connection broke before the answer was whole. After a part of a stream that is also how Millrace tells that the
+   * request failed; nothing of it is kept for a caller that waited, so it is no promise.
+   */
   | { readonly kind: "gone" }
 
 interface Sending {
@@ -66,13 +68,12 @@ const send = (agent: Agent, { url, method, headers, body, leaveAfterMs }: Sendin
     request.on("error", () => finish({ kind: "gone" }))
     request.on("response", (message: IncomingMessage) => {
       const requestId = String(message.headers["nvcf-reqid"] ?? "")
-      const isStream = message.statusCode === 200 && message.headers["content-length"] === undefined
       const parts: Array<Buffer> = []
       message.on("data", (part: Buffer) => parts.push(part))
-      message.on("error", () => finish({ kind: "broken", requestId, isStream }))
-      message.on("close", () => finish({ kind: "broken", requestId, isStream }))
+      message.on("error", () => finish({ kind: "gone" }))
+      message.on("close", () => finish({ kind: "gone" }))
       message.on("end", () => {
-        if (!message.complete) return finish({ kind: "broken", requestId, isStream })
+        if (!message.complete) return finish({ kind: "gone" })
         finish({ kind: "whole", status: message.statusCode ?? 0, requestId, bytes: Buffer.concat(parts) })
       })
     })
@@ -158,16 +159,11 @@ const callOnce = async (
     }
   })
   const gone = { promised: undefined, again: true }
-  if (reply.kind === "gone" || (reply.kind === "broken" && !reply.isStream)) {
+  if (reply.kind === "gone") {
     recording.see({ _tag: "Unknown", call: name })
     return gone
   }
   const { requestId } = reply
-  if (reply.kind === "broken") {
-    // The first byte of a stream says that the request is accepted.
-    recording.see({ _tag: "Accepted", call: name, requestId })
-    return { promised: requestId, again: false }
-  }
   const promisedByKey = { promised: key === undefined ? undefined : requestId, again: false }
   if (reply.status === 202) {
     recording.see({ _tag: "Accepted", call: name, requestId })
@@ -201,7 +197,7 @@ export const claim = async (world: World, requestId: string, waitSeconds: number
   const base = await world.gatewayUrl()
   const url = `${base}/requests/${requestId}/result?wait=${waitSeconds}`
   const reply = await send(world.agent, { url, method: "GET", headers: {} })
-  if (reply.kind !== "whole") return undefined
+  if (reply.kind === "gone") return undefined
   const result = claimResult(reply.status, reply.bytes)
   if (result !== undefined) world.recording.see({ _tag: "Claimed", tenant, requestId, result })
   return result
