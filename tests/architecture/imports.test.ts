@@ -8,7 +8,8 @@ const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
   backends: ["core"],
   "worker-sdk": ["core"],
   planes: ["core", "backends", "worker-sdk"],
-  cli: ["core", "backends", "worker-sdk", "planes"]
+  lab: ["core"],
+  cli: ["core", "backends", "worker-sdk", "planes", "lab"]
 }
 
 /** Effect's data modules: values without a runtime. */
@@ -70,7 +71,7 @@ describe("the import direction", () => {
     expect(local.length).toBeGreaterThan(100)
   })
 
-  it("points inward: core ← backends, worker-sdk ← planes ← cli", () => {
+  it("points inward: core ← backends, worker-sdk, lab ← planes ← cli", () => {
     const wrong = local.filter((imported) => {
       const folder = folderOf(imported.from)
       const target = folderOf(targetOf(imported))
