@@ -63,8 +63,10 @@ const observing = `
   const require = createRequire(import.meta.url)
   // The first port that a process opens makes libuv keep a spare descriptor of /dev/null; here both have it.
   await new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => server.close(() => setTimeout(resolve, 1)))
+    const server = createServer().listen(0, "127.0.0.1", () => server.close(resolve))
   })
+  // Its handle is given back some turns after it closed.
+  while (process.getActiveResourcesInfo().includes("TCPServerWrap")) await new Promise((resolve) => setImmediate(resolve))
   const status = readFileSync("/proc/self/status", "utf8")
   const descriptors = readdirSync("/proc/self/fd").flatMap((fd) => {
     try {
