@@ -2,7 +2,7 @@ import { createServer } from "node:net"
 import type { Duplex } from "node:stream"
 import { afterEach, assert, describe, it } from "vitest"
 import type { FromWorker } from "../../src/worker-sdk/protocol/WorkerMessage.ts"
-import { type Child, startChild } from "./childProcess.ts"
+import { type Child, killGroup, startChild } from "./childProcess.ts"
 import { FakePlane, type Session, until } from "./FakePlane.ts"
 
 const cleanUps: Array<() => unknown> = []
@@ -18,7 +18,7 @@ const openPlane = async (): Promise<FakePlane> => {
 
 const start = (...parameters: Parameters<typeof startChild>): Child => {
   const child = startChild(...parameters)
-  cleanUps.push(() => child.process.kill("SIGKILL"))
+  cleanUps.push(() => killGroup(child))
   return child
 }
 

@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url"
 import { until } from "./FakePlane.ts"
 
 export interface Child {
+  /** Leads a group of its own. */
   readonly process: ChildProcess
   readonly output: () => string
   readonly exit: () => Promise<number | string>
@@ -22,6 +23,7 @@ export const startChild = (
   const { MILLRACE_WORKER_URL: _, ...inherited } = process.env
   const child = spawn(process.execPath, [file, ...(options.arguments ?? [])], {
     stdio: options.stdio ?? ["ignore", "pipe", "pipe"],
+    detached: true,
     env: { ...inherited, ...environment }
   })
   let output = ""
@@ -48,5 +50,14 @@ export const startChild = (
       )
       return found.ended
     }
+  }
+}
+
+/** With what it started. */
+export const killGroup = ({ process: { pid } }: Child): void => {
+  try {
+    if (pid !== undefined) process.kill(-pid, "SIGKILL")
+  } catch {
+    // ESRCH: nothing of it is left.
   }
 }
