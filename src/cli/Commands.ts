@@ -89,6 +89,27 @@ const requests: Command = {
   load: () => import("./commands/requests.ts")
 }
 
+const deadLetters: Command = {
+  name: "dead-letters",
+  usage: "[list | show <id> | replay <id> | drop <id>]",
+  about: "list requests whose every attempt was lost, show, replay or drop one",
+  details: [
+    "A replay makes a new request of it, for the active version of the function or the one that --version names, and",
+    "prints its id. Replaying again prints the same id and runs nothing."
+  ],
+  flags: [
+    { name: "function", value: "NAME", about: "only of this function" },
+    { name: "open", about: "only those that were not replayed" },
+    { name: "limit", value: "COUNT", about: "at most so many (default: 20)" },
+    { name: "after", value: "NEXT", about: "go on after this page" },
+    { name: "version", value: "ID", about: "the version that is to run a replay" },
+    ...platformFlags
+  ],
+  example: "millrace dead-letters replay 01938f5e-7c1a-7d3e-9a40-2f6b1c8d0e11",
+  positionalsMax: 2,
+  load: () => import("./commands/dead-letters.ts")
+}
+
 const explain: Command = {
   name: "explain",
   usage: "<request>",
@@ -192,6 +213,7 @@ export const commands: ReadonlyArray<Command> = [
   instances,
   invoke,
   requests,
+  deadLetters,
   explain,
   logs,
   remove,

@@ -21,11 +21,13 @@ import * as AdminToken from "./control/AdminToken.ts"
 import type * as ControlErrors from "./control/ControlErrors.ts"
 import * as Controller from "./control/Controller.ts"
 import * as ControlServer from "./control/ControlServer.ts"
-import { InstancesSource, LogsSource, RequestsSource } from "./control/ControlSources.ts"
+import { DeadLettersSource, InstancesSource, LogsSource, RequestsSource } from "./control/ControlSources.ts"
 import type { ControlView } from "./control/ControlView.ts"
 import { defaultTenant, Registry, type StoreFailure } from "./control/Registry.ts"
 import { BlobStore } from "./fabric/BlobStore.ts"
 import * as EmbeddedFabric from "./fabric/EmbeddedFabric.ts"
+import { DeadLetterBook } from "./invocation/DeadLetterBook.ts"
+import * as DeadLetters from "./invocation/DeadLetters.ts"
 import * as Gateway from "./invocation/Gateway.ts"
 import { nowMs } from "./invocation/PlaneClock.ts"
 import { RequestBook } from "./invocation/RequestBook.ts"
@@ -44,6 +46,7 @@ export interface PlatformOptions {
   readonly workerPort: number
   readonly buffer: Partial<BufferOptions>
   readonly compact?: Partial<Shards.CompactOptions>
+  readonly deadLetters: Partial<DeadLetters.DeadLetterOptions>
   /** Between heartbeats of workers; three missed and the peer is gone. */
   readonly heartbeatMs: number
   /** How long calls in flight may finish on shutdown. */
@@ -58,6 +61,7 @@ export const defaults: Omit<PlatformOptions, "stateDirectory"> = {
   controlPort: 8788,
   workerPort: 8789,
   buffer: {},
+  deadLetters: {},
   heartbeatMs: 2_000,
   drainMs: 10_000
 }
@@ -117,7 +121,8 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
       shardCount: 1,
       storeIsExclusive: true,
       buffer: { ...bufferDefaults, ...options.buffer },
-      ...(options.compact === undefined ? {} : { compact: options.compact })
+      ...(options.compact === undefined ? {} : { compact: options.compact }),
+      deadLetters: { ...DeadLetters.defaults, ...options.deadLetters }
     },
     {
       ended: directory.remember,
@@ -185,6 +190,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
     adminToken: yield* AdminToken.load(options.stateDirectory)
   }).pipe(
     Effect.provideService(RequestsSource, directory),
+    Effect.provideService(DeadLettersSource, new DeadLetterBook({ shards, routes, blobs })),
     Effect.provideService(InstancesSource, control),
     Effect.provideService(LogsSource, logs)
   )

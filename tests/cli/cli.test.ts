@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, afterEach, assert, beforeAll, describe, it } from "vitest"
 import * as ControlHarness from "../control/ControlHarness.ts"
-import { instanceReport, requestView } from "../control/FakeSources.ts"
+import { deadLetter, instanceReport, requestView } from "../control/FakeSources.ts"
 
 const main = new URL("../../src/cli/main.ts", import.meta.url).pathname
 
@@ -253,6 +253,32 @@ describe("what runs", () => {
     const late = await millrace(["requests", "cancel", "r-1"])
     assert.include(late.stderr, "had already ended")
     assert.strictEqual((await millrace(["explain", "r-9"])).code, 1)
+  })
+
+  it("dead letters are listed, shown, replayed once and dropped", async () => {
+    const id = "01938f5e-7c1a-7d3e-9a40-2f6b1c8d0e11"
+    assert.include(await ok("dead-letters"), "no dead letters")
+    harness.deadLetters.letters.set(id, deadLetter({ requestId: id, path: "/\u001b[2J" }))
+    harness.deadLetters.letters.set("l-2", deadLetter({ requestId: "l-2", bodyKept: false, body: null }))
+    assert.match(await ok("dead-letters", "list"), /01938f5e\S+ +hello +3\/3 /)
+    const shown = await ok("dead-letters", "show", id)
+    assert.include(shown, "attempts-exhausted")
+    assert.include(shown, "content-type: text/plain")
+    assert.notInclude(shown, "\u001b")
+    assert.deepInclude(JSON.parse(await ok("dead-letters", "show", id, "--json")), { requestId: id, attempts: 3 })
+    const first = JSON.parse(await ok("dead-letters", "replay", id, "--json"))
+    assert.deepInclude(first, { deadLetter: id, requestId: `${id}-again`, isNew: true })
+    assert.include(await ok("dead-letters", "replay", id), "nothing runs again")
+    const open = JSON.parse(await ok("dead-letters", "list", "--open", "--json"))
+    assert.deepStrictEqual(
+      open.items.map(({ requestId }: { requestId: string }) => requestId),
+      ["l-2"]
+    )
+    const incomplete = await millrace(["dead-letters", "replay", "l-2", "--json"])
+    assert.strictEqual(JSON.parse(incomplete.stderr).error.kind, "dead-letter-incomplete")
+    assert.include(await ok("dead-letters", "drop", id), `dropped ${id}`)
+    assert.strictEqual((await millrace(["dead-letters", "show", id])).code, 1)
+    assert.strictEqual((await millrace(["dead-letters", "bury", id])).code, 2)
   })
 
   it("logs -f prints the kept lines, then new ones, until Ctrl-C", async () => {

@@ -7,11 +7,16 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as ControlServer from "../../src/planes/control/ControlServer.ts"
-import { InstancesSource, LogsSource, RequestsSource } from "../../src/planes/control/ControlSources.ts"
+import {
+  DeadLettersSource,
+  InstancesSource,
+  LogsSource,
+  RequestsSource
+} from "../../src/planes/control/ControlSources.ts"
 import * as Registry from "../../src/planes/control/Registry.ts"
 import { KeyValue } from "../../src/planes/fabric/KeyValue.ts"
 import * as FakeKeyValue from "./FakeKeyValue.ts"
-import { FakeControlView, FakeLogs, FakeRequestDirectory } from "./FakeSources.ts"
+import { FakeControlView, FakeDeadLetters, FakeLogs, FakeRequestDirectory } from "./FakeSources.ts"
 
 export const adminToken = "A".repeat(43)
 
@@ -30,6 +35,7 @@ export interface Harness {
   readonly keyValue: FakeKeyValue.FakeKeyValue
   readonly registry: typeof Registry.Registry.Service
   readonly requests: FakeRequestDirectory
+  readonly deadLetters: FakeDeadLetters
   readonly instances: FakeControlView
   readonly logs: FakeLogs
   /** With the token, unless headers say otherwise; `json` is sent as JSON. */
@@ -56,6 +62,7 @@ const parsed = (text: string): unknown => {
 export const start = async (at = { host: "127.0.0.1", port: 0 }): Promise<Harness> => {
   const keyValue = FakeKeyValue.make()
   const requests = new FakeRequestDirectory()
+  const deadLetters = new FakeDeadLetters()
   const instances = new FakeControlView()
   const logs = new FakeLogs()
   const scope = Scope.makeUnsafe()
@@ -69,6 +76,7 @@ export const start = async (at = { host: "127.0.0.1", port: 0 }): Promise<Harnes
     }).pipe(
       Effect.provideService(KeyValue, keyValue.service),
       Effect.provideService(RequestsSource, requests),
+      Effect.provideService(DeadLettersSource, deadLetters),
       Effect.provideService(InstancesSource, instances),
       Effect.provideService(LogsSource, logs.source),
       Scope.provide(scope)
@@ -80,6 +88,7 @@ export const start = async (at = { host: "127.0.0.1", port: 0 }): Promise<Harnes
     keyValue,
     registry,
     requests,
+    deadLetters,
     instances,
     logs,
     call: async (method, path, options = {}) => {

@@ -6,6 +6,7 @@
 import * as Effect from "effect/Effect"
 import type { LogLine } from "../../src/backends/ComputeBackend.ts"
 import type { InstanceReport } from "../../src/planes/compute/AgentMessage.ts"
+import { DeadLetterIncomplete, DeadLetterNotFound } from "../../src/planes/control/ControlErrors.ts"
 import type * as ControlSources from "../../src/planes/control/ControlSources.ts"
 import type {
   ClusterView,
@@ -14,6 +15,8 @@ import type {
   ScaleDecision,
   StartTimeline
 } from "../../src/planes/control/ControlView.ts"
+import type { DeadLetterContent, DeadLetterDirectory } from "../../src/planes/invocation/DeadLetterDirectory.ts"
+import type { DeadLetter } from "../../src/planes/invocation/DeadLetters.ts"
 import type { BacklogFigures, RequestDirectory, RequestView } from "../../src/planes/invocation/RequestDirectory.ts"
 
 export class FakeRequestDirectory implements RequestDirectory {
@@ -40,6 +43,40 @@ export class FakeRequestDirectory implements RequestDirectory {
   }
 
   backlog = () => this.figures
+}
+
+/** Letters by request id, without order. */
+export class FakeDeadLetters implements DeadLetterDirectory {
+  readonly letters = new Map<string, DeadLetterContent>()
+
+  list: DeadLetterDirectory["list"] = (filter) => {
+    const items = [...this.letters.values()]
+      .filter((letter) => filter.functionId === undefined || letter.functionId === filter.functionId)
+      .filter((letter) => filter.replayed === undefined || (letter.replay !== null) === filter.replayed)
+      .map(({ headers: _headers, body: _body, history: _history, ...letter }): DeadLetter => letter)
+    return { items: items.slice(0, filter.limit), next: null }
+  }
+
+  get: DeadLetterDirectory["get"] = (_, requestId) =>
+    Effect.suspend(() => {
+      const letter = this.letters.get(requestId)
+      return letter === undefined ? Effect.fail(new DeadLetterNotFound({ requestId })) : Effect.succeed(letter)
+    })
+
+  replay: DeadLetterDirectory["replay"] = (tenant, requestId) =>
+    Effect.gen({ self: this }, function* () {
+      const letter = yield* this.get(tenant, requestId)
+      if (letter.replay !== null) return { ...letter.replay, isNew: false }
+      if (!letter.bodyKept) return yield* new DeadLetterIncomplete({ requestId })
+      const replay = { requestId: `${requestId}-again`, atMs: 3_000 }
+      this.letters.set(requestId, { ...letter, replay })
+      return { ...replay, isNew: true }
+    })
+
+  drop: DeadLetterDirectory["drop"] = (tenant, requestId) =>
+    Effect.map(this.get(tenant, requestId), () => {
+      this.letters.delete(requestId)
+    })
 }
 
 export class FakeControlView implements ControlView {
@@ -122,6 +159,33 @@ export const requestView = (given: Partial<RequestView> & { readonly requestId: 
   progress: null,
   phases: { admit: 0.4, queue: 12 },
   history: [{ atMs: 1_000, what: "arrived" }],
+  replayOf: null,
+  ...given
+})
+
+export const deadLetter = (given: Partial<DeadLetterContent> & { readonly requestId: string }): DeadLetterContent => ({
+  tenant: "default",
+  functionId: "00000000-0000-4000-8000-000000000001",
+  functionName: "hello",
+  versionId: "00000000-0000-4000-8000-000000000002",
+  method: "POST",
+  path: "/",
+  mode: "async",
+  durability: "accepted",
+  attempts: 3,
+  maxAttempts: 3,
+  reason: "attempts-exhausted",
+  message: null,
+  arrivedAtMs: 1_000,
+  deadAtMs: 2_000,
+  keepUntilMs: 600_000,
+  timeoutMs: 60_000,
+  bodyBytes: 4,
+  bodyKept: true,
+  replay: null,
+  headers: [["content-type", "text/plain"]],
+  body: { encoding: "utf8", content: "body", isTruncated: false },
+  history: [{ atMs: 1_000, what: "arrived (async)" }],
   ...given
 })
 

@@ -1,6 +1,7 @@
 /**
  * A function that does on request what functions do: answers, streams, fails, crashes. Driven by its path and query.
  */
+import { existsSync } from "node:fs"
 import { serve } from "millrace/worker"
 
 const encoder = new TextEncoder()
@@ -53,6 +54,12 @@ serve({
         // A poison that is cured at the given attempt.
         if (context.attempt < number("attempt")) process.exit(8)
         return Response.json({ attempt: context.attempt })
+      case "/crash-without": {
+        // A poison that is cured by a file.
+        const body = Buffer.from(await request.arrayBuffer())
+        if (!existsSync(url.searchParams.get("file") ?? "")) process.exit(8)
+        return new Response(body, { headers: { "x-attempt": String(context.attempt) } })
+      }
       case "/stream": {
         const count = number("n", 3)
         const stream = new ReadableStream<Uint8Array>({

@@ -26,7 +26,8 @@ export const run = async (input: Input, watch: boolean): Promise<number> => {
       stateDirectory: resolve(text(input, "state") ?? process.env["MILLRACE_STATE"] ?? ".millrace"),
       gatewayPort: port(input, "port", "MILLRACE_PORT", gatewayPort),
       controlPort: port(input, "control-port", "MILLRACE_CONTROL_PORT", controlPort),
-      workerPort: port(input, "worker-port", "MILLRACE_WORKER_PORT", workerPort)
+      workerPort: port(input, "worker-port", "MILLRACE_WORKER_PORT", workerPort),
+      deadLetters: retention(input, "dead-letter-retention", "MILLRACE_DEAD_LETTER_RETENTION")
     }
   }
   const sink: DevSession.LogSink = { write: (line) => void process.stderr.write(`${line}\n`) }
@@ -53,6 +54,18 @@ const port = (input: Input, flag: string, variable: string, otherwise: number): 
     throw usageError(`--${flag} (${variable}) is ${JSON.stringify(given)}; a port is a number from 0 to 65535`)
   }
   return value
+}
+
+const unitMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+const retention = (input: Input, flag: string, variable: string): { readonly retentionMs?: number } => {
+  const given = text(input, flag) ?? process.env[variable]
+  if (given === undefined || given === "") return {}
+  const [, count, unit] = /^([1-9]\d{0,5})([smhd])$/.exec(given) ?? []
+  if (count === undefined || unit === undefined) {
+    throw usageError(`--${flag} (${variable}) is ${JSON.stringify(given)}; a time is such as 90s, 30m, 12h or 7d`)
+  }
+  return { retentionMs: Number(count) * (unitMs[unit] ?? 0) }
 }
 
 /** The first signal drains; a second one means it. */

@@ -9,7 +9,12 @@ const flags: ReadonlyArray<Flag> = [
   { name: "port", value: "PORT", about: "gateway, where callers come in (MILLRACE_PORT, default 8787; 0 = any free)" },
   { name: "control-port", value: "PORT", about: "control API (MILLRACE_CONTROL_PORT, default 8788)" },
   { name: "worker-port", value: "PORT", about: "where instances connect (MILLRACE_WORKER_PORT, default 8789)" },
-  { name: "state", value: "DIR", about: "everything that survives a restart (MILLRACE_STATE, default .millrace)" }
+  { name: "state", value: "DIR", about: "everything that survives a restart (MILLRACE_STATE, default .millrace)" },
+  {
+    name: "dead-letter-retention",
+    value: "TIME",
+    about: "how long dead letters are kept: 90s, 30m, 12h or 7d (MILLRACE_DEAD_LETTER_RETENTION, default 7d)"
+  }
 ]
 
 const load = (watch: boolean) => async () => {

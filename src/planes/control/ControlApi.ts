@@ -24,6 +24,9 @@ const Flag = Schema.Literals(["true", "false"]).annotate({ description: "`true`:
 const optional = Schema.optionalKey
 
 const FunctionReference = Schema.String.annotate({ description: "Id or name of a function" })
+const DeadLetterCursor = Schema.String.check(Schema.isPattern(/^\d{1,16}(?:\.\d{1,16})?\.[0-9a-f-]{36}$/)).annotate({
+  description: "`next` of the page before"
+})
 const functionParams = { function: FunctionReference }
 const versionParams = { versionId: Schema.String }
 const instanceParams = { instanceId: Schema.String }
@@ -226,12 +229,51 @@ const requests = HttpApiGroup.make("requests")
   .prefix("/v1")
   .middleware(SchemaProblems)
 
+const deadLetters = HttpApiGroup.make("deadLetters")
+  .add(
+    HttpApiEndpoint.get("listDeadLetters", "/dead-letters", {
+      query: {
+        function: optional(FunctionReference),
+        versionId: optional(Schema.String),
+        replayed: optional(Flag),
+        after: optional(DeadLetterCursor),
+        limit: optional(Limit)
+      },
+      success: page(Views.DeadLetterView),
+      error: Problem.NotFound
+    }).annotateMerge(about("List dead letters, latest first", "Requests whose every attempt was lost.")),
+    HttpApiEndpoint.get("getDeadLetter", "/dead-letters/:requestId", {
+      params: requestParams,
+      success: Views.DeadLetterContentView,
+      error: [Problem.NotFound, Problem.Unavailable]
+    }).annotateMerge(about("Show a dead letter with its request", "Of the body at most the first 64 KiB.")),
+    HttpApiEndpoint.post("replayDeadLetter", "/dead-letters/:requestId/replay", {
+      params: requestParams,
+      query: { versionId: optional(Schema.String.annotate({ description: "Who runs it; else the active version" })) },
+      success: Views.ReplayView,
+      error: [Problem.NotFound, Problem.Conflict, Problem.Unavailable]
+    }).annotateMerge(
+      about(
+        "Make a new request of a dead letter",
+        "The new request is on stable storage when this answers. Replaying again answers the same and runs nothing."
+      )
+    ),
+    HttpApiEndpoint.delete("dropDeadLetter", "/dead-letters/:requestId", {
+      params: requestParams,
+      success: HttpApiSchema.NoContent,
+      error: [Problem.NotFound, Problem.Unavailable]
+    }).annotateMerge(about("Drop a dead letter"))
+  )
+  .prefix("/v1")
+  .middleware(SchemaProblems)
+
 export const ControlApi = HttpApi.make("millrace")
   .add(functions)
   .add(versions)
   .add(deployments)
   .add(runtime)
   .add(requests)
+  .add(deadLetters)
   // A misspelt field or filter would otherwise be ignored in silence, and the answer would be to another question.
   .annotate(HttpApi.PayloadParseOptions, { onExcessProperty: "error", errors: "all" })
   .annotate(HttpApi.QueryParseOptions, { onExcessProperty: "error", errors: "all" })

@@ -120,6 +120,38 @@ export class RequestEnded extends Schema.TaggedError<RequestEnded>()("RequestEnd
   }
 }
 
+export class DeadLetterNotFound extends Schema.TaggedError<DeadLetterNotFound>()("DeadLetterNotFound", {
+  requestId: Schema.String
+}) {
+  override get message() {
+    return (
+      `there is no dead letter of request ${this.requestId}: it was dropped, its time was over, or the request ended ` +
+      `otherwise; list what is kept with GET /v1/dead-letters`
+    )
+  }
+}
+
+export class DeadLetterIncomplete extends Schema.TaggedError<DeadLetterIncomplete>()("DeadLetterIncomplete", {
+  requestId: Schema.String
+}) {
+  override get message() {
+    return (
+      `the body of request ${this.requestId} never came whole, so it cannot be replayed: only its caller can send it ` +
+      `again`
+    )
+  }
+}
+
+/** The new request was not accepted; the letter is as it was. */
+export class ReplayRefused extends Schema.TaggedError<ReplayRefused>()("ReplayRefused", {
+  requestId: Schema.String,
+  reason: Schema.String
+}) {
+  override get message() {
+    return `the dead letter of request ${this.requestId} was not replayed and is kept as it was: ${this.reason}`
+  }
+}
+
 export type RegistryError =
   | FunctionNotFound
   | VersionNotFound
@@ -133,4 +165,11 @@ export type RegistryError =
   | FabricUnavailable
   | OutcomeUnknown
 
-export type ControlError = RegistryError | InstanceNotFound | RequestNotFound | RequestEnded
+export type ControlError =
+  | RegistryError
+  | InstanceNotFound
+  | RequestNotFound
+  | RequestEnded
+  | DeadLetterNotFound
+  | DeadLetterIncomplete
+  | ReplayRefused

@@ -13,7 +13,7 @@ import type { RequestFilter } from "../invocation/RequestDirectory.ts"
 import { ControlApi } from "./ControlApi.ts"
 import { type ControlError, InstanceNotFound, RequestEnded, RequestNotFound } from "./ControlErrors.ts"
 import * as ControlLogs from "./ControlLogs.ts"
-import { InstancesSource, LogsSource, RequestsSource } from "./ControlSources.ts"
+import { DeadLettersSource, InstancesSource, LogsSource, RequestsSource } from "./ControlSources.ts"
 import type { DeploymentView, Explanation, FunctionView } from "./ControlViews.ts"
 import { type DeploymentRecord, deploymentDefaults, type FunctionRecord } from "./Domain.ts"
 import * as Explain from "./Explain.ts"
@@ -332,4 +332,46 @@ const requestsLive = HttpApiBuilder.group(
   })
 )
 
-export const layer = Layer.mergeAll(functionsLive, versionsLive, deploymentsLive, runtimeLive, requestsLive)
+const deadLettersLive = HttpApiBuilder.group(
+  ControlApi,
+  "deadLetters",
+  Effect.fnUntraced(function* (handlers) {
+    const registry = yield* Registry
+    const letters = yield* DeadLettersSource
+
+    const listDeadLetters = Effect.fnUntraced(function* (query: {
+      readonly function?: string
+      readonly versionId?: string
+      readonly replayed?: "true" | "false"
+      readonly after?: string
+      readonly limit?: number
+    }) {
+      const owner = query.function === undefined ? undefined : yield* registry.findFunction(tenant, query.function)
+      return letters.list({
+        tenant,
+        limit: query.limit ?? pageSizeDefault,
+        ...given("functionId", owner?.id),
+        ...given("versionId", query.versionId),
+        ...given("replayed", query.replayed === undefined ? undefined : query.replayed === "true"),
+        ...given("after", query.after)
+      })
+    })
+
+    return handlers.handleAll({
+      listDeadLetters: (incoming) => answered(listDeadLetters(incoming.query), incoming),
+      getDeadLetter: (incoming) => answered(letters.get(tenant, incoming.params.requestId), incoming),
+      replayDeadLetter: (incoming) =>
+        answered(letters.replay(tenant, incoming.params.requestId, incoming.query.versionId), incoming),
+      dropDeadLetter: (incoming) => answered(letters.drop(tenant, incoming.params.requestId), incoming)
+    })
+  })
+)
+
+export const layer = Layer.mergeAll(
+  functionsLive,
+  versionsLive,
+  deploymentsLive,
+  runtimeLive,
+  requestsLive,
+  deadLettersLive
+)

@@ -19,7 +19,7 @@ import type { CannotListen } from "../Port.ts"
 import * as Port from "../Port.ts"
 import * as AdminToken from "./AdminToken.ts"
 import * as ControlRoutes from "./ControlRoutes.ts"
-import type { InstancesSource, LogsSource, RequestsSource } from "./ControlSources.ts"
+import type { DeadLettersSource, InstancesSource, LogsSource, RequestsSource } from "./ControlSources.ts"
 import * as Problem from "./Problem.ts"
 import type { Registry } from "./Registry.ts"
 
@@ -69,7 +69,7 @@ export const listen = (
 ): Effect.Effect<
   Listening,
   AddressNotLocal | CannotListen,
-  Registry | RequestsSource | InstancesSource | LogsSource | Scope.Scope
+  Registry | RequestsSource | DeadLettersSource | InstancesSource | LogsSource | Scope.Scope
 > =>
   Effect.gen(function* () {
     if (!isLoopback(options.host)) return yield* new AddressNotLocal({ host: options.host })

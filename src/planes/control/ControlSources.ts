@@ -7,11 +7,16 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { LogLine } from "../../backends/ComputeBackend.ts"
+import type { DeadLetterDirectory } from "../invocation/DeadLetterDirectory.ts"
 import type { RequestDirectory } from "../invocation/RequestDirectory.ts"
 import type { ControlView } from "./ControlView.ts"
 
 export class RequestsSource extends Context.Service<RequestsSource, RequestDirectory>()(
   "millrace/planes/control/RequestsSource"
+) {}
+
+export class DeadLettersSource extends Context.Service<DeadLettersSource, DeadLetterDirectory>()(
+  "millrace/planes/control/DeadLettersSource"
 ) {}
 
 export class InstancesSource extends Context.Service<InstancesSource, ControlView>()(

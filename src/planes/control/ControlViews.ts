@@ -7,6 +7,8 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Struct from "effect/Struct"
+import type { DeadLetterContent } from "../invocation/DeadLetterDirectory.ts"
+import type { DeadLetter } from "../invocation/DeadLetters.ts"
 import type { RequestView as DirectoryRequestView } from "../invocation/RequestDirectory.ts"
 import type * as ControlView from "./ControlView.ts"
 import {
@@ -99,6 +101,19 @@ export const RequestState = Schema.Literals([
   "dead-lettered"
 ])
 
+const Reason = Schema.Literals([
+  "caller-cancelled",
+  "caller-left",
+  "deadline-passed",
+  "worker-lost",
+  "lease-expired",
+  "handler-failed",
+  "attempts-exhausted",
+  "function-removed",
+  "store-failed"
+])
+const History = Schema.Array(Schema.Struct({ atMs: Schema.Number, what: Schema.String }))
+
 export const RequestView = Schema.Struct({
   requestId: Schema.String,
   tenant: Schema.String,
@@ -117,19 +132,7 @@ export const RequestView = Schema.Struct({
   endedAtMs: Schema.NullOr(Schema.Number),
   position: Schema.NullOr(Schema.Int),
   cause: Schema.String,
-  reason: Schema.NullOr(
-    Schema.Literals([
-      "caller-cancelled",
-      "caller-left",
-      "deadline-passed",
-      "worker-lost",
-      "lease-expired",
-      "handler-failed",
-      "attempts-exhausted",
-      "function-removed",
-      "store-failed"
-    ])
-  ),
+  reason: Schema.NullOr(Reason),
   message: Schema.NullOr(Schema.String),
   instanceId: Schema.NullOr(Schema.String),
   stored: Schema.Boolean,
@@ -150,7 +153,56 @@ export const RequestView = Schema.Struct({
     run: PhaseMs,
     platform: PhaseMs
   }),
-  history: Schema.Array(Schema.Struct({ atMs: Schema.Number, what: Schema.String }))
+  history: History,
+  /** Id of the request whose dead letter it replays. */
+  replayOf: Schema.NullOr(Schema.String)
+})
+
+export const DeadLetterView = Schema.Struct({
+  requestId: Schema.String,
+  tenant: Schema.String,
+  functionId: Schema.String,
+  functionName: Schema.String,
+  versionId: Schema.String,
+  method: Schema.String,
+  path: Schema.String,
+  mode: Schema.Literals(["sync", "async"]),
+  durability: Durability,
+  attempts: Schema.Int,
+  maxAttempts: Schema.Int,
+  reason: Reason,
+  message: Schema.NullOr(Schema.String),
+  arrivedAtMs: Schema.Number,
+  deadAtMs: Schema.Number,
+  keepUntilMs: Schema.Number,
+  timeoutMs: Schema.Number,
+  bodyBytes: Schema.Int,
+  /** False: the body never came whole, so it cannot be replayed. */
+  bodyKept: Schema.Boolean,
+  replay: Schema.NullOr(Schema.Struct({ requestId: Schema.String, atMs: Schema.Number }))
+})
+
+export const DeadLetterContentView = Schema.Struct({
+  ...DeadLetterView.fields,
+  /** Credentials are hidden here and sent as they were by a replay. */
+  headers: Schema.Array(Schema.Tuple([Schema.String, Schema.String])),
+  /** The first 64 KiB; null = it never came whole. */
+  body: Schema.NullOr(
+    Schema.Struct({
+      encoding: Schema.Literals(["utf8", "base64"]),
+      content: Schema.String,
+      isTruncated: Schema.Boolean
+    })
+  ),
+  history: History
+})
+
+export const ReplayView = Schema.Struct({
+  /** Of the new request. */
+  requestId: Schema.String,
+  atMs: Schema.Number,
+  /** False: it had been replayed before, and nothing runs again. */
+  isNew: Schema.Boolean
 })
 
 export const StartTimeline = Schema.Struct({
@@ -210,6 +262,8 @@ type Equal<Left, Right> = [Left, Right] extends [Right, Left] ? true : false
 type Shown<Checks extends true> = Checks
 export type _Checked = [
   Shown<Equal<typeof RequestView.Type, DirectoryRequestView>>,
+  Shown<Equal<typeof DeadLetterView.Type, DeadLetter>>,
+  Shown<Equal<typeof DeadLetterContentView.Type, DeadLetterContent>>,
   Shown<Equal<typeof DeploymentStatus.Type, ControlView.DeploymentStatus>>,
   Shown<Equal<typeof StartTimeline.Type, ControlView.StartTimeline>>,
   Shown<Equal<typeof ScaleDecision.Type, ControlView.ScaleDecision>>,

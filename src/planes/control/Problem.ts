@@ -69,6 +69,9 @@ export const controlErrors = {
   RegistryFull: { status: 409, title: "Limit reached" },
   ConcurrentChange: { status: 409, title: "Changed by someone else" },
   RequestEnded: { status: 409, title: "Request ended" },
+  DeadLetterNotFound: { status: 404, title: "Dead letter not found" },
+  DeadLetterIncomplete: { status: 409, title: "Dead letter without its body" },
+  ReplayRefused: { status: 409, title: "Replay refused" },
   SpecInvalid: { status: 400, title: "Spec not valid" },
   FabricUnavailable: { status: 503, title: "Store unavailable", retryAfterSeconds: 1 },
   OutcomeUnknown: { status: 503, title: "Outcome unknown", retryAfterSeconds: 1 }

@@ -73,10 +73,19 @@ export class Entry {
   readonly durability: Durability
   readonly deadlineMs: number
   readonly maxAttempts: number
+  /** Something of it may be on disk. */
+  readonly isWritten: boolean
+  /** The dead letter that it replays. */
+  readonly replayOf: string | undefined
   readonly times: Times
   /** Undefined once it was stored and memory was needed: it is read back from `callPosition`. */
   call: { readonly head: RequestHead; readonly body: Body } | undefined
   callPosition: number | undefined
+  /** Blobs that are to be removed with it. */
+  callBlobId: string | undefined
+  answerBlobId: string | undefined
+  /** Its dead letter is being written, or was. */
+  letter: Promise<void> | undefined
   answer: Answer | undefined
   answerPosition: number | undefined
   caller: Caller | undefined
@@ -105,6 +114,8 @@ export class Entry {
     readonly head: RequestHead
     readonly body: Body
     readonly caller: Caller | undefined
+    readonly isWritten: boolean
+    readonly replayOf?: string | undefined
   }) {
     this.sequence = init.sequence
     this.requestId = init.requestId
@@ -128,6 +139,9 @@ export class Entry {
       endedMs: undefined
     }
     this.call = { head: init.head, body: init.body }
+    this.isWritten = init.isWritten
+    this.replayOf = init.replayOf
+    this.callBlobId = init.body.kind === "inline" ? undefined : init.body.id
     this.caller = init.caller
   }
 

@@ -9,6 +9,7 @@ import type { Entry } from "./Entry.ts"
 import { nowMs } from "./PlaneClock.ts"
 import * as Receipt from "./Receipt.ts"
 import type { BacklogFigures, RequestDirectory, RequestFilter, RequestView } from "./RequestDirectory.ts"
+import * as RequestHistory from "./RequestHistory.ts"
 import type { Shard } from "./Shard.ts"
 import type { Shards } from "./Shards.ts"
 
@@ -114,7 +115,8 @@ export class RequestBook implements RequestDirectory {
       resultKept: entry.end?.resultKept ?? false,
       progress: entry.progress ?? null,
       phases: Receipt.phases(entry, start, entry.times.endedMs ?? nowMs()),
-      history: history(entry)
+      history: RequestHistory.of(entry),
+      replayOf: entry.replayOf ?? null
     }
   }
 
@@ -147,23 +149,3 @@ const matches = (entry: Entry, filter: RequestFilter): boolean =>
   (filter.tenant === undefined || entry.tenant === filter.tenant) &&
   (filter.functionId === undefined || entry.functionId === filter.functionId) &&
   (filter.versionId === undefined || entry.versionId === filter.versionId)
-
-const history = (entry: Entry): RequestView["history"] => {
-  const { arrivedMs, storedMs, firstAssignedMs, assignedMs, headMs, endedMs } = entry.times
-  const told = [
-    { atMs: arrivedMs, what: `arrived (${entry.mode})` },
-    storedMs === undefined ? undefined : { atMs: storedMs, what: "on stable storage" },
-    firstAssignedMs === undefined ? undefined : { atMs: firstAssignedMs, what: "first leased to a worker" },
-    assignedMs === undefined || assignedMs === firstAssignedMs
-      ? undefined
-      : { atMs: assignedMs, what: `leased to ${entry.lastInstanceId} (attempt ${entry.attempts})` },
-    headMs === undefined ? undefined : { atMs: headMs, what: "the answer began" },
-    endedMs === undefined || entry.end === undefined
-      ? undefined
-      : {
-          atMs: endedMs,
-          what: `ended: ${entry.end.terminal}${entry.end.reason === null ? "" : ` (${entry.end.reason})`}`
-        }
-  ]
-  return [...told.filter((event) => event !== undefined), ...entry.story].sort((a, b) => a.atMs - b.atMs)
-}

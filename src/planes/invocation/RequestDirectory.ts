@@ -55,6 +55,8 @@ export interface RequestView {
   readonly phases: ReceiptPhases
   /** What happened, oldest first; bounded. */
   readonly history: ReadonlyArray<{ readonly atMs: number; readonly what: string }>
+  /** Id of the request whose dead letter it replays. */
+  readonly replayOf: string | null
 }
 
 export interface RequestFilter {

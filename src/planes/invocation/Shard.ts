@@ -3,7 +3,7 @@
  * about requests; every `if` about their fate is in `Buffer.step`.
  *
  * H1 events are stepped one after another, also when carrying out a command causes the next one. H2 every record that
- * the machine orders goes to the log in that order. H3 every message of a worker is checked against the live token
+ * the machine orders goes to the log in that order, but for the end of a dead letter, which waits for the letter. H3 every message of a worker is checked against the live token
  * before it touches a byte.
  *
  * @module
@@ -25,10 +25,13 @@ import type { FabricUnavailable, OutcomeUnknown, PositionConflict } from "../fab
 import type { AppendOptions } from "../fabric/Log.ts"
 import { Attempt } from "./Attempt.ts"
 import { type Body, BodyBroken, chunks, emptyBytes } from "./Body.ts"
-import { type Answer, type Caller, Entry } from "./Entry.ts"
+import type { DeadLetters } from "./DeadLetters.ts"
+import * as DeadLetterWriter from "./DeadLetterWriter.ts"
+import { type Answer, type Caller, type End, Entry } from "./Entry.ts"
 import { LogWriter } from "./LogWriter.ts"
 import { nowMs } from "./PlaneClock.ts"
 import { fromRefusal, quote, storeFull } from "./Problem.ts"
+import { SideLogFailed } from "./SideLog.ts"
 import * as StoredRecord from "./StoredRecord.ts"
 import type { SessionIdentity, WorkerConnection } from "./WorkerSession.ts"
 import { WorkerState } from "./WorkerState.ts"
@@ -72,6 +75,8 @@ export interface NewCall {
   readonly sizeBytes: number
   readonly idempotencyKey: string | undefined
   readonly fingerprint: string | undefined
+  /** The dead letter that it replays. */
+  readonly replayOf?: string
 }
 
 /** Bytes of stored calls and answers that stay in memory; beyond it they are read back from the log when needed. */
@@ -79,6 +84,8 @@ const payloadCacheBytesMax = 64 * 1024 * 1024
 
 export class Shard {
   readonly name: string
+  readonly deadLetters: DeadLetters
+  readonly #deadLetterRetentionMs: number
   readonly #ports: ShardPorts
   readonly #events: ShardEvents
   readonly #entries = new Map<number, Entry>()
@@ -92,6 +99,7 @@ export class Shard {
   #timer: NodeJS.Timeout | undefined
   #timerAtMs = Number.POSITIVE_INFINITY
   #cachedBytes = 0
+  readonly #openLetters = new Set<Promise<void>>()
   #closed = false
   staleCount = 0
 
@@ -105,8 +113,12 @@ export class Shard {
     readonly entries: Iterable<Entry>
     readonly position: number
     readonly lastSequence: number
+    readonly deadLetters: DeadLetters
+    readonly deadLetterRetentionMs: number
   }) {
     this.name = init.name
+    this.deadLetters = init.deadLetters
+    this.#deadLetterRetentionMs = init.deadLetterRetentionMs
     this.#ports = init.ports
     this.#events = init.events
     this.#state = init.state
@@ -139,10 +151,11 @@ export class Shard {
   submit(call: NewCall, caller: Caller): Entry {
     const arrivedMs = nowMs()
     const sequence = ++this.#lastSequence
-    const entry = new Entry({ ...call, sequence, arrivedMs, caller })
+    const isWritten = call.durability !== "memory" || call.idempotencyKey !== undefined
+    const entry = new Entry({ ...call, sequence, arrivedMs, caller, isWritten })
     CrashPoint.hit("invocation.submit.beforeStep")
     if (this.#log.isFull) {
-      this.#dropBody(call.body)
+      this.#dropCall(entry)
       caller.refused(storeFull(false))
       return entry
     }
@@ -252,6 +265,9 @@ export class Shard {
   workerLost(worker: WorkerState): void {
     CrashPoint.hit("invocation.worker.lost")
     this.#workers.delete(worker.identity.workerId)
+    for (const { entry } of worker.attempts.values()) {
+      entry.note(nowMs(), `attempt ${entry.attempts} was lost: instance ${worker.identity.instanceId} is gone`)
+    }
     this.#send({ _tag: "WorkerLost", nowMs: nowMs(), workerId: worker.identity.workerId })
     worker.connection?.close("the instance is gone")
   }
@@ -292,8 +308,10 @@ export class Shard {
   }
 
   /** Everything ordered so far is on disk, or never will be. */
-  flushed(): Promise<void> {
-    return this.#log.flushed()
+  async flushed(): Promise<void> {
+    await Promise.allSettled(this.#openLetters)
+    await this.#log.flushed()
+    await this.deadLetters.flushed()
   }
 
   close(): void {
@@ -351,7 +369,7 @@ export class Shard {
   #carryOut(command: Command): void {
     switch (command._tag) {
       case "Append":
-        return this.#log.add(command.record, command.ref, command.urgent)
+        return this.#append(command)
       case "DropAppend":
         return this.#log.drop(command.sequence)
       case "Assign":
@@ -381,7 +399,7 @@ export class Shard {
         const original = this.#entries.get(command.original)
         if (entry === undefined || original === undefined) return
         this.#unindex(entry)
-        this.#dropBody(entry.call?.body)
+        this.#dropCall(entry)
         entry.caller?.joined(original)
         return
       }
@@ -484,6 +502,9 @@ export class Shard {
     if (entry === undefined) return
     worker?.send({ _tag: "Cancel", requestId: entry.requestId, token: command.token, reason: command.reason })
     CrashPoint.hit("invocation.cancelAttempt")
+    if (command.reason === "lease-expired") {
+      entry.note(nowMs(), `attempt ${entry.attempts} was lost: its worker fell silent and the lease ran out`)
+    }
     if (entry.attempt?.token === command.token) this.#detachAttempt(entry.attempt)
   }
 
@@ -497,14 +518,54 @@ export class Shard {
     entry.caller = undefined
     const attempt = entry.attempt
     if (attempt !== undefined) this.#detachAttempt(attempt)
-    if (caller !== undefined) {
-      if (terminal === "responded" && attempt?.released === true) caller.done()
-      else if (terminal === "responded" && entry.answer !== undefined) caller.whole(entry.answer)
-      else caller.ended({ terminal, reason, message, resultKept })
+    const tell = (end: End) => {
+      if (caller !== undefined) {
+        if (terminal === "responded" && attempt?.released === true) caller.done()
+        else if (terminal === "responded" && entry.answer !== undefined) caller.whole(entry.answer)
+        else caller.ended(end)
+      }
+      entry.tellEnd(end)
+      CrashPoint.hit("invocation.tellEnded.after")
+      this.#events.ended(entry)
     }
-    entry.tellEnd({ terminal, reason, message, resultKept })
-    CrashPoint.hit("invocation.tellEnded.after")
-    this.#events.ended(entry)
+    const end: End = { terminal, reason, message, resultKept }
+    if (terminal !== "dead-lettered" || !entry.isWritten) return tell(end)
+    // Whoever hears of a dead letter can rely on finding it.
+    this.#letterOf(entry, end).then(
+      () => tell(end),
+      () => tell({ terminal: "failed", reason: "store-failed", message: null, resultKept: false })
+    )
+  }
+
+  #append({ record, ref, urgent }: Extract<Command, { _tag: "Append" }>): void {
+    const entry = this.#entries.get(ref.sequence)
+    if (record._tag !== "RecordEnded" || record.terminal !== "dead-lettered" || entry === undefined) {
+      return this.#log.add(record, ref, urgent)
+    }
+    this.#letterOf(entry, record).then(
+      () => this.#log.add(record, ref, urgent),
+      (error: unknown) => {
+        const outcome = error instanceof SideLogFailed ? error.outcome : "failed"
+        this.#events.storeFailed(error instanceof Error ? error.message : String(error))
+        this.#send({ _tag: "PersistFailed", nowMs: nowMs(), records: [ref], outcome })
+      }
+    )
+  }
+
+  /** Resolves when the dead letter is on stable storage. */
+  #letterOf(entry: Entry, end: Pick<End, "reason" | "message">): Promise<void> {
+    if (entry.letter !== undefined) return entry.letter
+    const call = entry.call === undefined ? this.#loadCall(entry) : Promise.resolve(entry.call)
+    const letter = DeadLetterWriter.write(this.deadLetters, this.#ports.blobs, entry, call, {
+      reason: end.reason ?? "attempts-exhausted",
+      message: end.message,
+      deadAtMs: nowMs(),
+      retentionMs: this.#deadLetterRetentionMs
+    })
+    entry.letter = letter
+    this.#openLetters.add(letter)
+    letter.catch(() => {}).finally(() => this.#openLetters.delete(letter))
+    return letter
   }
 
   #forget(sequence: number): void {
@@ -513,9 +574,9 @@ export class Shard {
     CrashPoint.hit("invocation.forget")
     this.#unindex(entry)
     if (entry.callPosition !== undefined) this.#cachedBytes -= bytesOf(entry.call?.body)
-    this.#dropBody(entry.call?.body)
-    this.#dropBody(entry.answer?.body)
-    entry.call = undefined
+    this.#dropCall(entry)
+    const answerBlobId = entry.answer?.body.kind === "blob" ? entry.answer.body.id : entry.answerBlobId
+    if (answerBlobId !== undefined) this.#ports.removeBlob(answerBlobId)
     entry.answer = undefined
   }
 
@@ -541,6 +602,7 @@ export class Shard {
       if (entry === undefined) continue
       // Ended and stored: the call is not needed any more, the answer only on request.
       this.#evict(entry)
+      this.#dropCall(entry)
       if (this.#cachedBytes > payloadCacheBytesMax && entry.answer?.body.kind === "inline") entry.answer = undefined
     }
   }
@@ -572,7 +634,8 @@ export class Shard {
               functionId: entry.functionId,
               functionName: entry.functionName,
               head: call.head,
-              body: call.body.kind === "inline" ? call.body : { kind: "blob", id: call.body.id }
+              body: call.body.kind === "inline" ? call.body : { kind: "blob", id: call.body.id },
+              ...(entry.replayOf === undefined ? {} : { replayOf: entry.replayOf })
             },
       answer:
         answer === undefined
@@ -762,12 +825,17 @@ export class Shard {
     this.#byRequestId.delete(entry.requestId)
   }
 
-  #dropBody(body: Body | undefined): void {
-    if (body === undefined || body.kind === "inline") return
-    if (body.kind === "blob") return this.#ports.removeBlob(body.id)
+  /** The call is not needed any more; what of it lies in a blob goes, unless its dead letter has it now. */
+  #dropCall(entry: Entry): void {
+    const body = entry.call?.body
+    const blobId = entry.callBlobId
+    entry.call = undefined
+    entry.callBlobId = undefined
+    if (blobId === undefined || entry.letter !== undefined || this.deadLetters.has(entry.requestId)) return
+    if (body?.kind !== "spool") return this.#ports.removeBlob(blobId)
     // It may still come in: an answer can be complete before the body of its call is.
     body.spool.discard().then(
-      () => this.#ports.removeBlob(body.id),
+      () => this.#ports.removeBlob(blobId),
       (error: unknown) => this.#events.defect(error)
     )
   }

@@ -20,6 +20,8 @@ export interface Recovered {
   readonly position: number
   readonly lastSequence: number
   readonly recordCount: number
+  /** Dead letters that were replayed, with the request that each became. */
+  readonly replays: ReadonlyMap<string, string>
 }
 
 /** A snapshot: the machine's durable state, and where each live request's bytes are in the log. */
@@ -49,6 +51,10 @@ export const recover = (
     let lastSequence = 0
     let position = (yield* log.bounds(shard)).first
     let recordCount = 0
+    const replays = new Map<string, string>()
+    const noteReplay = (entry: Entry | undefined) => {
+      if (entry?.replayOf !== undefined) replays.set(entry.replayOf, entry.requestId)
+    }
     if (snapshot !== undefined) {
       const body = decodeSnapshot(snapshot.bytes)
       state = Buffer_.restore(body.machine, options)
@@ -62,6 +68,7 @@ export const recover = (
         if (answerPosition >= 0) entry.answerPosition = answerPosition
         recall(entry, Buffer_.lookup(state, sequence))
         entries.set(sequence, entry)
+        noteReplay(entry)
       }
     }
     for (;;) {
@@ -72,14 +79,14 @@ export const recover = (
         const [next] = Buffer_.step(state, { _tag: "Replayed", record: stored.record })
         state = next
         lastSequence = Math.max(lastSequence, sequenceOf(stored.record))
-        remember(entries, stored, at)
+        noteReplay(remember(entries, stored, at))
         recordCount++
       }
       CrashPoint.hit("invocation.recover.chunk")
       position += records.length
     }
     CrashPoint.hit("invocation.recover.done")
-    return { state, entries, position, lastSequence, recordCount }
+    return { state, entries, position, lastSequence, recordCount, replays }
   })
 
 const decodeSnapshot = (bytes: Uint8Array): SnapshotBody => {
@@ -110,19 +117,27 @@ export const encodeSnapshot = ({ state, entries, lastSequence }: Recovered): Uin
 const sequenceOf = (record: DurableRecord): number =>
   record._tag === "RecordArrived" ? record.arrived.sequence : record.sequence
 
-const remember = (entries: Map<number, Entry>, stored: StoredRecord.StoredRecord, position: number): void => {
+/** Answers the entry that came with it. */
+const remember = (
+  entries: Map<number, Entry>,
+  stored: StoredRecord.StoredRecord,
+  position: number
+): Entry | undefined => {
   const { record } = stored
   switch (record._tag) {
     case "RecordArrived": {
       const entry = entryOf(stored, position)
       if (entry !== undefined) entries.set(entry.sequence, entry)
-      return
+      return entry
     }
     case "RecordEnded": {
       const entry = entries.get(record.sequence)
-      if (entry === undefined) return
+      if (entry === undefined) return undefined
       // Ended without a kept result and without anyone who may ask: the machine forgets it in the same step.
-      if (stored.answer !== null) entry.answerPosition = position
+      if (stored.answer !== null) {
+        entry.answerPosition = position
+        entry.answerBlobId = stored.answer.body.kind === "blob" ? stored.answer.body.id : undefined
+      }
       entry.end = {
         terminal: record.terminal,
         reason: record.reason,
@@ -131,19 +146,19 @@ const remember = (entries: Map<number, Entry>, stored: StoredRecord.StoredRecord
       }
       entry.times.endedMs = record.endedAtMs
       entry.call = undefined
-      return
+      return undefined
     }
     case "RecordForgotten":
       entries.delete(record.sequence)
-      return
+      return undefined
     case "RecordLeased": {
       const entry = entries.get(record.sequence)
       if (entry !== undefined) entry.attempts = record.attempt
-      return
+      return undefined
     }
     case "RecordAttemptFailed":
     case "RecordDetached":
-      return
+      return undefined
   }
 }
 
@@ -177,7 +192,9 @@ const entryOf = (stored: StoredRecord.StoredRecord, position: number): Entry | u
     arrivedMs: arrived.nowMs,
     head: call.head,
     body: call.body,
-    caller: undefined
+    caller: undefined,
+    isWritten: true,
+    replayOf: call.replayOf
   })
   entry.callPosition = position
   entry.times.storedMs = arrived.nowMs

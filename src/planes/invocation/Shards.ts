@@ -16,6 +16,7 @@ import type { FabricUnavailable } from "../fabric/FabricError.ts"
 import type { KeyValue } from "../fabric/KeyValue.ts"
 import { Log } from "../fabric/Log.ts"
 import { PubSub } from "../fabric/PubSub.ts"
+import { type DeadLetterOptions, DeadLetters } from "./DeadLetters.ts"
 import type { Entry } from "./Entry.ts"
 import { nowMs } from "./PlaneClock.ts"
 import { Shard } from "./Shard.ts"
@@ -28,6 +29,7 @@ export interface ShardsOptions {
   /** True of a fabric that one process alone can have open. */
   readonly storeIsExclusive: boolean
   readonly buffer: BufferOptions
+  readonly deadLetters: DeadLetterOptions
   readonly compact?: Partial<CompactOptions>
 }
 
@@ -75,6 +77,10 @@ export const open = (
     const blobs = yield* BlobStore
     const pubSub = yield* PubSub
     const shards: Array<Shard> = []
+    const replays = new Map<string, string>()
+    const removeBlob = (id: string) => {
+      Effect.runFork(blobs.remove(id).pipe(Effect.ignore))
+    }
     let recordsReplayed = 0
     for (let index = 0; index < options.shardCount; index++) {
       const name = `shard-${index}`
@@ -86,6 +92,14 @@ export const open = (
       })
       const recovered = yield* ShardRecovery.recover(log, name, options.buffer)
       recordsReplayed += recovered.recordCount
+      for (const [letterId, requestId] of recovered.replays) replays.set(letterId, requestId)
+      const deadLetters = yield* DeadLetters.open({
+        log,
+        name: `${name}.dead-letters`,
+        options: options.deadLetters,
+        removeBlob,
+        nowMs: nowMs()
+      })
       const demand = demandPublisher(pubSub, () => shard)
       const shard: Shard = new Shard({
         name,
@@ -94,6 +108,8 @@ export const open = (
         entries: recovered.entries.values(),
         position: recovered.position,
         lastSequence: recovered.lastSequence,
+        deadLetters,
+        deadLetterRetentionMs: options.deadLetters.retentionMs,
         ports: {
           append: (position, records, appendOptions) => log.append(name, position, records, appendOptions),
           readRecord: async (position) => {
@@ -102,9 +118,7 @@ export const open = (
             return StoredRecord.decode(record.bytes)
           },
           blobs,
-          removeBlob: (id) => {
-            Effect.runFork(blobs.remove(id).pipe(Effect.ignore))
-          }
+          removeBlob
         },
         events: { ...events, demandChanged: demand.changed }
       })
@@ -112,6 +126,7 @@ export const open = (
       CrashPoint.hit("invocation.shard.beforeBegin")
       shard.begin(epoch)
       CrashPoint.hit("invocation.shard.afterBegin")
+      yield* deadLetters.expiring(nowMs)
       yield* compactor(log, shard, options, events)
       yield* Effect.addFinalizer(() =>
         Effect.promise(async () => {
@@ -121,6 +136,7 @@ export const open = (
         })
       )
     }
+    yield* noteReplays(shards, replays)
     yield* dropOrphanBlobs(blobs, shards)
     return {
       all: shards,
@@ -230,11 +246,25 @@ const compactor = (
   return Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(checkMs), compact)))
 }
 
+/** A replay whose request was stored, and whose mark at the dead letter was not when the process ended. */
+const noteReplays = (shards: ReadonlyArray<Shard>, replays: ReadonlyMap<string, string>) =>
+  Effect.promise(async () => {
+    for (const [letterId, requestId] of replays) {
+      for (const { deadLetters } of shards) {
+        // Where the store takes no writes, the next start notes it.
+        await deadLetters.markReplayed(letterId, { requestId, atMs: nowMs() }).catch(() => {})
+      }
+    }
+  })
+
 /** Blobs that no live request names: their request is gone, or was never accepted. */
 const dropOrphanBlobs = Effect.fnUntraced(function* (blobs: BlobStore["Service"], shards: ReadonlyArray<Shard>) {
   for (const id of yield* blobs.list()) {
     // A blob's name begins with the id of its request.
     const requestId = id.slice(0, 36)
-    if (!shards.some((shard) => shard.byRequestId(requestId) !== undefined)) yield* blobs.remove(id)
+    const isNamed = shards.some(
+      (shard) => shard.byRequestId(requestId) !== undefined || shard.deadLetters.has(requestId)
+    )
+    if (!isNamed) yield* blobs.remove(id)
   }
 })

@@ -18,6 +18,8 @@ export interface StoredCall {
   readonly functionName: string
   readonly head: RequestHead
   readonly body: StoredBody
+  /** The dead letter that this call replays. */
+  readonly replayOf?: string
 }
 
 export interface StoredAnswer {
@@ -57,7 +59,8 @@ export const encode = ({ record, call, answer }: StoredRecord): Uint8Array =>
           call.head.method,
           call.head.path,
           call.head.headers,
-          encodeBody(call.body)
+          encodeBody(call.body),
+          ...(call.replayOf === undefined ? [] : [call.replayOf])
         ],
     answer === null ? null : [answer.status, answer.headers, encodeBody(answer.body)]
   ])
@@ -78,7 +81,7 @@ export const decode = (bytes: Uint8Array): StoredRecord => {
   const [, record, call, answer] = value as [
     number,
     DurableRecord,
-    [string, string, string, string, HeaderList, unknown] | null,
+    [string, string, string, string, HeaderList, unknown, string?] | null,
     [number, HeaderList, unknown] | null
   ]
   return {
@@ -90,7 +93,8 @@ export const decode = (bytes: Uint8Array): StoredRecord => {
             functionId: call[0],
             functionName: call[1],
             head: { method: call[2], path: call[3], headers: call[4] },
-            body: decodeBody(call[5])
+            body: decodeBody(call[5]),
+            ...(call[6] === undefined ? {} : { replayOf: call[6] })
           },
     answer: answer === null ? null : { status: answer[0], headers: answer[1], body: decodeBody(answer[2]) }
   }

@@ -1,0 +1,157 @@
+/**
+ * A log beside the one of a shard: what is kept for people and readers and never decides about a request, so it needs
+ * no machine. Batches of what was added in the meantime, one append at a time.
+ *
+ * S1 records stand in the log in the order in which they were added. S2 `add` resolves with the position when the record
+ * is on stable storage. S3 after a failed append everything fails until the next start, as for the shard's own log.
+ *
+ * @module
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { FabricUnavailable } from "../fabric/FabricError.ts"
+import type { Log, LogRecord } from "../fabric/Log.ts"
+
+const batchRecordsMax = 4096
+/** Well below what the fabric takes in one batch; a single record is never larger than a few bodies. */
+const batchBytesMax = 8 * 1024 * 1024
+const readChunk = 512
+
+interface Waiting {
+  readonly bytes: Uint8Array
+  readonly resolve: (position: number) => void
+  readonly reject: (error: Error) => void
+}
+
+/** The log takes nothing more. `outcome`: of the write that failed. */
+export class SideLogFailed extends Error {
+  readonly outcome: "failed" | "unknown"
+  constructor(name: string, outcome: "failed" | "unknown", reason: string) {
+    super(`the log ${name} failed: ${reason}`)
+    this.outcome = outcome
+  }
+}
+
+export class SideLog {
+  readonly name: string
+  readonly #log: Log["Service"]
+  #position: number
+  #first: number
+  #waiting: Array<Waiting> = []
+  #inFlight = false
+  #isScheduled = false
+  #failed: SideLogFailed | undefined
+  #idleListeners: Array<() => void> = []
+
+  constructor(name: string, log: Log["Service"], bounds: { readonly first: number; readonly end: number }) {
+    this.name = name
+    this.#log = log
+    this.#first = bounds.first
+    this.#position = bounds.end
+  }
+
+  get failed(): SideLogFailed | undefined {
+    return this.#failed
+  }
+
+  add(bytes: Uint8Array): Promise<number> {
+    if (this.#failed !== undefined) return Promise.reject(this.#failed)
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ bytes, resolve, reject })
+      this.#schedule()
+    })
+  }
+
+  async read(position: number): Promise<Uint8Array> {
+    const [record] = await Effect.runPromise(this.#log.read(this.name, position, 1))
+    if (record === undefined) throw new Error(`the log ${this.name} ends before position ${position}`)
+    return record.bytes
+  }
+
+  /** Records before `position` are not needed any more. A failure costs disk space until the next call. */
+  truncate(position: number): Promise<void> {
+    if (position <= this.#first) return Promise.resolve()
+    const done = Effect.sync(() => {
+      this.#first = position
+    })
+    return Effect.runPromise(this.#log.truncate(this.name, position).pipe(Effect.andThen(done), Effect.ignore))
+  }
+
+  /** Everything that was added is on disk, or never will be. */
+  flushed(): Promise<void> {
+    if (!this.#inFlight && this.#waiting.length === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#idleListeners.push(resolve))
+  }
+
+  #schedule(): void {
+    if (this.#inFlight || this.#isScheduled) return
+    this.#isScheduled = true
+    setImmediate(() => this.#flush())
+  }
+
+  #flush(): void {
+    this.#isScheduled = false
+    const batch = this.#take()
+    const first = this.#position
+    this.#inFlight = true
+    Effect.runCallback(
+      this.#log.append(
+        this.name,
+        first,
+        batch.map(({ bytes }) => bytes)
+      ),
+      {
+        onExit: (exit) => {
+          this.#inFlight = false
+          if (Exit.isSuccess(exit)) {
+            this.#position = exit.value
+            for (const [index, { resolve }] of batch.entries()) resolve(first + index)
+            if (this.#waiting.length > 0) return this.#schedule()
+          } else this.#fail(batch, Cause.squash(exit.cause))
+          const listeners = this.#idleListeners
+          this.#idleListeners = []
+          for (const listener of listeners) listener()
+        }
+      }
+    )
+  }
+
+  #fail(batch: ReadonlyArray<Waiting>, error: unknown): void {
+    const isUnknown = !(error instanceof Error) || !("_tag" in error) || error._tag === "OutcomeUnknown"
+    const reason = error instanceof Error ? error.message : String(error)
+    this.#failed = new SideLogFailed(this.name, isUnknown ? "unknown" : "failed", reason)
+    const left = this.#waiting
+    this.#waiting = []
+    for (const { reject } of batch) reject(this.#failed)
+    for (const { reject } of left) reject(new SideLogFailed(this.name, "failed", reason))
+  }
+
+  #take(): ReadonlyArray<Waiting> {
+    let count = 0
+    let bytes = 0
+    for (const waiting of this.#waiting) {
+      if (count === batchRecordsMax || (count > 0 && bytes + waiting.bytes.length > batchBytesMax)) break
+      bytes += waiting.bytes.length
+      count++
+    }
+    return this.#waiting.splice(0, count)
+  }
+}
+
+/** Opens the log and shows every record that is in it, oldest first. */
+export const open = Effect.fnUntraced(function* (
+  log: Log["Service"],
+  name: string,
+  onRecord: (record: LogRecord) => void
+): Effect.fn.Return<SideLog, FabricUnavailable> {
+  const bounds = yield* log.bounds(name)
+  let position = bounds.first
+  for (;;) {
+    const records: ReadonlyArray<LogRecord> = yield* log.read(name, position, readChunk)
+    if (records.length === 0) break
+    for (const record of records) onRecord(record)
+    position += records.length
+  }
+  return new SideLog(name, log, { first: bounds.first, end: position })
+})
