@@ -149,6 +149,7 @@ export const requestView = (given: Partial<RequestView> & { readonly requestId: 
   arrivedAtMs: 1_000,
   deadlineMs: 61_000,
   endedAtMs: null,
+  keepUntilMs: null,
   position: 2,
   cause: "an instance is starting",
   reason: null,

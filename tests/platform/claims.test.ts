@@ -44,7 +44,8 @@ describe.concurrent("Prefer: respond-async", () => {
       statusUrl: `${gateway()}/requests/${id}`,
       resultUrl: `${gateway()}/requests/${id}/result`,
       cancelUrl: `${gateway()}/requests/${id}/cancel`,
-      durable: true
+      durable: true,
+      expires: expect.stringMatching(/^\d{4}-.*Z$/)
     })
     const first = await result(id)
     const polled = await call(`${gateway()}/v2/nvcf/pexec/status/${id}`)

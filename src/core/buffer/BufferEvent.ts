@@ -61,6 +61,10 @@ export interface Arrived {
   readonly idempotencyKey?: string
   /** Digest of method, path and body; compared when the same key comes again. */
   readonly fingerprint?: string
+  /** How long its kept result can be claimed after the end; else that of the options. */
+  readonly resultRetentionMs?: number
+  /** Backoff of its own, else that of the options. `seed`: 0 to 2^32 - 1, spreads the delays of different requests. */
+  readonly redelivery?: { readonly delayMs: number; readonly delayMaxMs: number; readonly seed: number }
 }
 
 /** The log says these records are on stable storage. */

@@ -25,6 +25,7 @@ import type {
   Ticked
 } from "../buffer/BufferEvent.ts"
 import type { BufferOptions } from "../buffer/BufferOptions.ts"
+import * as Redelivery from "./Redelivery.ts"
 import {
   type Audience,
   classAt,
@@ -251,9 +252,7 @@ const attemptOver = (state: Leased | Responding, failure: Failure, limits: Limit
     } as const
     return end(state, poisoned, limits, orders)
   }
-  // 2 ** 1023 is the largest that a double holds; the maximum is reached long before.
-  const delayMs = Math.min(limits.redeliveryDelayMs * 2 ** Math.min(attempt - 1, 1023), limits.redeliveryDelayMaxMs)
-  const notBeforeMs = nowMs + delayMs
+  const notBeforeMs = nowMs + Redelivery.delayMs(facts.arrived, attempt, limits)
   discard(state, orders)
   if (arrivedRecord !== "none") {
     const record: DurableRecord = { _tag: "RecordAttemptFailed", sequence, attempt, notBeforeMs }
@@ -304,7 +303,7 @@ const end = (state: State, ending: Ending, limits: Limits, orders: Orders): Term
     endedAtMs: nowMs,
     resultKept: kept && responded,
     resultBytes: ending.resultBytes,
-    keepUntilMs: kept ? nowMs + limits.resultRetentionMs : nowMs,
+    keepUntilMs: kept ? nowMs + (facts.arrived.resultRetentionMs ?? limits.resultRetentionMs) : nowMs,
     endedRecord: isStoredFirst ? "queued" : "none",
     told: !isStoredFirst,
     gone: !kept

@@ -130,6 +130,7 @@ export const RequestView = Schema.Struct({
   arrivedAtMs: Schema.Number,
   deadlineMs: Schema.Number,
   endedAtMs: Schema.NullOr(Schema.Number),
+  keepUntilMs: Schema.NullOr(Schema.Number),
   position: Schema.NullOr(Schema.Int),
   cause: Schema.String,
   reason: Schema.NullOr(Reason),

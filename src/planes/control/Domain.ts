@@ -4,6 +4,7 @@
  *
  * @module
  */
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { PolicyChoice } from "../../core/scaling/PolicyChoice.ts"
 
@@ -11,6 +12,10 @@ const Name = Schema.String.check(Schema.isPattern(/^[a-z0-9](?:[a-z0-9-]{0,61}[a
   description: "1 to 63 of a-z, 0-9 and -, not - at either end"
 })
 const PositiveMs = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 86_400_000 }))
+
+/** Deployments that were stored before the member existed have its default. */
+const withDefault = <S extends Schema.Top & Schema.WithoutConstructorDefault>(schema: S, value: S["Encoded"]) =>
+  schema.pipe(Schema.withDecodingDefaultKey(Effect.succeed(value)))
 
 export const FunctionId = Schema.String.check(Schema.isUUID()).pipe(Schema.brand("FunctionId"))
 export type FunctionId = typeof FunctionId.Type
@@ -65,6 +70,13 @@ export const DeploymentSpec = Schema.Struct({
   /** A request that names no deadline gets this one. */
   requestTimeoutMs: PositiveMs,
   maxAttempts: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 100 })),
+  /** Before a lost attempt is followed by another: doubles from the first to the largest, less up to half by chance. */
+  redeliveryDelayMs: withDefault(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 86_400_000 })), 100),
+  redeliveryDelayMaxMs: withDefault(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 86_400_000 })), 30_000),
+  /** How long a kept result can be claimed after its request ended. */
+  resultRetentionMs: withDefault(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 604_800_000 })), 3_600_000),
+  /** What becomes of a request whose caller left and had not said; `continue` keeps its result. */
+  onCallerGone: withDefault(Schema.Literals(["continue", "cancel"]), "continue"),
   bodyBytesMax: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_099_511_627_776 })),
   /** A name, or an object with the name and options of the policy. */
   policy: PolicyChoice,
@@ -92,6 +104,10 @@ export const deploymentDefaults: DeploymentSpec = {
   graceMs: 10_000,
   requestTimeoutMs: 1_200_000,
   maxAttempts: 3,
+  redeliveryDelayMs: 100,
+  redeliveryDelayMaxMs: 30_000,
+  resultRetentionMs: 3_600_000,
+  onCallerGone: "continue",
   bodyBytesMax: 100 * 1024 * 1024,
   policy: "demand",
   instanceType: "local",

@@ -16,6 +16,9 @@ const samples: ReadonlyArray<ControlErrors.ControlError> = [
   new ControlErrors.InstanceNotFound({ instanceId: "i" }),
   new ControlErrors.RequestNotFound({ requestId: "r" }),
   new ControlErrors.RequestEnded({ requestId: "r", state: "responded" }),
+  new ControlErrors.DeadLetterNotFound({ requestId: "r" }),
+  new ControlErrors.DeadLetterIncomplete({ requestId: "r" }),
+  new ControlErrors.ReplayRefused({ requestId: "r", reason: "the queue is full" }),
   new FabricUnavailable({ port: "KeyValue", operation: "put", reason: "full", retryable: true }),
   new OutcomeUnknown({ port: "KeyValue", operation: "put", reason: "timeout" })
 ]

@@ -14,9 +14,11 @@ import { type Body, chunks, emptyBody } from "./Body.ts"
 import * as CallBody from "./CallBody.ts"
 import { type CallHeaders, forwarded } from "./CallHeaders.ts"
 import type { Answer, Caller, End, Entry } from "./Entry.ts"
+import * as Expiry from "./Expiry.ts"
 import { nowMs } from "./PlaneClock.ts"
 import * as Problem from "./Problem.ts"
 import * as Receipt from "./Receipt.ts"
+import { redeliveryOf } from "./Redelivery.ts"
 import * as Responder from "./Responder.ts"
 import type { Shard } from "./Shard.ts"
 import * as Wrapped from "./Wrapped.ts"
@@ -249,6 +251,8 @@ export class Call implements Caller {
         durability,
         deadlineMs: headers.deadlineMs ?? receivedMs + deployment.spec.requestTimeoutMs,
         maxAttempts: deployment.spec.maxAttempts,
+        resultRetentionMs: deployment.spec.resultRetentionMs,
+        redelivery: redeliveryOf(deployment.spec),
         receivedMs,
         head,
         body,
@@ -280,7 +284,7 @@ export class Call implements Caller {
 
   /** 202; whoever calls this knows that the request is on stable storage, or never will be by its durability. */
   #accept(requestId: string): void {
-    const { response, request, route, headers } = this.#init
+    const { response, request, route, headers, deployment } = this.#init
     if (this.#over || response.headersSent) return
     this.#finish()
     if (this.#wrapper !== undefined) {
@@ -299,7 +303,8 @@ export class Call implements Caller {
         resultUrl: `${base}/result`,
         cancelUrl: `${base}/cancel`,
         // P1 does not hold for such a version, and whoever gets the 202 must know.
-        durable: route.version.durability !== "memory" || headers.idempotencyKey !== undefined
+        durable: route.version.durability !== "memory" || headers.idempotencyKey !== undefined,
+        expires: Expiry.atLeast(this.#entry?.resultRetentionMs ?? deployment.spec.resultRetentionMs)
       },
       ["location", `/requests/${requestId}`, "retry-after", "1"]
     )
@@ -360,7 +365,9 @@ export class Call implements Caller {
     if (this.#entry !== undefined && !this.#replayed) {
       CrashPoint.hit("gateway.callerLeft")
       const isHalfSent = this.#rest !== undefined && !this.#init.request.complete
-      this.#shard.callerLeft(this.#entry, this.#init.headers.cancelOnDisconnect || isHalfSent)
+      const { headers, deployment } = this.#init
+      const isCancelled = headers.cancelOnDisconnect ?? deployment.spec.onCallerGone === "cancel"
+      this.#shard.callerLeft(this.#entry, isCancelled || isHalfSent)
     }
   }
 

@@ -14,7 +14,8 @@ export interface CallHeaders {
   readonly idempotencyKey: string | undefined
   /** Unix ms. */
   readonly deadlineMs: number | undefined
-  readonly cancelOnDisconnect: boolean
+  /** Undefined: as the deployment says. */
+  readonly cancelOnDisconnect: boolean | undefined
 }
 
 type Headers = NodeJS.Dict<string | Array<string>>
@@ -24,7 +25,7 @@ const none: CallHeaders = {
   waitMs: undefined,
   idempotencyKey: undefined,
   deadlineMs: undefined,
-  cancelOnDisconnect: false
+  cancelOnDisconnect: undefined
 }
 
 export const isProblem = <A extends object>(value: A | Problem): value is Problem =>
@@ -63,7 +64,7 @@ export const parse = (headers: Headers, atMs: number): CallHeaders | Problem => 
     ...preference,
     idempotencyKey: key,
     deadlineMs,
-    cancelOnDisconnect: onDisconnect === "cancel"
+    cancelOnDisconnect: onDisconnect === undefined ? undefined : onDisconnect === "cancel"
   }
 }
 

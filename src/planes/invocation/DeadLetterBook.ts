@@ -26,6 +26,7 @@ import type { DeadLetter, DeadLetters, LetterContent } from "./DeadLetters.ts"
 import type { Entry } from "./Entry.ts"
 import { nowMs } from "./PlaneClock.ts"
 import type * as Problem from "./Problem.ts"
+import { redeliveryOf } from "./Redelivery.ts"
 import * as RequestId from "./RequestId.ts"
 import type { Shard } from "./Shard.ts"
 import type { Shards } from "./Shards.ts"
@@ -38,6 +39,11 @@ export interface DeadLetterBookParts {
   readonly shards: Shards
   readonly routes: RoutingTable
   readonly blobs: BlobStore["Service"]
+}
+
+interface Target {
+  readonly route: Route
+  readonly deployment: NonNullable<Route["deployment"]>
 }
 
 type Replayed = Effect.Success<ReturnType<DeadLetterDirectory["replay"]>>
@@ -81,9 +87,9 @@ export class DeadLetterBook implements DeadLetterDirectory {
       const { shard, letter } = yield* this.#find(tenant, requestId)
       if (letter.replay !== null) return { ...letter.replay, isNew: false }
       if (!letter.bodyKept) return yield* new DeadLetterIncomplete({ requestId })
-      const route = yield* this.#target(letter, versionId)
+      const target = yield* this.#target(letter, versionId)
       return yield* Effect.tryPromise({
-        try: () => this.#replayOnce(shard.deadLetters, letter, route),
+        try: () => this.#replayOnce(shard.deadLetters, letter, target),
         catch: writeFailure
       })
     })
@@ -121,20 +127,21 @@ export class DeadLetterBook implements DeadLetterDirectory {
       if (route.functionId !== functionId) {
         return yield* new VersionOfAnotherFunction({ versionId: route.versionId, functionId })
       }
-      if (route.deployment === undefined) return yield* new NotDeployed({ versionId: route.versionId })
-      return route
+      const { deployment } = route
+      if (deployment === undefined) return yield* new NotDeployed({ versionId: route.versionId })
+      return { route, deployment }
     })
   }
 
-  #replayOnce(letters: DeadLetters, letter: DeadLetter, route: Route): Promise<Replayed> {
+  #replayOnce(letters: DeadLetters, letter: DeadLetter, target: Target): Promise<Replayed> {
     const running = this.#replaying.get(letter.requestId)
     if (running !== undefined) return running.then((replay) => ({ ...replay, isNew: false }))
-    const replaying = this.#submit(letters, letter, route).finally(() => this.#replaying.delete(letter.requestId))
+    const replaying = this.#submit(letters, letter, target).finally(() => this.#replaying.delete(letter.requestId))
     this.#replaying.set(letter.requestId, replaying)
     return replaying
   }
 
-  async #submit(letters: DeadLetters, letter: DeadLetter, route: Route): Promise<Replayed> {
+  async #submit(letters: DeadLetters, letter: DeadLetter, { route, deployment }: Target): Promise<Replayed> {
     const content = await letters.load(letter.requestId)
     if (content === undefined) throw new DeadLetterNotFound({ requestId: letter.requestId })
     const atMs = nowMs()
@@ -149,7 +156,9 @@ export class DeadLetterBook implements DeadLetterDirectory {
       mode: "async",
       durability: route.version.durability,
       deadlineMs: atMs + letter.timeoutMs,
-      maxAttempts: route.deployment?.spec.maxAttempts ?? letter.maxAttempts,
+      maxAttempts: deployment.spec.maxAttempts,
+      resultRetentionMs: deployment.spec.resultRetentionMs,
+      redelivery: redeliveryOf(deployment.spec),
       receivedMs: atMs,
       head: content.head,
       body,

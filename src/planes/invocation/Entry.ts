@@ -73,6 +73,7 @@ export class Entry {
   readonly durability: Durability
   readonly deadlineMs: number
   readonly maxAttempts: number
+  readonly resultRetentionMs: number
   /** Something of it may be on disk. */
   readonly isWritten: boolean
   /** The dead letter that it replays. */
@@ -93,6 +94,8 @@ export class Entry {
   lastInstanceId: string | undefined
   attempts = 0
   end: End | undefined
+  /** Of an ended one that is remembered for a claim. */
+  keepUntilMs: number | undefined
   progress: { readonly percent: number; readonly note: string } | undefined
   waiters: Array<() => void> | undefined
   #storedWaiters: Array<() => void> | undefined
@@ -114,6 +117,7 @@ export class Entry {
     readonly head: RequestHead
     readonly body: Body
     readonly caller: Caller | undefined
+    readonly resultRetentionMs: number
     readonly isWritten: boolean
     readonly replayOf?: string | undefined
   }) {
@@ -139,6 +143,7 @@ export class Entry {
       endedMs: undefined
     }
     this.call = { head: init.head, body: init.body }
+    this.resultRetentionMs = init.resultRetentionMs
     this.isWritten = init.isWritten
     this.replayOf = init.replayOf
     this.callBlobId = init.body.kind === "inline" ? undefined : init.body.id

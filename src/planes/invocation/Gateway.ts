@@ -18,6 +18,7 @@ import * as Port from "../Port.ts"
 import { Call, type CallContext, writeAnswer } from "./Call.ts"
 import * as CallHeaders from "./CallHeaders.ts"
 import type { Entry } from "./Entry.ts"
+import * as Expiry from "./Expiry.ts"
 import * as GatewayRoute from "./GatewayRoute.ts"
 import { nowMs } from "./PlaneClock.ts"
 import * as Problem from "./Problem.ts"
@@ -176,7 +177,7 @@ class Gateway {
     { requestId, wrapped }: Extract<GatewayRoute.GatewayRoute, { kind: "status" }>
   ): void {
     const found = this.#parts.shards.byRequestId(requestId)
-    if (found === undefined) return Responder.problem(response, stamp(asked), Problem.unknownRequest())
+    if (found === undefined) return Responder.problem(response, stamp(asked), this.#unknown(requestId))
     const pollMs = wrapped ? CallHeaders.pollDefaultMs : CallHeaders.parsePollMs(asked.request.headers, true)
     if (typeof pollMs !== "number") return Responder.problem(response, stamp(asked), pollMs)
     this.#claim({ asked, response, shard: found.shard, entry: found.entry, wrapped }, pollMs)
@@ -200,7 +201,7 @@ class Gateway {
       if (view === undefined) return Responder.problem(response, stamp(asked), Problem.unknownRequest())
       return Responder.json(response, stamp(asked), 200, view)
     }
-    if (found === undefined) return Responder.problem(response, stamp(asked), Problem.unknownRequest())
+    if (found === undefined) return Responder.problem(response, stamp(asked), this.#unknown(requestId))
     const wait = new URL(asked.request.url ?? "/", "http://localhost").searchParams.get("wait") ?? "0"
     if (!/^\d{1,4}$/.test(wait) || Number(wait) > 3600) {
       return Responder.problem(
@@ -210,6 +211,13 @@ class Gateway {
       )
     }
     this.#claim({ asked, response, shard: found.shard, entry: found.entry, wrapped: false }, Number(wait) * 1000)
+  }
+
+  /** One whose result was kept is remembered for a while after that. */
+  #unknown(requestId: string): Problem.Problem {
+    const view = this.#parts.directory.get(requestId)
+    const isExpired = view !== undefined && view.endedAtMs !== null && view.keepUntilMs !== null
+    return isExpired ? Problem.resultExpired(view.keepUntilMs - view.endedAtMs) : Problem.unknownRequest()
   }
 
   /** The kept result, now or within `waitMs`; else 202. */
@@ -239,7 +247,8 @@ class Gateway {
       stop()
       if (wrapped) return Responder.json(response, stamp(asked), 202, Wrapped.inProgress(requestId))
       const progress = entry.progress === undefined ? [] : ["nvcf-percent-complete", String(entry.progress.percent)]
-      Responder.json(response, stamp(asked, requestId), 202, { requestId, status: "in-progress" }, [
+      const expires = Expiry.atLeast(entry.resultRetentionMs)
+      Responder.json(response, stamp(asked, requestId), 202, { requestId, status: "in-progress", expires }, [
         "retry-after",
         "1",
         ...progress

@@ -69,6 +69,13 @@ export const unknownRequest = () =>
     "No request with this id is known: it never was accepted here, it was answered to its waiting caller, or its result was kept and has expired."
   )
 
+export const resultExpired = (keptMs: number) =>
+  problem(
+    410,
+    "result-expired",
+    `The request has ended and its result was kept for ${Math.round(keptMs)} ms (resultRetentionMs), which are over: claim results earlier, or have them kept longer.`
+  )
+
 export const methodNotAllowed = (allow: string) =>
   problem(405, "method-not-allowed", `This address takes ${allow} only.`, { allow })
 

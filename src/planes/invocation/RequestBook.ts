@@ -106,6 +106,7 @@ export class RequestBook implements RequestDirectory {
       arrivedAtMs: entry.times.arrivedMs,
       deadlineMs: entry.deadlineMs,
       endedAtMs: entry.times.endedMs ?? null,
+      keepUntilMs: entry.keepUntilMs ?? null,
       position,
       cause: this.#cause(entry, state, position, found?.notBeforeMs ?? undefined),
       reason: entry.end?.reason ?? null,

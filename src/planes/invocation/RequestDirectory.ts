@@ -42,6 +42,8 @@ export interface RequestView {
   readonly arrivedAtMs: number
   readonly deadlineMs: number
   readonly endedAtMs: number | null
+  /** Until then its result, or how it ended, can be claimed; null where it has not ended, or nothing is kept. */
+  readonly keepUntilMs: number | null
   /** Requests of the same version before it; null when it does not wait. */
   readonly position: number | null
   /** A sentence: why it waits, or what became of it. */

@@ -10,7 +10,7 @@
  */
 import type * as Effect from "effect/Effect"
 import * as Buffer_ from "../../core/buffer/Buffer.ts"
-import type { Command, DurableRecord, Event, RecordRef } from "../../core/buffer/BufferEvent.ts"
+import type { Arrived, Command, DurableRecord, Event, RecordRef } from "../../core/buffer/BufferEvent.ts"
 import type { BufferOptions } from "../../core/buffer/BufferOptions.ts"
 import {
   type FromWorker,
@@ -73,6 +73,8 @@ export interface NewCall {
   readonly head: RequestHead
   readonly body: Body
   readonly sizeBytes: number
+  readonly resultRetentionMs: number
+  readonly redelivery: NonNullable<Arrived["redelivery"]>
   readonly idempotencyKey: string | undefined
   readonly fingerprint: string | undefined
   /** The dead letter that it replays. */
@@ -172,6 +174,8 @@ export class Shard {
       deadlineMs: call.deadlineMs,
       sizeBytes: call.sizeBytes,
       maxAttempts: call.maxAttempts,
+      resultRetentionMs: call.resultRetentionMs,
+      redelivery: call.redelivery,
       ...(call.idempotencyKey === undefined ? {} : { idempotencyKey: call.idempotencyKey }),
       ...(call.fingerprint === undefined ? {} : { fingerprint: call.fingerprint })
     })
@@ -514,6 +518,7 @@ export class Shard {
     const { terminal, reason, message, resultKept } = command
     CrashPoint.hit("invocation.tellEnded.before")
     entry.times.endedMs ??= nowMs()
+    entry.keepUntilMs = Buffer_.lookup(this.#state, command.sequence)?.keepUntilMs
     const caller = entry.caller
     entry.caller = undefined
     const attempt = entry.attempt

@@ -63,7 +63,8 @@ export const recover = (
       position = snapshot.position
       for (const [sequence, callPosition, answerPosition] of body.entries) {
         const [record] = yield* log.read(shard, callPosition, 1)
-        const entry = record === undefined ? undefined : entryOf(StoredRecord.decode(record.bytes), callPosition)
+        const entry =
+          record === undefined ? undefined : entryOf(StoredRecord.decode(record.bytes), callPosition, options)
         if (entry === undefined) continue
         if (answerPosition >= 0) entry.answerPosition = answerPosition
         recall(entry, Buffer_.lookup(state, sequence))
@@ -79,7 +80,7 @@ export const recover = (
         const [next] = Buffer_.step(state, { _tag: "Replayed", record: stored.record })
         state = next
         lastSequence = Math.max(lastSequence, sequenceOf(stored.record))
-        noteReplay(remember(entries, stored, at))
+        noteReplay(remember(entries, stored, at, options))
         recordCount++
       }
       CrashPoint.hit("invocation.recover.chunk")
@@ -121,12 +122,13 @@ const sequenceOf = (record: DurableRecord): number =>
 const remember = (
   entries: Map<number, Entry>,
   stored: StoredRecord.StoredRecord,
-  position: number
+  position: number,
+  options: BufferOptions
 ): Entry | undefined => {
   const { record } = stored
   switch (record._tag) {
     case "RecordArrived": {
-      const entry = entryOf(stored, position)
+      const entry = entryOf(stored, position, options)
       if (entry !== undefined) entries.set(entry.sequence, entry)
       return entry
     }
@@ -145,6 +147,7 @@ const remember = (
         resultKept: record.resultKept
       }
       entry.times.endedMs = record.endedAtMs
+      if (record.keepUntilMs > record.endedAtMs) entry.keepUntilMs = record.keepUntilMs
       entry.call = undefined
       return undefined
     }
@@ -170,10 +173,11 @@ const recall = (entry: Entry, figures: Buffer_.RequestFigures | undefined): void
   const { terminal, reason = null, message = null, resultKept } = figures
   entry.end = { terminal, reason, message, resultKept }
   entry.times.endedMs = figures.endedAtMs
+  entry.keepUntilMs = figures.keepUntilMs
   entry.call = undefined
 }
 
-const entryOf = (stored: StoredRecord.StoredRecord, position: number): Entry | undefined => {
+const entryOf = (stored: StoredRecord.StoredRecord, position: number, options: BufferOptions): Entry | undefined => {
   const { record, call } = stored
   if (record._tag !== "RecordArrived" || call === null) return undefined
   const { arrived } = record
@@ -193,6 +197,7 @@ const entryOf = (stored: StoredRecord.StoredRecord, position: number): Entry | u
     head: call.head,
     body: call.body,
     caller: undefined,
+    resultRetentionMs: arrived.resultRetentionMs ?? options.resultRetentionMs,
     isWritten: true,
     replayOf: call.replayOf
   })
