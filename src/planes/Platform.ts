@@ -28,6 +28,7 @@ import { BlobStore } from "./fabric/BlobStore.ts"
 import * as EmbeddedFabric from "./fabric/EmbeddedFabric.ts"
 import { DeadLetterBook } from "./invocation/DeadLetterBook.ts"
 import * as DeadLetters from "./invocation/DeadLetters.ts"
+import * as EventStreams from "./invocation/EventStreams.ts"
 import * as Gateway from "./invocation/Gateway.ts"
 import { nowMs } from "./invocation/PlaneClock.ts"
 import { RequestBook } from "./invocation/RequestBook.ts"
@@ -47,6 +48,7 @@ export interface PlatformOptions {
   readonly buffer: Partial<BufferOptions>
   readonly compact?: Partial<Shards.CompactOptions>
   readonly deadLetters: Partial<DeadLetters.DeadLetterOptions>
+  readonly eventStreams: Partial<EventStreams.EventStreamOptions>
   /** Between heartbeats of workers; three missed and the peer is gone. */
   readonly heartbeatMs: number
   /** How long calls in flight may finish on shutdown. */
@@ -62,6 +64,7 @@ export const defaults: Omit<PlatformOptions, "stateDirectory"> = {
   workerPort: 8789,
   buffer: {},
   deadLetters: {},
+  eventStreams: {},
   heartbeatMs: 2_000,
   drainMs: 10_000
 }
@@ -122,7 +125,8 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
       storeIsExclusive: true,
       buffer: { ...bufferDefaults, ...options.buffer },
       ...(options.compact === undefined ? {} : { compact: options.compact }),
-      deadLetters: { ...DeadLetters.defaults, ...options.deadLetters }
+      deadLetters: { ...DeadLetters.defaults, ...options.deadLetters },
+      eventStreams: { ...EventStreams.defaults, ...options.eventStreams }
     },
     {
       ended: directory.remember,

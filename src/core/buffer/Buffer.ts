@@ -49,6 +49,7 @@ import type {
   Persisted,
   PersistFailed,
   ResponseEnded,
+  ResponseShown,
   ResponseStarted
 } from "./BufferEvent.ts"
 import { isLeasedTo } from "./BufferQueries.ts"
@@ -134,6 +135,7 @@ const happen = (draft: Draft.Draft, event: Exclude<Event, { readonly _tag: "Repl
     case "ResponseEnded":
     case "AttemptFailed":
       return fromWorker(draft, event)
+    case "ResponseShown":
     case "CallerLeft":
     case "Detached":
     case "CancelRequested":
@@ -176,7 +178,7 @@ const fromWorker = (draft: Draft.Draft, event: ResponseStarted | ResponseEnded |
   apply(draft, request, event)
 }
 
-const fromCaller = (draft: Draft.Draft, event: CallerLeft | Detached | CancelRequested): void => {
+const fromCaller = (draft: Draft.Draft, event: CallerLeft | Detached | CancelRequested | ResponseShown): void => {
   const request = Draft.request(draft, event.sequence)
   if (request !== undefined) apply(draft, request, event)
 }

@@ -147,6 +147,14 @@ export interface ResponseStarted {
   readonly token: number
 }
 
+/** Bytes of a collected answer were shown to a reader of the stream: no other attempt may follow (L9). */
+export interface ResponseShown {
+  readonly _tag: "ResponseShown"
+  readonly nowMs: number
+  readonly sequence: number
+  readonly token: number
+}
+
 /** The answer is complete. `resultBytes`: size of what would be kept. */
 export interface ResponseEnded {
   readonly _tag: "ResponseEnded"
@@ -265,6 +273,7 @@ export type Event =
   | WorkerDisconnected
   | WorkerLost
   | ResponseStarted
+  | ResponseShown
   | ResponseEnded
   | AttemptFailed
   | CallerLeft

@@ -20,6 +20,7 @@ import type {
   Reason,
   RecordKind,
   ResponseEnded,
+  ResponseShown,
   ResponseStarted,
   Terminal as TerminalKind,
   Ticked
@@ -62,6 +63,7 @@ export type Event =
   | { readonly _tag: "RecordFailed"; readonly kind: RecordKind; readonly nowMs: number }
   | { readonly _tag: "FunctionRemoved"; readonly nowMs: number }
   | ResponseStarted
+  | ResponseShown
   | ResponseEnded
   | AttemptFailed
   | CallerLeft
@@ -112,6 +114,8 @@ export const advance = (state: State, event: Event, limits: Limits, orders: Orde
       return state._tag === "Pending" ? assigned(state, event, orders) : state
     case "ResponseStarted":
       return state._tag === "Leased" && state.token === event.token ? responseStarted(state, orders) : state
+    case "ResponseShown":
+      return state._tag === "Responding" && state.token === event.token ? { ...state, shown: true } : state
     case "ResponseEnded": {
       if (!isLeased(state) || state.token !== event.token) return state
       const { nowMs, resultBytes } = event

@@ -12,6 +12,7 @@ import * as CrashPoint from "../CrashPoint.ts"
 import type { BlobStore, BlobWriter } from "../fabric/BlobStore.ts"
 import { type Body, emptyBytes } from "./Body.ts"
 import type { Caller, Entry } from "./Entry.ts"
+import type { EventStream } from "./EventStream.ts"
 import type { WorkerState } from "./WorkerState.ts"
 
 /** What is kept of a streamed answer in case its caller leaves (A3). */
@@ -33,6 +34,8 @@ export class Attempt {
   /** The worker said that the answer is complete. */
   complete = false
   over = false
+  /** Its frames, when the answer is an event stream of a request that is stored. */
+  stream: EventStream | undefined
   #flow: Flow = { kind: "held" }
   #held: Array<Uint8Array> = []
   #shown: Array<Uint8Array> | undefined = []
@@ -81,6 +84,7 @@ export class Attempt {
 
   chunk(bytes: Uint8Array, blobs: BlobStore["Service"]): void {
     this.#openBytes += bytes.length
+    this.stream?.push(bytes)
     switch (this.#flow.kind) {
       case "held":
         this.#held.push(bytes)

@@ -14,6 +14,10 @@ import { type Body, chunks, emptyBody } from "./Body.ts"
 import * as CallBody from "./CallBody.ts"
 import { type CallHeaders, forwarded } from "./CallHeaders.ts"
 import type { Answer, Caller, End, Entry } from "./Entry.ts"
+import * as EventFrames from "./EventFrames.ts"
+import { EventIds } from "./EventIds.ts"
+import * as EventReply from "./EventReply.ts"
+import * as EventSource from "./EventSource.ts"
 import * as Expiry from "./Expiry.ts"
 import { nowMs } from "./PlaneClock.ts"
 import * as Problem from "./Problem.ts"
@@ -62,6 +66,8 @@ export class Call implements Caller {
   /** While the body of the call still comes in. */
   #rest: Promise<unknown> | undefined
   #shownBytes = 0
+  /** Puts ids into an event stream. */
+  #eventIds: EventIds | undefined
 
   constructor(context: CallContext, init: CallInit) {
     this.#context = context
@@ -159,7 +165,10 @@ export class Call implements Caller {
     if (this.#wrapper !== undefined) return this.#wrapper.head(status, headers)
     clearTimeout(this.#waitTimer)
     CrashPoint.hit("gateway.head.before")
-    this.#announcedBytes = Responder.begin(this.#init.response, this.#stamp(), status, headers)
+    const hasIds = this.#init.headers.eventIds && EventFrames.isEventStream(headers)
+    if (hasIds) this.#eventIds = new EventIds(this.#stamp().requestId ?? "")
+    const shown = hasIds ? EventReply.withoutLength(headers) : headers
+    this.#announcedBytes = Responder.begin(this.#init.response, this.#stamp(), status, shown)
     CrashPoint.hit("gateway.head.after")
   }
 
@@ -167,6 +176,7 @@ export class Call implements Caller {
     if (this.#wrapper !== undefined) return this.#wrapper.chunk(bytes)
     CrashPoint.hit("gateway.chunk")
     const { response } = this.#init
+    if (this.#eventIds !== undefined) return this.#eventIds.write(response, bytes)
     this.#shownBytes += bytes.length
     if (this.#announcedBytes !== undefined && this.#shownBytes > this.#announcedBytes) {
       response.destroy()
@@ -180,6 +190,7 @@ export class Call implements Caller {
     if (this.#wrapper !== undefined) return this.#answerWrapped(this.#wrapper.answer())
     const { response } = this.#init
     CrashPoint.hit("gateway.done")
+    this.#eventIds?.end(response)
     if (this.#announcedBytes !== undefined && this.#shownBytes !== this.#announcedBytes) response.destroy()
     else response.end()
   }
@@ -336,8 +347,19 @@ export class Call implements Caller {
       )
       return
     }
+    const stamp = this.#stamp()
+    if (this.#init.headers.eventIds && EventFrames.isEventStream(answer.headers)) {
+      const requestId = stamp.requestId ?? ""
+      const wish = { lastEventId: undefined, withIds: true }
+      const broken = () => Problem.streamBroken(null)
+      const source = EventSource.ofAnswer(requestId, answer, blobs)
+      EventReply.answer({ requestId, response, stamp, wish, broken }, source).catch((error: unknown) =>
+        this.#failed(error)
+      )
+      return
+    }
     const headers: HeaderList = this.#replayed ? [...answer.headers, ["idempotency-replayed", "true"]] : answer.headers
-    writeAnswer(response, this.#stamp(), { ...answer, headers }, blobs).catch((error: unknown) => this.#failed(error))
+    writeAnswer(response, stamp, { ...answer, headers }, blobs).catch((error: unknown) => this.#failed(error))
   }
 
   #answerWrapped(answer: Answer): void {
@@ -415,17 +437,7 @@ export const writeAnswer = async (
   Responder.begin(response, stamp, answer.status, answer.headers, bytesCount)
   for await (const bytes of chunks(blobs, answer.body)) {
     if (response.destroyed) return
-    if (!response.write(bytes)) {
-      await new Promise<void>((resolve) => {
-        const goOn = () => {
-          response.off("drain", goOn)
-          response.off("close", goOn)
-          resolve()
-        }
-        response.on("drain", goOn)
-        response.on("close", goOn)
-      })
-    }
+    if (!response.write(bytes)) await Responder.drained(response)
   }
   response.end()
 }

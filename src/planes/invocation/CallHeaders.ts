@@ -16,6 +16,8 @@ export interface CallHeaders {
   readonly deadlineMs: number | undefined
   /** Undefined: as the deployment says. */
   readonly cancelOnDisconnect: boolean | undefined
+  /** Events of a stream that have no id get one (`Millrace-Event-Ids: true`). */
+  readonly eventIds: boolean
 }
 
 type Headers = NodeJS.Dict<string | Array<string>>
@@ -25,7 +27,8 @@ const none: CallHeaders = {
   waitMs: undefined,
   idempotencyKey: undefined,
   deadlineMs: undefined,
-  cancelOnDisconnect: undefined
+  cancelOnDisconnect: undefined,
+  eventIds: false
 }
 
 export const isProblem = <A extends object>(value: A | Problem): value is Problem =>
@@ -44,7 +47,11 @@ export const parse = (headers: Headers, atMs: number): CallHeaders | Problem => 
   if (headers["nvcf-input-asset-references"] !== undefined) {
     return notServed("The header NVCF-INPUT-ASSET-REFERENCES (input assets)")
   }
-  if (prefer === undefined && key === undefined && deadline === undefined && onDisconnect === undefined) return none
+  const eventIds = parseEventIds(headers)
+  if (typeof eventIds !== "boolean") return eventIds
+  if (prefer === undefined && key === undefined && deadline === undefined && onDisconnect === undefined) {
+    return eventIds ? { ...none, eventIds } : none
+  }
   if (key !== undefined && !/^[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?$/.test(key)) {
     return badHeader("Idempotency-Key", key, "1 to 255 visible ASCII characters")
   }
@@ -64,8 +71,15 @@ export const parse = (headers: Headers, atMs: number): CallHeaders | Problem => 
     ...preference,
     idempotencyKey: key,
     deadlineMs,
-    cancelOnDisconnect: onDisconnect === undefined ? undefined : onDisconnect === "cancel"
+    cancelOnDisconnect: onDisconnect === undefined ? undefined : onDisconnect === "cancel",
+    eventIds
   }
+}
+
+export const parseEventIds = (headers: Headers): boolean | Problem => {
+  const given = single(headers, "millrace-event-ids")
+  if (given === undefined || given === "false") return false
+  return given === "true" ? true : badHeader("Millrace-Event-Ids", given, "`true` or `false`")
 }
 
 /** RFC 7240; preferences that we do not know are ignored, as it says. */
@@ -100,7 +114,7 @@ const parseDeadline = (text: string, atMs: number): number => {
 }
 
 export const pollDefaultMs = 60_000
-const pollStreamDefaultMs = 1_200_000
+export const pollStreamDefaultMs = 1_200_000
 
 /** `NVCF-POLL-SECONDS`: whole seconds, raised to 1, at most 3600. */
 export const parsePollMs = (headers: Headers, streamDefault: boolean): number | Problem => {

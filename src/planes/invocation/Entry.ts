@@ -99,6 +99,7 @@ export class Entry {
   progress: { readonly percent: number; readonly note: string } | undefined
   waiters: Array<() => void> | undefined
   #storedWaiters: Array<() => void> | undefined
+  #streamWaiters: Set<() => void> | undefined
   story: Array<Story> = []
 
   constructor(init: {
@@ -179,6 +180,19 @@ export class Entry {
     this.times.storedMs = atMs
     const waiters = this.#storedWaiters
     this.#storedWaiters = undefined
+    if (waiters !== undefined) for (const waiter of waiters) waiter()
+  }
+
+  /** Calls `listener` when an attempt begins to answer with an event stream. Answers a way to stop waiting. */
+  onStream(listener: () => void): () => void {
+    this.#streamWaiters ??= new Set()
+    this.#streamWaiters.add(listener)
+    return () => this.#streamWaiters?.delete(listener)
+  }
+
+  tellStream(): void {
+    const waiters = this.#streamWaiters
+    this.#streamWaiters = undefined
     if (waiters !== undefined) for (const waiter of waiters) waiter()
   }
 

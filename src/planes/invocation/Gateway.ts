@@ -18,6 +18,9 @@ import * as Port from "../Port.ts"
 import { Call, type CallContext, writeAnswer } from "./Call.ts"
 import * as CallHeaders from "./CallHeaders.ts"
 import type { Entry } from "./Entry.ts"
+import * as EventFrames from "./EventFrames.ts"
+import * as EventReply from "./EventReply.ts"
+import * as EventSource from "./EventSource.ts"
 import * as Expiry from "./Expiry.ts"
 import * as GatewayRoute from "./GatewayRoute.ts"
 import { nowMs } from "./PlaneClock.ts"
@@ -188,6 +191,7 @@ class Gateway {
     response: ServerResponse,
     { requestId, part }: Extract<GatewayRoute.GatewayRoute, { kind: "request" }>
   ): void {
+    if (part === "result" && this.#isRead(asked, response, requestId)) return
     const found = this.#parts.shards.byRequestId(requestId)
     if (part === "cancel") {
       CrashPoint.hit("gateway.cancel.before")
@@ -202,7 +206,7 @@ class Gateway {
       return Responder.json(response, stamp(asked), 200, view)
     }
     if (found === undefined) return Responder.problem(response, stamp(asked), this.#unknown(requestId))
-    const wait = new URL(asked.request.url ?? "/", "http://localhost").searchParams.get("wait") ?? "0"
+    const wait = waitOf(asked.request) ?? "0"
     if (!/^\d{1,4}$/.test(wait) || Number(wait) > 3600) {
       return Responder.problem(
         response,
@@ -211,6 +215,70 @@ class Gateway {
       )
     }
     this.#claim({ asked, response, shard: found.shard, entry: found.entry, wrapped: false }, Number(wait) * 1000)
+  }
+
+  /** Whether the caller reads an event stream, and is answered so. */
+  #isRead(asked: Asked, response: ServerResponse, requestId: string): boolean {
+    const withIds = CallHeaders.parseEventIds(asked.request.headers)
+    if (typeof withIds !== "boolean") {
+      Responder.problem(response, stamp(asked, requestId), withIds)
+      return true
+    }
+    const wish = EventReply.wishOf(asked.request, withIds)
+    if (wish === undefined) return false
+    const wait = waitOf(asked.request)
+    const waitMs = wait !== undefined && /^\d{1,4}$/.test(wait) ? Number(wait) * 1000 : CallHeaders.pollStreamDefaultMs
+    this.#read({ asked, response, requestId, wish, untilMs: nowMs() + waitMs }).catch((error: unknown) => {
+      this.#parts.defect(error)
+      Responder.problem(response, stamp(asked, requestId), Problem.fromRefusal({ kind: "store-failed" }))
+    })
+    return true
+  }
+
+  async #read(read: Read): Promise<void> {
+    const { asked, response, requestId, wish, untilMs } = read
+    const { shards } = this.#parts
+    const source = await this.#sourceOf(requestId)
+    if (response.destroyed) return
+    const stamped = stamp(asked, requestId)
+    if (source !== undefined) {
+      const broken = () => this.#broken(requestId)
+      return EventReply.answer({ requestId, response, stamp: stamped, wish, broken }, source)
+    }
+    const found = shards.byRequestId(requestId)
+    if (found === undefined) return Responder.problem(response, stamped, this.#unknown(requestId))
+    const { shard, entry } = found
+    if (entry.end !== undefined) return this.#answerClaim({ asked, response, shard, entry, wrapped: false })
+    const left = untilMs - nowMs()
+    if (left > 0 && (await changed(entry, response, left))) return this.#read(read)
+    if (!response.destroyed) this.#inProgress(asked, response, entry)
+  }
+
+  /** Undefined: nothing of an event stream is there, or not yet. */
+  async #sourceOf(requestId: string): Promise<EventSource.EventSource | undefined> {
+    const { shards, blobs } = this.#parts
+    const found = shards.byRequestId(requestId)
+    const streamed = shards.eventStream(requestId)
+    const isWhole = streamed?.stream.state === "complete" && streamed.stream.firstKept === 1
+    if (found?.entry.end?.terminal === "responded" && !isWhole) {
+      const answer = await found.shard.answerOf(found.entry)
+      if (answer !== undefined && EventFrames.isEventStream(answer.headers)) {
+        return EventSource.ofAnswer(requestId, answer, blobs)
+      }
+    }
+    if (streamed === undefined) return undefined
+    const { shard, stream } = streamed
+    if (stream.state === "open" && found !== undefined) {
+      await stored(found.entry)
+      await shard.show(found.entry, stream)
+      // Its attempt may have been lost before it was known that somebody reads it.
+      if (shards.eventStream(requestId)?.stream !== stream) return this.#sourceOf(requestId)
+    }
+    return EventSource.ofStream(stream)
+  }
+
+  #broken(requestId: string): Problem.Problem {
+    return Problem.streamBroken(this.#parts.directory.get(requestId)?.message ?? null)
   }
 
   /** One whose result was kept is remembered for a while after that. */
@@ -246,14 +314,19 @@ class Gateway {
       answered = true
       stop()
       if (wrapped) return Responder.json(response, stamp(asked), 202, Wrapped.inProgress(requestId))
-      const progress = entry.progress === undefined ? [] : ["nvcf-percent-complete", String(entry.progress.percent)]
-      const expires = Expiry.atLeast(entry.resultRetentionMs)
-      Responder.json(response, stamp(asked, requestId), 202, { requestId, status: "in-progress", expires }, [
-        "retry-after",
-        "1",
-        ...progress
-      ])
+      this.#inProgress(asked, response, entry)
     }, waitMs)
+  }
+
+  #inProgress(asked: Asked, response: ServerResponse, entry: Entry): void {
+    const { requestId } = entry
+    const progress = entry.progress === undefined ? [] : ["nvcf-percent-complete", String(entry.progress.percent)]
+    const expires = Expiry.atLeast(entry.resultRetentionMs)
+    Responder.json(response, stamp(asked, requestId), 202, { requestId, status: "in-progress", expires }, [
+      "retry-after",
+      "1",
+      ...progress
+    ])
   }
 
   async #answerClaim({ asked, response, shard, entry, wrapped }: Claim): Promise<void> {
@@ -263,6 +336,9 @@ class Gateway {
     const answer = await shard.answerOf(entry)
     CrashPoint.hit("gateway.claim.afterRead")
     if (answer === undefined) {
+      if (this.#parts.shards.eventStream(requestId)?.stream.state === "failed") {
+        return Responder.problem(response, stamp(asked, requestId), this.#broken(requestId))
+      }
       const { terminal, reason, message } = end ?? { terminal: "failed", reason: null, message: null }
       return Responder.problem(response, stamp(asked, requestId), Problem.fromEnd(terminal, reason, message))
     }
@@ -271,6 +347,36 @@ class Gateway {
     if ("kind" in value) return Responder.problem(response, stamp(asked, requestId), value)
     Responder.json(response, stamp(asked), value.status, value.body)
   }
+}
+
+const waitOf = (request: IncomingMessage): string | undefined =>
+  new URL(request.url ?? "/", "http://localhost").searchParams.get("wait") ?? undefined
+
+const stored = (entry: Entry): Promise<void> => new Promise((resolve) => entry.onStored(resolve))
+
+/** Whether the request ended or began to stream within this time, and its reader is still there. */
+const changed = (entry: Entry, response: ServerResponse, waitMs: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const done = (isChanged: boolean) => {
+      clearTimeout(timer)
+      stopEnd()
+      stopStream()
+      response.off("close", left)
+      resolve(isChanged)
+    }
+    const left = () => done(false)
+    const timer = setTimeout(() => done(false), waitMs)
+    response.on("close", left)
+    const stopStream = entry.onStream(() => done(true))
+    const stopEnd = entry.onEnd(() => queueMicrotask(() => done(true)))
+  })
+
+interface Read {
+  readonly asked: Asked
+  readonly response: ServerResponse
+  readonly requestId: string
+  readonly wish: EventReply.Wish
+  readonly untilMs: number
 }
 
 /** A question that is no call of a function. */

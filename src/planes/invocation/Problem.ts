@@ -76,6 +76,27 @@ export const resultExpired = (keptMs: number) =>
     `The request has ended and its result was kept for ${Math.round(keptMs)} ms (resultRetentionMs), which are over: claim results earlier, or have them kept longer.`
   )
 
+export const unknownEvent = (id: string) =>
+  problem(
+    409,
+    "unknown-event",
+    `The stream of this request has no event with the id ${quote(id)}: read it from its beginning, without Last-Event-ID.`
+  )
+
+export const eventsNotKept = () =>
+  problem(
+    410,
+    "events-not-kept",
+    "Events that follow are not kept any more (they are kept for a bounded time and size), so the stream cannot be continued without a gap."
+  )
+
+export const streamBroken = (message: string | null) =>
+  problem(
+    502,
+    "stream-broken",
+    `The stream broke off and is not continued by another attempt, because a part of it had been seen.${message === null || message === "" ? "" : ` ${message}`} Call again.`
+  )
+
 export const methodNotAllowed = (allow: string) =>
   problem(405, "method-not-allowed", `This address takes ${allow} only.`, { allow })
 

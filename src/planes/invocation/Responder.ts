@@ -100,6 +100,25 @@ export const begin = (
   return head ? undefined : (bytes ?? announced(headers))
 }
 
+/** Nothing is left to say. */
+export const empty = (response: ServerResponse, stamp: Stamp): void => {
+  response.writeHead(204, stampHeaders(stamp, 204))
+  response.end()
+}
+
+/** Resolves when the socket takes more, or is gone. */
+export const drained = (response: ServerResponse): Promise<void> =>
+  new Promise((resolve) => {
+    if (response.destroyed) return resolve()
+    const goOn = () => {
+      response.off("drain", goOn)
+      response.off("close", goOn)
+      resolve()
+    }
+    response.on("drain", goOn)
+    response.on("close", goOn)
+  })
+
 export const problem = (response: ServerResponse, stamp: Stamp, value: Problem.Problem): void => {
   if (response.headersSent) {
     response.destroy()

@@ -28,6 +28,9 @@ import { type Body, BodyBroken, chunks, emptyBytes } from "./Body.ts"
 import type { DeadLetters } from "./DeadLetters.ts"
 import * as DeadLetterWriter from "./DeadLetterWriter.ts"
 import { type Answer, type Caller, type End, Entry } from "./Entry.ts"
+import * as EventFrames from "./EventFrames.ts"
+import type { EventStream } from "./EventStream.ts"
+import type { EventStreams } from "./EventStreams.ts"
 import { LogWriter } from "./LogWriter.ts"
 import { nowMs } from "./PlaneClock.ts"
 import { fromRefusal, quote, storeFull } from "./Problem.ts"
@@ -87,6 +90,7 @@ const payloadCacheBytesMax = 64 * 1024 * 1024
 export class Shard {
   readonly name: string
   readonly deadLetters: DeadLetters
+  readonly eventStreams: EventStreams
   readonly #deadLetterRetentionMs: number
   readonly #ports: ShardPorts
   readonly #events: ShardEvents
@@ -117,9 +121,11 @@ export class Shard {
     readonly lastSequence: number
     readonly deadLetters: DeadLetters
     readonly deadLetterRetentionMs: number
+    readonly eventStreams: EventStreams
   }) {
     this.name = init.name
     this.deadLetters = init.deadLetters
+    this.eventStreams = init.eventStreams
     this.#deadLetterRetentionMs = init.deadLetterRetentionMs
     this.#ports = init.ports
     this.#events = init.events
@@ -144,7 +150,50 @@ export class Shard {
 
   /** What was recovered becomes live: call it once, when everybody who is told of demand listens. */
   begin(epoch: number): void {
+    const cut = this.#cutStreams()
     this.#send({ _tag: "Recovered", nowMs: nowMs(), epoch })
+    for (const { entry, stream } of cut) {
+      entry.note(nowMs(), "Millrace was restarted in the middle of the answer")
+      const { workerId, token } = stream.facts
+      this.#send({
+        _tag: "AttemptFailed",
+        nowMs: nowMs(),
+        sequence: entry.sequence,
+        workerId,
+        token,
+        retryable: false,
+        message: "Millrace was restarted in the middle of this stream, of which a part had been seen."
+      })
+    }
+  }
+
+  /**
+   * Streams that the end of the last process cut off. Of those that somebody saw the request may not run again; its
+   * lease is made known where the record of it was lost.
+   */
+  #cutStreams(): ReadonlyArray<{ readonly entry: Entry; readonly stream: EventStream }> {
+    const cut: Array<{ readonly entry: Entry; readonly stream: EventStream }> = []
+    for (const stream of this.eventStreams.unfinished()) {
+      const { requestId, attempt, token, workerId } = stream.facts
+      const entry = this.#byRequestId.get(requestId)
+      // The answer is kept whole, frames and all.
+      if (entry?.answerPosition !== undefined) this.eventStreams.drop(stream)
+      else this.eventStreams.interrupt(stream)
+      if (entry === undefined || entry.end !== undefined || !stream.isShown) continue
+      const { sequence } = entry
+      const record: DurableRecord = { _tag: "RecordLeased", sequence, attempt, token, workerId }
+      if (Buffer_.lookup(this.#state, sequence)?.token !== token) this.#send({ _tag: "Replayed", record })
+      entry.attempts = Math.max(entry.attempts, attempt)
+      cut.push({ entry, stream })
+    }
+    return cut
+  }
+
+  /** Somebody is about to see the stream; resolves when that is on stable storage, or the stream is over. */
+  async show(entry: Entry, stream: EventStream): Promise<void> {
+    if (stream.isShown || stream.state !== "open") return stream.shown
+    this.#send({ _tag: "ResponseShown", nowMs: nowMs(), sequence: entry.sequence, token: stream.facts.token })
+    await this.eventStreams.show(stream)
   }
 
   // --- calls -------------------------------------------------------------------------------------------------------
@@ -316,6 +365,7 @@ export class Shard {
     await Promise.allSettled(this.#openLetters)
     await this.#log.flushed()
     await this.deadLetters.flushed()
+    await this.eventStreams.flushed()
   }
 
   close(): void {
@@ -409,7 +459,7 @@ export class Shard {
       }
       case "ReleaseResponse": {
         const entry = this.#entries.get(command.sequence)
-        if (entry?.attempt?.token === command.token && entry.caller !== undefined) entry.attempt.release(entry.caller)
+        if (entry?.attempt?.token === command.token && entry.caller !== undefined) this.#release(entry.attempt)
         return
       }
       case "CollectResponse": {
@@ -522,6 +572,7 @@ export class Shard {
     const caller = entry.caller
     entry.caller = undefined
     const attempt = entry.attempt
+    if (terminal === "responded" && attempt?.stream !== undefined) this.eventStreams.complete(attempt.stream)
     if (attempt !== undefined) this.#detachAttempt(attempt)
     const tell = (end: End) => {
       if (caller !== undefined) {
@@ -539,6 +590,20 @@ export class Shard {
     this.#letterOf(entry, end).then(
       () => tell(end),
       () => tell({ terminal: "failed", reason: "store-failed", message: null, resultKept: false })
+    )
+  }
+
+  #release(attempt: Attempt): void {
+    const { entry, stream } = attempt
+    const { caller } = entry
+    if (caller === undefined) return
+    if (stream === undefined) return attempt.release(caller)
+    // After a crash the log must know that this was seen, so that no other attempt is.
+    this.eventStreams.show(stream).then(
+      () => {
+        if (!attempt.over && entry.caller === caller) attempt.release(caller)
+      },
+      (error: unknown) => this.#failAttempt(attempt, false, `its stream could not be stored: ${String(error)}`)
     )
   }
 
@@ -718,6 +783,7 @@ export class Shard {
           }
           return this.#responseEnded(attempt, message.body.length)
         }
+        if (entry.isWritten && EventFrames.isEventStream(message.headers)) this.#beginStream(attempt)
         this.#send({
           _tag: "ResponseStarted",
           nowMs: nowMs(),
@@ -745,6 +811,17 @@ export class Shard {
       case "Credit":
         return attempt.addCredit(message.bytes)
     }
+  }
+
+  #beginStream(attempt: Attempt): void {
+    const { entry, worker, token, status = 200, headers } = attempt
+    const { requestId, tenant, attempts } = entry
+    const { workerId } = worker.identity
+    const facts = { requestId, tenant, token, attempt: attempts, workerId, status, headers }
+    // A caller that waits is about to see it; else a reader may come.
+    const kept = Buffer_.lookup(this.#state, entry.sequence)?.kept ?? false
+    attempt.stream = this.eventStreams.begin(facts, entry.caller !== undefined && !kept)
+    entry.tellStream()
   }
 
   #onResponseEnd(attempt: Attempt): void {
@@ -816,6 +893,7 @@ export class Shard {
     const { entry, worker } = attempt
     if (worker.attempts.get(entry.requestId) === attempt) worker.attempts.delete(entry.requestId)
     if (entry.attempt === attempt) entry.attempt = undefined
+    if (attempt.stream !== undefined) this.eventStreams.interrupt(attempt.stream)
     attempt.finish()
     attempt.discard().catch((error: unknown) => this.#events.defect(error))
   }

@@ -18,6 +18,8 @@ import { Log } from "../fabric/Log.ts"
 import { PubSub } from "../fabric/PubSub.ts"
 import { type DeadLetterOptions, DeadLetters } from "./DeadLetters.ts"
 import type { Entry } from "./Entry.ts"
+import type { EventStream } from "./EventStream.ts"
+import { type EventStreamOptions, EventStreams } from "./EventStreams.ts"
 import { nowMs } from "./PlaneClock.ts"
 import { Shard } from "./Shard.ts"
 import * as ShardOwnership from "./ShardOwnership.ts"
@@ -30,6 +32,7 @@ export interface ShardsOptions {
   readonly storeIsExclusive: boolean
   readonly buffer: BufferOptions
   readonly deadLetters: DeadLetterOptions
+  readonly eventStreams: EventStreamOptions
   readonly compact?: Partial<CompactOptions>
 }
 
@@ -52,6 +55,8 @@ export interface Shards {
   readonly all: ReadonlyArray<Shard>
   readonly forVersion: (versionId: string) => Shard
   readonly byRequestId: (requestId: string) => { readonly shard: Shard; readonly entry: Entry } | undefined
+  /** Of a request that is, or was a short while ago. */
+  readonly eventStream: (requestId: string) => { readonly shard: Shard; readonly stream: EventStream } | undefined
   readonly recordsReplayed: number
 }
 
@@ -100,6 +105,12 @@ export const open = (
         removeBlob,
         nowMs: nowMs()
       })
+      const eventStreams = yield* EventStreams.open({
+        log,
+        name: `${name}.event-streams`,
+        options: options.eventStreams,
+        nowMs
+      })
       const demand = demandPublisher(pubSub, () => shard)
       const shard: Shard = new Shard({
         name,
@@ -110,6 +121,7 @@ export const open = (
         lastSequence: recovered.lastSequence,
         deadLetters,
         deadLetterRetentionMs: options.deadLetters.retentionMs,
+        eventStreams,
         ports: {
           append: (position, records, appendOptions) => log.append(name, position, records, appendOptions),
           readRecord: async (position) => {
@@ -127,6 +139,7 @@ export const open = (
       shard.begin(epoch)
       CrashPoint.hit("invocation.shard.afterBegin")
       yield* deadLetters.expiring(nowMs)
+      yield* eventStreams.pruning()
       yield* compactor(log, shard, options, events)
       yield* Effect.addFinalizer(() =>
         Effect.promise(async () => {
@@ -145,6 +158,13 @@ export const open = (
         const shard = shards[hash(versionId) % shards.length]
         if (shard === undefined) throw new Error("invariant broken: a process has at least one shard")
         return shard
+      },
+      eventStream: (requestId) => {
+        for (const shard of shards) {
+          const stream = shard.eventStreams.get(requestId)
+          if (stream !== undefined) return { shard, stream }
+        }
+        return undefined
       },
       byRequestId: (requestId) => {
         for (const shard of shards) {
