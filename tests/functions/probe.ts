@@ -74,6 +74,30 @@ serve({
         })
         return new Response(stream, { headers: { "content-type": "text/event-stream" } })
       }
+      case "/events": {
+        // Events with ids of their own (`own=1`), some with comments between, in pieces that respect nothing.
+        const count = number("n", 3)
+        const own = number("own")
+        let text = ""
+        for (let i = 1; i <= count; i++) {
+          if (own > 0 && i % own === 0) text += `id: own-${i}\n`
+          if (i % 7 === 0) text += ": keep-alive\n\n"
+          text += `event: tick\ndata: ${i} of ${context.requestId} ${context.attempt}\n\n`
+        }
+        const bytes = encoder.encode(text)
+        const size = number("size", 40)
+        const stream = new ReadableStream<Uint8Array>({
+          async pull(controller) {
+            for (let at = 0; at < bytes.length && !context.signal.aborted; at += size) {
+              if (at >= number("crash", Number.POSITIVE_INFINITY)) process.exit(9)
+              controller.enqueue(bytes.slice(at, at + size))
+              await sleep(number("ms"))
+            }
+            controller.close()
+          }
+        })
+        return new Response(stream, { headers: { "content-type": "text/event-stream; charset=utf-8" } })
+      }
       case "/bytes": {
         let left = number("n")
         const chunk = new Uint8Array(65_536).fill(120)

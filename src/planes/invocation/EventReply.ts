@@ -61,18 +61,28 @@ export const answer = async (reader: Reader, source: EventSource): Promise<void>
   const abort = new AbortController()
   response.once("close", () => abort.abort())
   Responder.begin(response, stamp, source.status, withoutLength(source.headers))
+  // A broken end must not take the events before it along: those that are known are on their way first.
+  const breakOff = async () => {
+    await lastWrite
+    response.destroy()
+  }
+  let lastWrite: Promise<void> = Promise.resolve()
   try {
     for await (const { index, bytes } of source.follow(after, abort.signal)) {
       const shown = wish.withIds ? EventFrames.withId(bytes, EventFrames.idOf(requestId, index)) : bytes
-      if (!response.write(shown)) await Responder.drained(response)
+      let isWritable = true
+      lastWrite = new Promise((resolve) => {
+        isWritable = response.write(shown, () => resolve())
+      })
+      if (!isWritable) await Responder.drained(response)
     }
   } catch (error) {
-    response.destroy()
+    await breakOff()
     if (!(error instanceof EventsGone)) throw error
     return
   }
   if (source.state() === "complete") response.end()
-  else response.destroy()
+  else await breakOff()
 }
 
 export const withoutLength = (headers: HeaderList): HeaderList =>

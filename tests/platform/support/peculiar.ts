@@ -72,6 +72,21 @@ serve({
         console.log(`aborted ${name}: ${String(context.signal.reason)}`)
         return new Response("too late")
       }
+      case "/events-once": {
+        // The first attempt dies in the middle of its stream.
+        const { attempt } = context
+        const stream = new ReadableStream<Uint8Array>({
+          async start(controller) {
+            for (let i = 1; i <= number("n", 3); i++) {
+              controller.enqueue(encoder.encode(`data: ${i} of attempt ${attempt}\n\n`))
+              await sleep(20)
+              if (attempt === 1 && i === 2) process.exit(9)
+            }
+            controller.close()
+          }
+        })
+        return new Response(stream, { headers: { "content-type": "text/event-stream" } })
+      }
       case "/large-json":
         return Response.json({ text: "x".repeat(number("n")) })
       case "/headers": {
