@@ -28,6 +28,12 @@ const event: fc.Arbitrary<(nowMs: number) => Instance.Event> = fc.oneof(
   { weight: 1, arbitrary: fc.constant((nowMs: number) => Instance.Event.WorkerGone({ nowMs })) },
   { weight: 1, arbitrary: fc.constant((nowMs: number) => Instance.Event.WorkerDraining({ nowMs })) },
   { weight: 1, arbitrary: fc.constant((nowMs: number) => Instance.Event.Missing({ nowMs })) },
+  {
+    weight: 1,
+    arbitrary: fc
+      .constantFrom(-1, 0, 1_000, 20_000)
+      .map((forMs) => (nowMs: number) => Instance.Event.WorkerHolds({ nowMs, untilMs: nowMs + forMs }))
+  },
   { weight: 1, arbitrary: fc.constant((nowMs: number) => Instance.Event.AgentSilent({ nowMs, detail: "silent" })) },
   {
     weight: 1,
@@ -200,6 +206,29 @@ describe("instance: laws", () => {
       }),
       { numRuns: 1_000 }
     )
+  })
+
+  it("I6: an instance that drains is not ordered to end before the last deadline of what its worker holds", () => {
+    let reached = 0
+    fc.assert(
+      fc.property(fc.boolean(), history, (holdsWork, events) => {
+        const drained: typeof events = [
+          [1, (nowMs) => Instance.Event.WorkerReady({ nowMs })],
+          [1, (nowMs) => Instance.Event.DrainOrdered({ nowMs, holdsWork, reason: "scale-down" })]
+        ]
+        let untilMs = Number.NEGATIVE_INFINITY
+        play([...drained, ...events], ({ before, event, commands, nowMs }) => {
+          if (before._tag !== "Draining") return
+          if (event._tag === "WorkerHolds") untilMs = Math.max(untilMs, event.untilMs)
+          if (commands.some(({ _tag }) => _tag === "OrderTerminate") && Number.isFinite(untilMs)) {
+            reached++
+            assert.isAbove(nowMs, untilMs)
+          }
+        })
+      }),
+      { numRuns: 2_000 }
+    )
+    assert.isAbove(reached, 10)
   })
 
   it("I5: ended here and still running there is ordered to end again, at most every 10 s", () => {

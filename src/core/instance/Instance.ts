@@ -12,6 +12,7 @@
  * - I5 ended here and still running there is ordered to end again, at most every 10 s.
  * - L17 what is ready is ended by nothing but an order to drain, its worker's or its agent's word, and gets its whole
  *   drain; ticked only at `wakeAtMs`, nothing stays half-way.
+ * - I6 an instance that drains is not ordered to end before the last deadline of what its worker holds.
  *
  * @module
  */
@@ -62,6 +63,8 @@ export type Event = Data.TaggedEnum<{
   /** The worker takes nothing new, on its own account or on ours. */
   WorkerDraining: { readonly nowMs: number }
   WorkerGone: { readonly nowMs: number }
+  /** It drains, and what it holds has time until then. */
+  WorkerHolds: { readonly nowMs: number; readonly untilMs: number }
   DrainOrdered: { readonly nowMs: number; readonly holdsWork: boolean; readonly reason: string }
   /** Its agent is there and does not know of it. */
   Missing: { readonly nowMs: number }
@@ -133,6 +136,7 @@ const stepLive = (state: Live, event: Event): Step =>
             []
           ]
         : [state, []],
+    WorkerHolds: (): Step => [state, []],
     DrainOrdered: ({ nowMs, holdsWork, reason }): Step => {
       // Nothing to finish, so nothing to wait for: an agent cannot tell a worker that is not there yet from a busy one.
       const drainMs = state.facts.readyAtMs === null && !holdsWork ? 0 : state.facts.drainMs
@@ -231,6 +235,10 @@ const stepDraining = (state: Draining, event: Event): Step => {
           })
         ]
       ]
+    }
+    case "WorkerHolds": {
+      const overdueAtMs = event.untilMs + state.facts.graceMs + orderAgainMs
+      return [overdueAtMs > state.overdueAtMs ? { ...state, overdueAtMs } : state, []]
     }
     case "WorkerReady":
     case "WorkerDraining":

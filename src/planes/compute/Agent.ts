@@ -3,7 +3,7 @@
  *
  * - The order to launch leaves in the turn in which a Create is delivered; acked when the backend took it or refused.
  * - A Terminate first drains: the shard's owner is asked to drain the worker, and the backend is told to end the
- *   instance when the worker is gone, or `drainMs` passed.
+ *   instance when the worker is gone, or `drainMs` and the deadlines of what it holds have passed.
  * - Each heartbeat reconciles wanted against observed (`Reconcile`), so nothing depends on a single message.
  * - What is wanted lives in memory: an agent that starts anew wants nothing and ends what it finds, because the control
  *   plane, which hears of it, orders again what it needs.
@@ -79,6 +79,8 @@ interface Entry {
   /** Done when the launch succeeded; an end waits for it, because what is not there yet cannot be ended. */
   readonly launched: Deferred.Deferred<void>
   readonly workerGone: Deferred.Deferred<void>
+  /** The last deadline of what its worker holds, once it drains. */
+  holdsUntilMs: number
   isLaunched: boolean
   wakeAtMs: number | null
   wake: Fiber.Fiber<unknown, unknown> | undefined
@@ -187,10 +189,12 @@ export const make: (
         const payload = JSON.stringify({ instanceId, versionId, reason: order.reason })
         pubSub.publish(subjects.drain, bytes.encode(payload))
       }
-      const drained =
-        order.drainMs > 0
-          ? Effect.timeoutOption(Deferred.await(entry.workerGone), Math.max(0, drainUntilMs - now()))
-          : Effect.void
+      /** The owner may tell of later deadlines while it is waited for. */
+      const overdue: Effect.Effect<void> = Effect.suspend(() => {
+        const leftMs = Math.max(drainUntilMs, entry.holdsUntilMs) - now()
+        return leftMs <= 0 ? Effect.void : Effect.andThen(Effect.sleep(leftMs), overdue)
+      })
+      const drained = order.drainMs > 0 ? Effect.race(Deferred.await(entry.workerGone), overdue) : Effect.void
       const fiber = fork(
         Deferred.await(entry.launched).pipe(
           Effect.andThen(drained),
@@ -239,6 +243,7 @@ export const make: (
         }),
         launched: Deferred.makeUnsafe(),
         workerGone: Deferred.makeUnsafe(),
+        holdsUntilMs: 0,
         isLaunched: false,
         wakeAtMs: null,
         wake: undefined,
@@ -337,6 +342,9 @@ export const make: (
       const entry = entries.get(report.success.instanceId)
       if (entry === undefined || report.success.versionId !== entry.create.versionId) return
       const nowMs = now()
+      if (report.success._tag === "WorkerHolds") {
+        entry.holdsUntilMs = Math.max(entry.holdsUntilMs, nowMs + report.success.forMs)
+      }
       if (report.success._tag === "WorkerReady") apply(entry, Instance.Event.WorkerReady({ nowMs }))
       if (report.success._tag !== "WorkerGone") return
       if (entry.ending === undefined) apply(entry, Instance.Event.WorkerGone({ nowMs }))

@@ -85,7 +85,7 @@ export const AgentReport = Schema.Union([
 ])
 export type AgentReport = typeof AgentReport.Type
 
-/** From the invocation plane, `instance.worker`: a worker of this instance declared itself ready, or is gone. */
+/** From the invocation plane, `instance.worker`: what became of a worker of this instance. */
 export const WorkerReport = Schema.Union([
   Schema.TaggedStruct("WorkerReady", {
     instanceId: Schema.String,
@@ -94,6 +94,12 @@ export const WorkerReport = Schema.Union([
     phases: Schema.Struct({ processMs: Schema.Number, initialiseMs: Schema.Number, connectMs: Schema.Number })
   }),
   Schema.TaggedStruct("WorkerDraining", { instanceId: Schema.String, versionId: Schema.String }),
+  /** It was asked to drain, and the last deadline of what it holds is so far away: it must not be ended before. */
+  Schema.TaggedStruct("WorkerHolds", {
+    instanceId: Schema.String,
+    versionId: Schema.String,
+    forMs: Schema.Number
+  }),
   Schema.TaggedStruct("WorkerGone", { instanceId: Schema.String, versionId: Schema.String })
 ])
 export type WorkerReport = typeof WorkerReport.Type

@@ -140,7 +140,9 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
         entry.phases = report.phases
         versions.apply(entry, Instance.Event.WorkerReady({ nowMs }))
       } else if (report._tag === "WorkerDraining") versions.apply(entry, Instance.Event.WorkerDraining({ nowMs }))
-      else versions.apply(entry, Instance.Event.WorkerGone({ nowMs }))
+      else if (report._tag === "WorkerHolds") {
+        versions.apply(entry, Instance.Event.WorkerHolds({ nowMs, untilMs: nowMs + report.forMs }))
+      } else versions.apply(entry, Instance.Event.WorkerGone({ nowMs }))
       versions.evaluate(entry.versionId, nowMs)
     }
 

@@ -49,6 +49,9 @@ export const make = (
         for (const worker of shard.workersOf(String(instanceId))) {
           if (!worker.draining) shard.drainWorker(worker)
           worker.send({ _tag: "Drain", reason: String(reason) })
+          const forMs = worker.heldForMs(nowMs())
+          const { versionId } = worker.identity
+          if (forMs > 0) report({ _tag: "WorkerHolds", instanceId: String(instanceId), versionId, forMs })
         }
       }
     })

@@ -34,6 +34,15 @@ export class WorkerState {
     }
   }
 
+  /** Until the last deadline of what it holds; 0: nothing. */
+  heldForMs(nowMs: number): number {
+    let forMs = 0
+    for (const { entry, over } of this.attempts.values()) {
+      if (!over) forMs = Math.max(forMs, entry.deadlineMs - nowMs)
+    }
+    return forMs
+  }
+
   drained(): void {
     this.#blocked = false
     const waiters = this.#drainWaiters

@@ -87,6 +87,10 @@ serve({
         })
         return new Response(stream, { headers: { "content-type": "text/event-stream" } })
       }
+      case "/deaf":
+        // Hears of no cancellation.
+        await new Promise(() => setInterval(() => {}, 1_000))
+        return new Response("never")
       case "/large-json":
         return Response.json({ text: "x".repeat(number("n")) })
       case "/headers": {
