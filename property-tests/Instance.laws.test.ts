@@ -100,6 +100,25 @@ const keepsDeadlines = (step: Bugs.Step) =>
     }
   })
 
+const sparesTheHeld =
+  (mix = { reached: 0 }) =>
+  (step: Bugs.Step) =>
+    fc.property(fc.boolean(), history, (holdsWork, events) => {
+      const drained: typeof events = [
+        [1, (nowMs) => Instance.Event.WorkerReady({ nowMs })],
+        [1, (nowMs) => Instance.Event.DrainOrdered({ nowMs, holdsWork, reason: "scale-down" })]
+      ]
+      let untilMs = Number.NEGATIVE_INFINITY
+      play(step, [...drained, ...events], ({ before, event, commands, nowMs }) => {
+        if (before._tag !== "Draining") return
+        if (event._tag === "WorkerHolds") untilMs = Math.max(untilMs, event.untilMs)
+        if (commands.some(({ _tag }) => _tag === "OrderTerminate") && Number.isFinite(untilMs)) {
+          mix.reached++
+          assert.isAbove(nowMs, untilMs)
+        }
+      })
+    })
+
 const countsUnasked =
   (mix = { counted: 0 }) =>
   (step: Bugs.Step) =>
@@ -209,26 +228,9 @@ describe("instance: laws", () => {
   })
 
   it("I6: an instance that drains is not ordered to end before the last deadline of what its worker holds", () => {
-    let reached = 0
-    fc.assert(
-      fc.property(fc.boolean(), history, (holdsWork, events) => {
-        const drained: typeof events = [
-          [1, (nowMs) => Instance.Event.WorkerReady({ nowMs })],
-          [1, (nowMs) => Instance.Event.DrainOrdered({ nowMs, holdsWork, reason: "scale-down" })]
-        ]
-        let untilMs = Number.NEGATIVE_INFINITY
-        play([...drained, ...events], ({ before, event, commands, nowMs }) => {
-          if (before._tag !== "Draining") return
-          if (event._tag === "WorkerHolds") untilMs = Math.max(untilMs, event.untilMs)
-          if (commands.some(({ _tag }) => _tag === "OrderTerminate") && Number.isFinite(untilMs)) {
-            reached++
-            assert.isAbove(nowMs, untilMs)
-          }
-        })
-      }),
-      { numRuns: 2_000 }
-    )
-    assert.isAbove(reached, 10)
+    const mix = { reached: 0 }
+    fc.assert(sparesTheHeld(mix)(Instance.step), { numRuns: 2_000 })
+    assert.isAbove(mix.reached, 10)
   })
 
   it("I5: ended here and still running there is ordered to end again, at most every 10 s", () => {
@@ -257,6 +259,8 @@ describe("instance: laws", () => {
   it("I3 kills: counting what was ordered", () => kills(countsUnasked(), { countsOrders: Bugs.countsOrders }))
 
   it("I5 kills: forgetting what was given up", () => kills(ordersAgain, { leavesOrphans: Bugs.leavesOrphans }))
+
+  it("I6 kills: ending what still holds work in time", () => kills(sparesTheHeld(), { endsTheHeld: Bugs.endsTheHeld }))
 
   it("L17 kills: ending at once what should drain, and what is ready because its agent is silent", () => {
     kills(drainsWhole, { killsInsteadOfDraining: Bugs.killsInsteadOfDraining })

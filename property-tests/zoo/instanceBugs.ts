@@ -37,6 +37,10 @@ export const killsInsteadOfDraining: Step = (state, event) => {
   return [next, commands.map((each) => (each._tag === "OrderTerminate" ? { ...each, drainMs: 0 } : each))]
 }
 
+/** What drains has its drain time and no more, whatever its worker holds. */
+export const endsTheHeld: Step = (state, event) =>
+  event._tag === "WorkerHolds" ? [state, []] : Instance.step(state, event)
+
 /** An agent that is silent takes its ready instances with it. */
 export const silenceKills: Step = (state, event) => {
   if (event._tag !== "AgentSilent" || state._tag !== "Ready") return Instance.step(state, event)
