@@ -184,13 +184,16 @@ const hash = (text: string): number => {
 }
 
 /**
- * Tells the scaling machine: at once when the first request waits for a slot, for those that come right after it with
- * the figures at the end of `urgentIntervalMs`, and else with the latest figures of `demandIntervalMs`.
+ * Tells the scaling machine: at once when the first request waits for a slot, for those that come right after it, and for
+ * the first after idleness, with the figures at the end of `urgentIntervalMs`, and else with the latest figures of
+ * `demandIntervalMs`.
  */
 const demandPublisher = (pubSub: PubSub["Service"], shardOf: () => Shard) => {
   const dirty = new Set<string>()
   /** Versions whose urgent figures went out within the last `urgentIntervalMs`. */
   const urgentLately = new Set<string>()
+  /** Versions last told of as idle: while that is believed, an instance that holds work may be picked to go. */
+  const toldIdle = new Set<string>()
   let timer: NodeJS.Timeout | undefined
   let urgentTimer: NodeJS.Timeout | undefined
   const publish = (versionId: string) => {
@@ -205,6 +208,8 @@ const demandPublisher = (pubSub: PubSub["Service"], shardOf: () => Shard) => {
       arrivalsTotal: figures.arrivalsTotal,
       oldestPendingMs: figures.oldestPendingAtMs === null ? null : Math.max(0, nowMs() - figures.oldestPendingAtMs)
     }
+    if (figures.pending + figures.leased === 0) toldIdle.add(versionId)
+    else toldIdle.delete(versionId)
     pubSub.publish(subjects.demand, Buffer.from(JSON.stringify(report)))
   }
   const flush = () => {
@@ -232,7 +237,10 @@ const demandPublisher = (pubSub: PubSub["Service"], shardOf: () => Shard) => {
         return
       }
       dirty.add(versionId)
-      timer ??= setTimeout(flush, demandIntervalMs)
+      if (toldIdle.has(versionId)) {
+        urgentLately.add(versionId)
+        urgentTimer ??= setTimeout(flushUrgent, urgentIntervalMs)
+      } else timer ??= setTimeout(flush, demandIntervalMs)
     },
     stop: () => {
       clearTimeout(timer)

@@ -28,6 +28,8 @@ export interface WorkerHubOptions {
 
 /** Workers between `ConnectOnce` and their stream. Beyond this the oldest is forgotten, and has to ask again. */
 const announcedMax = 10_000
+/** Instances that are to end and have not. Beyond this the oldest is forgotten, and a late worker of it may be given work. */
+const leavingMax = 10_000
 
 export const make = (
   options: WorkerHubOptions,
@@ -43,8 +45,13 @@ export const make = (
     /** Worker ids announced in `ConnectOnce`, by the token that was handed out for them. */
     const announced = new Map<string, SessionIdentity>()
 
+    /** Instances that are to end, and why: a worker of theirs that connects now, or again, gets nothing new. */
+    const leaving = new Map<string, string>()
+
     yield* pubSub.subscribe(subjects.drain, (payload) => {
       const { instanceId, reason } = JSON.parse(Buffer.from(payload).toString("utf8"))
+      leaving.set(String(instanceId), String(reason))
+      forgetOldest(leaving, leavingMax)
       for (const shard of shards.all) {
         for (const worker of shard.workersOf(String(instanceId))) {
           if (!worker.draining) shard.drainWorker(worker)
@@ -62,6 +69,7 @@ export const make = (
       if (message._tag !== "InstanceChanged") return
       const { instanceId, state } = message.instance
       if (state !== "stopped" && state !== "failed") return
+      leaving.delete(instanceId)
       for (const shard of shards.all) for (const worker of shard.workersOf(instanceId)) shard.workerLost(worker)
     })
 
@@ -94,12 +102,7 @@ export const make = (
           versionId: request.versionId,
           workerId: request.workerId
         })
-        if (announced.size > announcedMax) {
-          for (const oldest of announced.keys()) {
-            announced.delete(oldest)
-            break
-          }
-        }
+        forgetOldest(announced, announcedMax)
         return {
           region: options.region,
           otherRegions: [],
@@ -128,6 +131,14 @@ export const make = (
             if (message._tag === "Ready") {
               report({ _tag: "WorkerReady", ...about, slots: message.slots, phases: message.phases })
             }
+            const whyLeaving = message._tag === "Ready" ? leaving.get(identity.instanceId) : undefined
+            if (message._tag === "Ready" && whyLeaving !== undefined) {
+              // Without slots, so that what it still holds is heard of and nothing is assigned before it drains.
+              shard.workerMessage(worker, { ...message, slots: 0 })
+              shard.drainWorker(worker)
+              connection.send({ _tag: "Drain", reason: whyLeaving })
+              return
+            }
             shard.workerMessage(worker, message)
             if (message._tag === "Draining") report({ _tag: "WorkerDraining", ...about })
           },
@@ -141,3 +152,10 @@ export const make = (
       }
     }
   })
+
+const forgetOldest = (map: Map<string, unknown>, max: number): void => {
+  for (const oldest of map.keys()) {
+    if (map.size <= max) return
+    map.delete(oldest)
+  }
+}

@@ -50,11 +50,11 @@ const frame = (message: FrameFromWorker): Buffer => {
 export const connect = async (
   { platform, stateDirectory }: TestPlatform,
   { functionId, versionId }: TestFunction,
-  /** A credential that is none, or one that was made for another function. */
-  credential: { readonly token?: string; readonly of?: TestFunction } = {}
+  /** A credential that is none, or one that was made for another function, or the one of an instance that runs. */
+  credential: { readonly token?: string; readonly of?: TestFunction; readonly instanceId?: string } = {}
 ): Promise<RawWorker> => {
   const secret = Buffer.from(readFileSync(join(stateDirectory, "worker-secret"), "utf8").trim(), "hex")
-  const instanceId = `raw-${++count}`
+  const instanceId = credential.instanceId ?? `raw-${++count}`
   const { of = { functionId, versionId } } = credential
   const claims = {
     instanceId,
