@@ -61,10 +61,13 @@ serve({
         return new Response(body, { headers: { "x-attempt": String(context.attempt) } })
       }
       case "/stream": {
+        // With a gate, event i is produced when there is a file of that name and i.
         const count = number("n", 3)
+        const gate = url.searchParams.get("gate")
         const stream = new ReadableStream<Uint8Array>({
           async pull(controller) {
             for (let i = 0; i < count && !context.signal.aborted; i++) {
+              while (gate !== null && !existsSync(`${gate}${i}`) && !context.signal.aborted) await sleep(5)
               controller.enqueue(encoder.encode(`data: ${i}\n\n`))
               await sleep(number("ms"))
               if (url.searchParams.get("crash") === String(i)) process.exit(9)

@@ -18,7 +18,6 @@ import * as EventFrames from "./EventFrames.ts"
 import { EventIds } from "./EventIds.ts"
 import * as EventReply from "./EventReply.ts"
 import * as EventSource from "./EventSource.ts"
-import * as Expiry from "./Expiry.ts"
 import { nowMs } from "./PlaneClock.ts"
 import * as Problem from "./Problem.ts"
 import * as Receipt from "./Receipt.ts"
@@ -133,8 +132,8 @@ export class Call implements Caller {
 
   // --- told by the shard -------------------------------------------------------------------------------------------
 
-  accepted(): void {
-    this.#accept(this.#init.requestId)
+  accepted(entry: Entry): void {
+    this.#accept(entry)
   }
 
   refused(problem: Problem.Problem): void {
@@ -153,12 +152,12 @@ export class Call implements Caller {
         // Every request with a key is stored, unless the store failed.
         if (original.times.storedMs === undefined) this.#answerFrom(original)
       })
-      return original.onStored(() => this.#accept(original.requestId))
+      return original.onStored(() => this.#accept(original))
     }
     const { waitMs } = this.#init
     this.#stopWaiting = original.onEnd(() => this.#answerFrom(original))
     if (waitMs === undefined || this.#over) return
-    this.#waitTimer ??= setTimeout(() => original.onStored(() => this.#accept(original.requestId)), waitMs)
+    this.#waitTimer ??= setTimeout(() => original.onStored(() => this.#accept(original)), waitMs)
   }
 
   head(status: number, headers: HeaderList): void {
@@ -294,8 +293,9 @@ export class Call implements Caller {
   }
 
   /** 202; whoever calls this knows that the request is on stable storage, or never will be by its durability. */
-  #accept(requestId: string): void {
-    const { response, request, route, headers, deployment } = this.#init
+  #accept(entry: Entry): void {
+    const { response, request, route, headers } = this.#init
+    const { requestId } = entry
     if (this.#over || response.headersSent) return
     this.#finish()
     if (this.#wrapper !== undefined) {
@@ -315,7 +315,7 @@ export class Call implements Caller {
         cancelUrl: `${base}/cancel`,
         // P1 does not hold for such a version, and whoever gets the 202 must know.
         durable: route.version.durability !== "memory" || headers.idempotencyKey !== undefined,
-        expires: Expiry.atLeast(this.#entry?.resultRetentionMs ?? deployment.spec.resultRetentionMs)
+        expires: new Date(this.#shard.keptUntilMs(entry)).toISOString()
       },
       ["location", `/requests/${requestId}`, "retry-after", "1"]
     )

@@ -26,7 +26,7 @@ export interface End {
 /** The connection that waits for this very call. Calls come in this order: accepted?, then head chunk* done, or whole, or ended. */
 export interface Caller {
   /** 202 may be told. */
-  readonly accepted: () => void
+  readonly accepted: (entry: Entry) => void
   readonly refused: (problem: Problem) => void
   /** Another call with the same idempotency key is the request; wait for that one. */
   readonly joined: (original: Entry) => void

@@ -21,7 +21,6 @@ import type { Entry } from "./Entry.ts"
 import * as EventFrames from "./EventFrames.ts"
 import * as EventReply from "./EventReply.ts"
 import * as EventSource from "./EventSource.ts"
-import * as Expiry from "./Expiry.ts"
 import * as GatewayRoute from "./GatewayRoute.ts"
 import { nowMs } from "./PlaneClock.ts"
 import * as Problem from "./Problem.ts"
@@ -251,7 +250,7 @@ class Gateway {
     if (entry.end !== undefined) return this.#answerClaim({ asked, response, shard, entry, wrapped: false })
     const left = untilMs - nowMs()
     if (left > 0 && (await changed(entry, response, left))) return this.#read(read)
-    if (!response.destroyed) this.#inProgress(asked, response, entry)
+    if (!response.destroyed) this.#inProgress(asked, response, shard, entry)
   }
 
   /** Undefined: nothing of an event stream is there, or not yet. */
@@ -290,7 +289,7 @@ class Gateway {
 
   /** The kept result, now or within `waitMs`; else 202. */
   #claim(claim: Claim, waitMs: number): void {
-    const { asked, response, entry, wrapped } = claim
+    const { asked, response, shard, entry, wrapped } = claim
     const { requestId } = entry
     let timer: NodeJS.Timeout | undefined
     let answered = false
@@ -314,14 +313,14 @@ class Gateway {
       answered = true
       stop()
       if (wrapped) return Responder.json(response, stamp(asked), 202, Wrapped.inProgress(requestId))
-      this.#inProgress(asked, response, entry)
+      this.#inProgress(asked, response, shard, entry)
     }, waitMs)
   }
 
-  #inProgress(asked: Asked, response: ServerResponse, entry: Entry): void {
+  #inProgress(asked: Asked, response: ServerResponse, shard: Shard, entry: Entry): void {
     const { requestId } = entry
     const progress = entry.progress === undefined ? [] : ["nvcf-percent-complete", String(entry.progress.percent)]
-    const expires = Expiry.atLeast(entry.resultRetentionMs)
+    const expires = new Date(shard.keptUntilMs(entry)).toISOString()
     Responder.json(response, stamp(asked, requestId), 202, { requestId, status: "in-progress", expires }, [
       "retry-after",
       "1",

@@ -340,6 +340,15 @@ export class Shard {
 
   // --- queries -----------------------------------------------------------------------------------------------------
 
+  /**
+   * Until when its result is kept for certain, in Unix ms: exact once it ended, which may be long before its caller is
+   * told; until then as if it ended at this moment.
+   */
+  keptUntilMs(entry: Entry): number {
+    const found = Buffer_.lookup(this.#state, entry.sequence)?.keepUntilMs
+    return found ?? entry.keepUntilMs ?? nowMs() + entry.resultRetentionMs
+  }
+
   byRequestId(requestId: string): Entry | undefined {
     return this.#byRequestId.get(requestId)
   }
@@ -434,8 +443,10 @@ export class Shard {
         return this.#forget(command.sequence)
       case "DemandChanged":
         return this.#events.demandChanged(command.version, command.urgent)
-      case "TellAccepted":
-        return this.#entries.get(command.sequence)?.caller?.accepted()
+      case "TellAccepted": {
+        const entry = this.#entries.get(command.sequence)
+        return entry?.caller?.accepted(entry)
+      }
       case "Refuse": {
         const entry = this.#entries.get(command.sequence)
         if (entry === undefined) return
