@@ -1,8 +1,8 @@
 /**
  * The buffer of one shard: requests in order and in fairness, leases, redelivery, deadlines, results to be claimed.
  *
- * `step(state, event)` gives the next state and what is to be done; the old state stays as it was. It is total: every
- * event is fine in every state, and what makes no sense changes nothing. Sequences, tokens and times that come in must
+ * `step(state, event)` gives the next state and what is to be done; the old state stays as it was. `advance` does the
+ * same in place. Both are total: every event is fine in every state, and what makes no sense changes nothing. Sequences, tokens and times that come in must
  * be numbers from 0 to 2^53 - 1.
  *
  * Laws, held by `property-tests/Buffer*.laws.test.ts`:
@@ -28,6 +28,7 @@
  *   survives a restart.
  * - L23 expected start: unknown without slots or completions; otherwise not before now, not earlier for whom has more
  *   before it, and with a steady service it is when the request starts.
+ * - L24 in place: `advance` gives what `step` gives.
  *
  * What is told when the store fails: whoever was not told "accepted" hears `store-failed` and the request is gone;
  * requests that were go on in memory; an end that could not be stored is never told, because after a restart the
@@ -83,25 +84,38 @@ export {
 } from "./BufferQueries.ts"
 export { restore, type Snapshot, snapshot } from "./BufferSnapshot.ts"
 
-export const step = (state: State, event: Event): readonly [State, ReadonlyArray<Command>] => {
+export type Step = readonly [State, ReadonlyArray<Command>]
+
+export const step = (state: State, event: Event): Step =>
+  // Facts of the past mean nothing to a machine that lives.
+  event._tag === "Replayed" && state.live ? [state, []] : stepOwn(BufferState.nextState(state), event)
+
+/**
+ * `step` for the only holder of a state: gives the same, and may change what it was given instead of copying it. Neither
+ * that state nor another one that was made from it may be used again.
+ */
+export const advance = (state: State, event: Event): Step => {
+  if (event._tag === "Replayed" && state.live) return [state, []]
+  // Its holder gave it up. Without an edit of its own nothing in it could be changed in place.
+  return stepOwn(state.edit === 0 ? BufferState.nextState(state) : (state as BufferState.Mutable<State>), event)
+}
+
+const stepOwn = (state: BufferState.Mutable<State>, event: Event): Step => {
   const hasTime = event._tag !== "FlushStarted" && event._tag !== "Replayed"
   const draft = Draft.make(state, hasTime ? event.nowMs : 0)
-  if (event._tag === "Replayed") {
-    // Facts of the past mean nothing to a machine that lives.
-    if (state.live) return [state, draft.commands]
-    Recovery.replay(draft, event.record)
-  } else {
+  if (event._tag === "Replayed") Recovery.replay(draft, event.record)
+  else {
     // A shard without a log, or a shell that forgot to say so.
     if (!state.live && event._tag !== "Recovered") Recovery.recover(draft, state.epoch)
     happen(draft, event)
   }
   WorkerPool.sweep(draft)
-  if (draft.state.live) {
+  if (state.live) {
     dispatch(draft)
     tellDemand(draft)
   }
   Draft.close(draft)
-  return [draft.state, draft.commands]
+  return [state, draft.commands]
 }
 
 const happen = (draft: Draft.Draft, event: Exclude<Event, { readonly _tag: "Replayed" }>): void => {
@@ -230,15 +244,16 @@ const dispatch = (draft: Draft.Draft): void => {
 /** Once for each version whose figures are not what they were before the step. */
 const tellDemand = (draft: Draft.Draft): void => {
   for (let row = draft.versions; row !== null; row = row.next) {
-    const { before, after } = row
+    const { after } = row
+    const pendingCount = BufferState.pendingCount(after)
     const isChanged =
       !draft.wasLive ||
-      before.arrivalsTotal !== after.arrivalsTotal ||
-      before.leasedCount !== after.leasedCount ||
-      before.freeSlots !== after.freeSlots ||
-      BufferState.pendingCount(before) !== BufferState.pendingCount(after)
+      row.arrivalsTotal !== after.arrivalsTotal ||
+      row.leasedCount !== after.leasedCount ||
+      row.freeSlots !== after.freeSlots ||
+      row.pendingCount !== pendingCount
     if (!isChanged) continue
-    const urgent = after.freeSlots === 0 && BufferState.pendingCount(after) > 0
+    const urgent = after.freeSlots === 0 && pendingCount > 0
     draft.commands.push({ _tag: "DemandChanged", version: after.name, urgent })
   }
 }

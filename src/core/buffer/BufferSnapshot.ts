@@ -43,7 +43,7 @@ export const snapshot = (state: State): Snapshot => {
 /** Not live yet: the records after the snapshot follow as `Replayed`, then `Recovered`. */
 export const restore = (snapshot: Snapshot, options: BufferOptions): State => {
   const { epoch, lastSequence, nextToken } = snapshot
-  const draft = Draft.make({ ...empty(options), epoch, nextToken }, 0)
+  const draft = Draft.make({ ...empty(options), edit: 1, epoch, nextToken }, 0)
   for (const { arrived, records } of snapshot.requests) {
     Recovery.replay(draft, { _tag: "RecordArrived", arrived })
     for (const record of records) Recovery.replay(draft, record)

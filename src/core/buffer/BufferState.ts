@@ -24,6 +24,7 @@ export interface Lane {
   /** Keys of the lanes before and after it in its ring; its own when it is alone. */
   readonly previous: number
   readonly next: number
+  readonly edit: number
 }
 
 export interface Version {
@@ -48,6 +49,7 @@ export interface Version {
   /** Rank → order → worker, for those with a free slot: most free slots first, then the one that waits longest. */
   readonly idle: IntMap.IntMap<IntMap.IntMap<number>>
   readonly freeSlots: number
+  readonly edit: number
 }
 
 /**
@@ -76,6 +78,7 @@ export interface Worker {
   readonly order: number
   /** When `dueWorkers` looks at it; infinite: not at all. Moved lazily, so that a heartbeat costs nothing there. */
   readonly lookMs: number
+  readonly edit: number
 }
 
 export interface Tenant {
@@ -89,13 +92,17 @@ export interface Tenant {
   readonly cancelled: number
   readonly deadLettered: number
   readonly knownCount: number
+  readonly edit: number
 }
 
 export interface State {
   readonly options: BufferOptions
   /** False while the log is read back: nothing is ordered. */
   readonly live: boolean
-  /** Grows with each step: what a step may change in place is what carries its own number. See `IntMap`. */
+  /**
+   * Grows with each `step`: what a step may change in place is what carries its own number, rows and lanes as well. See
+   * `IntMap`. Stays with `advance`, so that it may change what the ones before it made.
+   */
   readonly edit: number
   /** Of the shard's ownership. */
   readonly epoch: number
@@ -166,7 +173,8 @@ export const emptyVersion = (name: string): Version => ({
   arrivalsTotal: 0,
   workers: IntSet.empty,
   idle: IntMap.empty(),
-  freeSlots: 0
+  freeSlots: 0,
+  edit: 0
 })
 
 export const emptyTenant = (name: string): Tenant => ({
@@ -179,7 +187,8 @@ export const emptyTenant = (name: string): Tenant => ({
   expired: 0,
   cancelled: 0,
   deadLettered: 0,
-  knownCount: 0
+  knownCount: 0,
+  edit: 0
 })
 
 export const pendingCount = (version: Version): number =>
@@ -191,7 +200,7 @@ export const requestsOf = (state: State, version: number): ReadonlyArray<Request
 
 // Written out, because a spread of these costs three times as much and every step makes several.
 
-/** A state that a step may write to, with an edit of its own. */
+/** A copy that a step may write to, with an edit of its own. */
 export const nextState = (state: State): Mutable<State> => ({
   options: state.options,
   live: state.live,
@@ -212,7 +221,7 @@ export const nextState = (state: State): Mutable<State> => ({
   rate: state.rate
 })
 
-export const copyVersion = (row: Version): Mutable<Version> => ({
+export const copyVersion = (row: Version, edit: number): Mutable<Version> => ({
   name: row.name,
   lanes: row.lanes,
   deadlineTurn: row.deadlineTurn,
@@ -226,10 +235,11 @@ export const copyVersion = (row: Version): Mutable<Version> => ({
   arrivalsTotal: row.arrivalsTotal,
   workers: row.workers,
   idle: row.idle,
-  freeSlots: row.freeSlots
+  freeSlots: row.freeSlots,
+  edit
 })
 
-export const copyTenant = (row: Tenant): Mutable<Tenant> => ({
+export const copyTenant = (row: Tenant, edit: number): Mutable<Tenant> => ({
   name: row.name,
   accepted: row.accepted,
   pending: row.pending,
@@ -239,10 +249,11 @@ export const copyTenant = (row: Tenant): Mutable<Tenant> => ({
   expired: row.expired,
   cancelled: row.cancelled,
   deadLettered: row.deadLettered,
-  knownCount: row.knownCount
+  knownCount: row.knownCount,
+  edit
 })
 
-export const copyWorker = (row: Worker): Mutable<Worker> => ({
+export const copyWorker = (row: Worker, edit: number): Mutable<Worker> => ({
   workerId: row.workerId,
   instanceId: row.instanceId,
   version: row.version,
@@ -254,5 +265,6 @@ export const copyWorker = (row: Worker): Mutable<Worker> => ({
   rank: row.rank,
   rankOrder: row.rankOrder,
   order: row.order,
-  lookMs: row.lookMs
+  lookMs: row.lookMs,
+  edit
 })

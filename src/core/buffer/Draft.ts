@@ -1,6 +1,7 @@
 /**
- * The next state while one step builds it. Rows are copied once when a step first touches them and put back at its
- * end; nothing of the old state is ever written to.
+ * The next state while one step builds it. Rows are copied when a step first touches them and put back at its end, but
+ * for those that carry the edit of the state: they are its own and are changed in place. A `step` begins an edit, so it
+ * writes to nothing of the old state; an `advance` goes on with the edit of the state, which nobody else holds.
  *
  * @module
  */
@@ -14,7 +15,7 @@ import {
   copyVersion,
   copyWorker,
   type Mutable,
-  nextState,
+  pendingCount,
   type State,
   type Tenant,
   type Version,
@@ -24,13 +25,23 @@ import {
 /** A row that this step touched, and those of the same table that it touched before. */
 export interface OpenRow<Row> {
   readonly number: number
-  readonly before: Row
   readonly after: Mutable<Row>
+  /** It is a copy, and not in the table yet. */
+  readonly isCopy: boolean
   readonly next: OpenRow<Row> | null
   /** With `next`. */
   readonly count: number
   /** Once there are many, so that a tick that touches thousands of versions is not quadratic. */
   readonly byNumber: Map<number, Mutable<Row>> | null
+}
+
+/** A version that this step touched, with its figures before. */
+export interface OpenVersion extends OpenRow<Version> {
+  readonly next: OpenVersion | null
+  readonly arrivalsTotal: number
+  readonly leasedCount: number
+  readonly freeSlots: number
+  readonly pendingCount: number
 }
 
 export interface Draft {
@@ -40,13 +51,14 @@ export interface Draft {
   readonly nowMs: number
   /** Whether the machine was live before the step. */
   readonly wasLive: boolean
-  versions: OpenRow<Version> | null
+  versions: OpenVersion | null
   tenants: OpenRow<Tenant> | null
   workers: OpenRow<Worker> | null
 }
 
-export const make = (state: State, nowMs: number): Draft => ({
-  state: nextState(state),
+/** `state`: its caller's own, to be written to. */
+export const make = (state: Mutable<State>, nowMs: number): Draft => ({
+  state,
   commands: [],
   nowMs,
   wasLive: state.live,
@@ -58,27 +70,47 @@ export const make = (state: State, nowMs: number): Draft => ({
 export const version = (draft: Draft, number: number): Mutable<Version> => {
   const known = find(draft.versions, number)
   if (known !== undefined) return known
-  const before = Table.row(draft.state.versions, number)
-  invariant(before !== undefined, "a touched version is in its table")
-  draft.versions = opened(number, before, copyVersion(before), draft.versions)
+  const row = Table.row(draft.state.versions, number)
+  invariant(row !== undefined, "a touched version is in its table")
+  const { edit } = draft.state
+  const isCopy = row.edit !== edit
+  const next = draft.versions
+  const { arrivalsTotal, leasedCount, freeSlots } = row
+  draft.versions = {
+    number,
+    after: isCopy ? copyVersion(row, edit) : row,
+    isCopy,
+    next,
+    count: countOf(next),
+    byNumber: indexOf(next),
+    arrivalsTotal,
+    leasedCount,
+    freeSlots,
+    pendingCount: pendingCount(row)
+  }
+  draft.versions.byNumber?.set(number, draft.versions.after)
   return draft.versions.after
 }
 
 export const tenant = (draft: Draft, number: number): Mutable<Tenant> => {
   const known = find(draft.tenants, number)
   if (known !== undefined) return known
-  const before = Table.row(draft.state.tenants, number)
-  invariant(before !== undefined, "a touched tenant is in its table")
-  draft.tenants = opened(number, before, copyTenant(before), draft.tenants)
+  const row = Table.row(draft.state.tenants, number)
+  invariant(row !== undefined, "a touched tenant is in its table")
+  const { edit } = draft.state
+  const isCopy = row.edit !== edit
+  draft.tenants = opened(number, isCopy ? copyTenant(row, edit) : row, isCopy, draft.tenants)
   return draft.tenants.after
 }
 
 export const worker = (draft: Draft, number: number): Mutable<Worker> => {
   const known = find(draft.workers, number)
   if (known !== undefined) return known
-  const before = Table.row(draft.state.workers, number)
-  invariant(before !== undefined, "a touched worker is in its table")
-  draft.workers = opened(number, before, copyWorker(before), draft.workers)
+  const row = Table.row(draft.state.workers, number)
+  invariant(row !== undefined, "a touched worker is in its table")
+  const { edit } = draft.state
+  const isCopy = row.edit !== edit
+  draft.workers = opened(number, isCopy ? copyWorker(row, edit) : row, isCopy, draft.workers)
   return draft.workers.after
 }
 
@@ -94,18 +126,25 @@ const find = <Row>(rows: OpenRow<Row> | null, number: number): Mutable<Row> | un
   return undefined
 }
 
-const opened = <Row>(number: number, before: Row, after: Mutable<Row>, next: OpenRow<Row> | null): OpenRow<Row> => {
-  if (next === null) return { number, before, after, next, count: 1, byNumber: null }
-  let { byNumber } = next
-  if (byNumber === null && next.count === listMax) {
-    byNumber = new Map()
-    for (let row: OpenRow<Row> | null = next; row !== null; row = row.next) byNumber.set(row.number, row.after)
-  }
-  byNumber?.set(number, after)
-  return { number, before, after, next, count: next.count + 1, byNumber }
+const opened = <Row>(number: number, after: Mutable<Row>, isCopy: boolean, next: OpenRow<Row> | null): OpenRow<Row> => {
+  const row = { number, after, isCopy, next, count: countOf(next), byNumber: indexOf(next) }
+  row.byNumber?.set(number, after)
+  return row
 }
 
-/** Puts the touched rows back into the tables, but not those that the step dropped. */
+/** With one row more than `next`. */
+const countOf = <Row>(next: OpenRow<Row> | null): number => (next === null ? 1 : next.count + 1)
+
+/** The map of all rows, made when there get to be many. */
+const indexOf = <Row>(next: OpenRow<Row> | null): Map<number, Mutable<Row>> | null => {
+  if (next === null || next.count < listMax) return null
+  if (next.byNumber !== null) return next.byNumber
+  const byNumber = new Map<number, Mutable<Row>>()
+  for (let row: OpenRow<Row> | null = next; row !== null; row = row.next) byNumber.set(row.number, row.after)
+  return byNumber
+}
+
+/** Puts the copied rows back into the tables, but not those that the step dropped. */
 export const close = (draft: Draft): void => {
   const { state } = draft
   if (draft.versions !== null) state.versions = putBack(state.versions, draft.versions, state.edit)
@@ -116,7 +155,7 @@ export const close = (draft: Draft): void => {
 const putBack = <Row>(table: Table.Table<Row>, rows: OpenRow<Row>, edit: number): Table.Table<Row> => {
   let next = table
   for (let row: OpenRow<Row> | null = rows; row !== null; row = row.next) {
-    next = Table.replace(next, row.number, row.after, edit)
+    if (row.isCopy) next = Table.replace(next, row.number, row.after, edit)
   }
   return next
 }

@@ -37,28 +37,28 @@ export const enter = (draft: Draft, version: Mutable<Version>, key: number, sequ
   version.readyCount += 1
   const lane = IntMap.get(version.lanes, key)
   if (lane !== undefined) {
-    const { deficit, previous, next } = lane
-    return setLane(draft, version, key, { queue: IntSet.add(lane.queue, sequence, edit), deficit, previous, next })
+    own(draft, version, key, lane).queue = IntSet.add(lane.queue, sequence, edit)
+    return
   }
   const queue = IntSet.add(IntSet.empty, sequence, edit)
   const turn = turnOf(version, key)
   if (turn === nobody) {
     setTurn(version, key, key)
-    return setLane(draft, version, key, { queue, deficit: quantum, previous: key, next: key })
+    return setLane(version, key, { queue, deficit: quantum, previous: key, next: key, edit })
   }
   const { previous } = laneOf(version, turn)
-  setLane(draft, version, key, { queue, deficit: quantum, previous, next: turn })
+  setLane(version, key, { queue, deficit: quantum, previous, next: turn, edit })
   link(draft, version, previous, key)
   link(draft, version, key, turn)
 }
 
 export const leave = (draft: Draft, version: Mutable<Version>, key: number, sequence: number): void => {
   const { edit } = draft.state
-  const lane = laneOf(version, key)
-  const { deficit, previous, next } = lane
-  const queue = IntSet.remove(lane.queue, sequence, edit)
+  const lane = own(draft, version, key, laneOf(version, key))
+  const { previous, next } = lane
+  lane.queue = IntSet.remove(lane.queue, sequence, edit)
   version.readyCount -= 1
-  if (queue.size > 0) return setLane(draft, version, key, { queue, deficit, previous, next })
+  if (lane.queue.size > 0) return
   // A tenant that has nothing to be served saves nothing for later.
   version.lanes = IntMap.remove(version.lanes, key, edit)
   if (next === key) {
@@ -73,7 +73,8 @@ export const leave = (draft: Draft, version: Mutable<Version>, key: number, sequ
 export const choose = (draft: Draft, version: Mutable<Version>): number => {
   for (;;) {
     const key = version.deadlineTurn === nobody ? version.opportunisticTurn : version.deadlineTurn
-    const { queue, deficit, previous, next } = laneOf(version, key)
+    const lane = laneOf(version, key)
+    const { queue, deficit, next } = lane
     const sequence = IntSet.first(queue)
     invariant(sequence !== undefined, "a lane has a request")
     // Alone in the ring there is nobody to be fair to.
@@ -83,7 +84,7 @@ export const choose = (draft: Draft, version: Mutable<Version>): number => {
     // Who cannot pay for another is over and may spend a quantum more the next time; so a request is reached after
     // cost / quantum rounds.
     const isOver = left < requestCost
-    setLane(draft, version, key, { queue, deficit: isOver ? left + quantum : left, previous, next })
+    own(draft, version, key, lane).deficit = isOver ? left + quantum : left
     if (isOver) setTurn(version, key, next)
     if (isServed) return sequence
   }
@@ -91,10 +92,18 @@ export const choose = (draft: Draft, version: Mutable<Version>): number => {
 
 /** Makes `next` the lane after `previous`; both must be there. */
 const link = (draft: Draft, version: Mutable<Version>, previous: number, next: number): void => {
-  const one = laneOf(version, previous)
-  setLane(draft, version, previous, { queue: one.queue, deficit: one.deficit, previous: one.previous, next })
-  const other = laneOf(version, next)
-  setLane(draft, version, next, { queue: other.queue, deficit: other.deficit, previous, next: other.next })
+  own(draft, version, previous, laneOf(version, previous)).next = next
+  own(draft, version, next, laneOf(version, next)).previous = previous
+}
+
+/** The lane itself where it carries the edit of the state, else a copy that takes its place. */
+const own = (draft: Draft, version: Mutable<Version>, key: number, lane: Lane): Mutable<Lane> => {
+  const { edit } = draft.state
+  if (lane.edit === edit) return lane
+  const { queue, deficit, previous, next } = lane
+  const copy = { queue, deficit, previous, next, edit }
+  setLane(version, key, copy)
+  return copy
 }
 
 /** Of the class of `key`. */
@@ -106,8 +115,8 @@ const setTurn = (version: Mutable<Version>, key: number, turn: number): void => 
   else version.opportunisticTurn = turn
 }
 
-const setLane = (draft: Draft, version: Mutable<Version>, key: number, lane: Lane): void => {
-  version.lanes = IntMap.set(version.lanes, key, lane, draft.state.edit)
+const setLane = (version: Mutable<Version>, key: number, lane: Lane): void => {
+  version.lanes = IntMap.set(version.lanes, key, lane, lane.edit)
 }
 
 const laneOf = (version: Mutable<Version>, key: number): Lane => {

@@ -33,7 +33,8 @@ export const add = (draft: Draft.Draft, workerId: string, version: number): numb
     rank: -1,
     rankOrder: 0,
     order: state.nextOrder++,
-    lookMs: DueIndex.never
+    lookMs: DueIndex.never,
+    edit: state.edit
   })
   const row = Draft.version(draft, version)
   row.workers = IntSet.add(row.workers, number, state.edit)

@@ -11,12 +11,13 @@ import * as IntMap from "./IntMap.ts"
 
 /** A word with bits is in one of three places; a place outside the trie without bits has the word -1. */
 export interface IntSet {
-  readonly size: number
-  readonly firstWord: number
-  readonly firstBits: number
-  readonly words: IntMap.IntMap<number>
-  readonly lastWord: number
-  readonly lastBits: number
+  size: number
+  firstWord: number
+  firstBits: number
+  words: IntMap.IntMap<number>
+  lastWord: number
+  lastBits: number
+  readonly edit: number
 }
 
 const bitsPerWord = 32
@@ -28,10 +29,17 @@ const setOf = (
   firstBits: number,
   words: IntMap.IntMap<number>,
   lastWord: number,
-  lastBits: number
-): IntSet => ({ size, firstWord, firstBits, words, lastWord, lastBits })
+  lastBits: number,
+  edit: number
+): IntSet => ({ size, firstWord, firstBits, words, lastWord, lastBits, edit })
 
-export const empty: IntSet = setOf(0, -1, 0, IntMap.empty(), -1, 0)
+export const empty: IntSet = setOf(0, -1, 0, IntMap.empty(), -1, 0, 0)
+
+/** The set itself where this edit made it, else a copy of its own. */
+const own = (set: IntSet, edit: number): IntSet =>
+  set.edit === edit && edit !== 0
+    ? set
+    : setOf(set.size, set.firstWord, set.firstBits, set.words, set.lastWord, set.lastBits, edit)
 
 export const has = (set: IntSet, key: number): boolean => {
   const word = wordOf(key)
@@ -43,15 +51,17 @@ export const add = (set: IntSet, key: number, edit = 0): IntSet => {
   const before = bitsOf(set, word)
   const bits = before | bitOf(key, word)
   if (bits === before) return set
-  const size = set.size + 1
-  const { firstWord, firstBits, words, lastWord, lastBits } = set
-  if (word === lastWord) return setOf(size, firstWord, firstBits, words, lastWord, bits)
-  if (word === firstWord) return setOf(size, firstWord, bits, words, lastWord, lastBits)
-  if (word < lastWord || before !== 0) {
-    return setOf(size, firstWord, firstBits, IntMap.set(words, word, bits, edit), lastWord, lastBits)
+  const next = own(set, edit)
+  next.size += 1
+  if (word === next.lastWord) next.lastBits = bits
+  else if (word === next.firstWord) next.firstBits = bits
+  else if (word < next.lastWord || before !== 0) next.words = IntMap.set(next.words, word, bits, edit)
+  else {
+    if (next.lastWord !== -1) next.words = IntMap.set(next.words, next.lastWord, next.lastBits, edit)
+    next.lastWord = word
+    next.lastBits = bits
   }
-  const filed = lastWord === -1 ? words : IntMap.set(words, lastWord, lastBits, edit)
-  return setOf(size, firstWord, firstBits, filed, word, bits)
+  return next
 }
 
 export const remove = (set: IntSet, key: number, edit = 0): IntSet => {
@@ -59,19 +69,25 @@ export const remove = (set: IntSet, key: number, edit = 0): IntSet => {
   const before = bitsOf(set, word)
   const bits = before & ~bitOf(key, word)
   if (bits === before) return set
-  const size = set.size - 1
-  const { firstWord, firstBits, words, lastWord, lastBits } = set
+  const next = own(set, edit)
+  next.size -= 1
   const left = bits === 0 ? -1 : word
-  if (word === firstWord) return setOf(size, left, bits, words, lastWord, lastBits)
-  if (word === lastWord) return setOf(size, firstWord, firstBits, words, left, bits)
-  if (firstWord !== -1 && firstWord < word) {
-    const rest = bits === 0 ? IntMap.remove(words, word, edit) : IntMap.set(words, word, bits, edit)
-    return setOf(size, firstWord, firstBits, rest, lastWord, lastBits)
+  if (word === next.firstWord) {
+    next.firstWord = left
+    next.firstBits = bits
+  } else if (word === next.lastWord) {
+    next.lastWord = left
+    next.lastBits = bits
+  } else if (next.firstWord !== -1 && next.firstWord < word) {
+    next.words = bits === 0 ? IntMap.remove(next.words, word, edit) : IntMap.set(next.words, word, bits, edit)
+  } else {
+    // Whoever takes from the front goes on there.
+    next.words = IntMap.remove(next.words, word, edit)
+    if (next.firstWord !== -1) next.words = IntMap.set(next.words, next.firstWord, next.firstBits, edit)
+    next.firstWord = left
+    next.firstBits = bits
   }
-  // Whoever takes from the front goes on there.
-  const taken = IntMap.remove(words, word, edit)
-  const filed = firstWord === -1 ? taken : IntMap.set(taken, firstWord, firstBits, edit)
-  return setOf(size, left, bits, filed, lastWord, lastBits)
+  return next
 }
 
 export const first = (set: IntSet): number | undefined => {

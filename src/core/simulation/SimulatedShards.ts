@@ -199,7 +199,7 @@ export class SimulatedShards {
   }
 
   #step(shard: Shard, number: number, event: Event): void {
-    const [state, commands] = Buffer.step(shard.state, event)
+    const [state, commands] = Buffer.advance(shard.state, event)
     shard.state = state
     for (const command of commands) this.#carryOut(command)
     const dueMs = Buffer.nextDueMs(state)

@@ -395,7 +395,7 @@ export class Shard {
     try {
       let current: Event | undefined = event
       while (current !== undefined) {
-        const [state, commands] = Buffer_.step(this.#state, current)
+        const [state, commands] = Buffer_.advance(this.#state, current)
         this.#state = state
         for (const command of commands) this.#attempt(command)
         current = this.#queue.shift()

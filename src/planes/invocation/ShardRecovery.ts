@@ -77,7 +77,7 @@ export const recover = (
       if (records.length === 0) break
       for (const { bytes, position: at } of records) {
         const stored = StoredRecord.decode(bytes)
-        const [next] = Buffer_.step(state, { _tag: "Replayed", record: stored.record })
+        const [next] = Buffer_.advance(state, { _tag: "Replayed", record: stored.record })
         state = next
         lastSequence = Math.max(lastSequence, sequenceOf(stored.record))
         noteReplay(remember(entries, stored, at, options))
