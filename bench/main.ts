@@ -16,7 +16,8 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   idle: async () => (await import("./idle.ts")).idle,
   core: async () => (await import("./core.ts")).core,
   decide: async () => (await import("./decide.ts")).decide,
-  sim: async () => (await import("./sim.ts")).sim
+  sim: async () => (await import("./sim.ts")).sim,
+  fidelity: async () => (await import("./fidelity.ts")).fidelity
 }
 
 const repetitionsMin = 3
