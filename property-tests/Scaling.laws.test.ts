@@ -101,7 +101,7 @@ const boundsHold = (start: Bugs.Start) =>
     }
   })
 
-/** L15: a pattern of load that repeats within the idle window stops changing anything after two windows. */
+/** L15: a pattern of load that repeats within a second stops changing anything after two windows. */
 const settles = (start: Bugs.Start) =>
   fc.property(
     fc.record({ concurrency: fc.integer({ min: 1, max: 4 }), idleWindowMs: fc.constantFrom(1_000, 5_000) }),
@@ -141,7 +141,8 @@ const settles = (start: Bugs.Start) =>
   )
 
 /**
- * Down only after the idle window, and then by the ordered wake-ups alone. Model: the greatest need of the last window.
+ * Down only after the idle window while no start was seen that tells what a return costs, and then by the ordered
+ * wake-ups alone. Model: the greatest need of the last window. What is learned after that: `ReturnTimes.laws.test.ts`.
  */
 const patient = (start: Bugs.Start) =>
   fc.property(
@@ -164,7 +165,7 @@ const patient = (start: Bugs.Start) =>
           pending: present,
           leased: 0,
           arrived: 0,
-          ready: machine.desired,
+          ready: 0,
           starting: 0,
           spec: null
         })

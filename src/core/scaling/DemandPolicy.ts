@@ -4,7 +4,9 @@
  * - Demand is pending + leased, or what Little's law expects of a sustained arrival rate if that is more
  *   (`ArrivalRate`). The two are not added: a request that waits is one of those that were expected.
  * - Desired is the demand divided by the slots of an instance, rounded up: from zero to all that is needed in one step.
- * - Down only to the greatest desire of the last `idleWindowMs`, so to zero only after that long without any request.
+ * - Down to zero only after `idleWindowMs` without any request. Down to less, only when the higher need did not come
+ *   back: within `idleWindowMs` at first, then within the time that its returns have shown to be worth the wait
+ *   (`ReturnTimes`), which is never longer.
  *
  * Laws: L14 and L15 in `property-tests/Scaling.laws.test.ts`.
  *
@@ -13,6 +15,7 @@
 import * as ArrivalRate from "./ArrivalRate.ts"
 import type { Decision, Observation, Policy } from "./Policy.ts"
 import { plural, seconds } from "./Policy.ts"
+import * as ReturnTimes from "./ReturnTimes.ts"
 import * as StickyMaximum from "./StickyMaximum.ts"
 
 export interface Memory {
@@ -20,13 +23,16 @@ export interface Memory {
   /** What the demand of the last observation asked for; it lasted until the next one. */
   readonly held: number
   readonly levels: StickyMaximum.Levels
+  readonly returns: ReturnTimes.ReturnTimes
 }
 
-const empty: Memory = { rate: null, held: 0, levels: StickyMaximum.empty }
+const empty: Memory = { rate: null, held: 0, levels: StickyMaximum.empty, returns: ReturnTimes.empty }
 
 const decide = (memory: Memory, observation: Observation): readonly [Memory, Decision] => {
   const { nowMs, pending, leased, spec } = observation
-  if (pending === "unknown" || leased === "unknown") return [memory, holdUnknown(observation)]
+  if (pending === "unknown" || leased === "unknown") {
+    return [{ ...memory, returns: ReturnTimes.interrupted(memory.returns) }, holdUnknown(observation)]
+  }
 
   const slots = Math.max(1, observation.slotsPerInstance)
   const sample = {
@@ -46,35 +52,61 @@ const decide = (memory: Memory, observation: Observation): readonly [Memory, Dec
 
   // Instances that were here before this machine get the whole window before they may go.
   const before = memory.rate === null ? observation.ready + observation.starting : memory.held
+  const { ready, starting } = observation
+  const { idleWindowMs } = spec
+  const returns = ReturnTimes.observe(memory.returns, { nowMs, need: momentary, ready, starting, idleWindowMs })
   const levels = StickyMaximum.expire(
     StickyMaximum.seen(StickyMaximum.seen(memory.levels, before, nowMs), momentary, nowMs),
     nowMs,
-    spec.idleWindowMs
+    idleWindowMs
   )
-  const top = StickyMaximum.highest(levels)
-  const desired = Math.max(held, top?.value ?? 0)
-  const wakeAtMs = top !== undefined && top.value > held ? top.atMs + spec.idleWindowMs : null
+  const kept = highestLeft(levels, returns, nowMs, idleWindowMs)
+  const desired = Math.max(held, kept?.need ?? 0)
+  const wakeAtMs = kept !== undefined && kept.need > held ? nowMs + kept.forMs : null
   return [
-    { rate, held, levels },
+    { rate, held, levels, returns },
     {
       desired,
-      reason: explain({ observation, pending, leased, slots, expected, held, desired, top }),
+      reason: explain({ observation, pending, leased, slots, expected, held, desired, kept }),
       inputs: {
         pending,
         leased,
         expectedConcurrency: Math.round(expected * 100) / 100,
         slotsPerInstance: slots,
         needed: held,
-        highestNeeded: top?.value ?? 0,
-        highestSinceMs: top === undefined ? null : nowMs - top.atMs,
-        ready: observation.ready,
-        starting: observation.starting,
-        idleWindowMs: spec.idleWindowMs,
+        kept: kept?.need ?? 0,
+        keptSinceMs: kept === undefined ? null : nowMs - kept.level.atMs,
+        keptForMs: kept?.forMs ?? null,
+        highestNeeded: kept?.level.value ?? 0,
+        ready,
+        starting,
+        idleWindowMs,
         oldestPendingMs: observation.oldestPendingMs
       },
       wakeAtMs
     }
   ]
+}
+
+interface Kept extends ReturnTimes.Left {
+  /** What it is left of. */
+  readonly level: StickyMaximum.Level
+}
+
+/** What is kept of the needs of the idle window: of each what is left, and of these the most, for as long as can be. */
+const highestLeft = (
+  levels: StickyMaximum.Levels,
+  returns: ReturnTimes.ReturnTimes,
+  nowMs: number,
+  idleWindowMs: number
+): Kept | undefined => {
+  let highest: Kept | undefined
+  for (const level of levels) {
+    const { need, forMs } = ReturnTimes.leftOf(returns, level.value, nowMs - level.atMs, idleWindowMs)
+    const isMore = highest === undefined || need > highest.need || (need === highest.need && forMs > highest.forMs)
+    if (need > 0 && isMore) highest = { need, forMs, level }
+  }
+  return highest
 }
 
 interface Explained {
@@ -85,24 +117,28 @@ interface Explained {
   readonly expected: number
   readonly held: number
   readonly desired: number
-  readonly top: StickyMaximum.Level | undefined
+  readonly kept: Kept | undefined
 }
 
 const explain = (facts: Explained): string => {
-  const { pending, leased, slots, expected, held, desired, top, observation } = facts
+  const { pending, leased, slots, expected, held, desired, kept, observation } = facts
+  const { idleWindowMs } = observation.spec
   const present = pending + leased
   if (desired === 0) {
-    return `nothing was pending or leased for ${seconds(observation.spec.idleWindowMs)}, the idle window`
+    return `nothing was pending or leased for ${seconds(idleWindowMs)}, the idle window`
   }
   const demand = `${pending} pending + ${leased} leased at ${plural(slots, "slot")} an instance`
   if (desired === held || expected > present) {
     const expectedText = expected > present ? `, ${expected.toFixed(1)} at a time expected of the arrivals` : ""
     return `${demand}${expectedText}: ${plural(desired, "instance")}`
   }
-  const since = top === undefined ? "" : ` ${seconds(observation.nowMs - top.atMs)} ago`
+  const since = kept === undefined ? "" : ` ${seconds(observation.nowMs - kept.level.atMs)} ago`
+  const most = kept?.level.value ?? desired
   return (
-    `${demand} need ${plural(held, "instance")}; ${plural(desired, "instance")} were needed${since}, ` +
-    `within the idle window of ${seconds(observation.spec.idleWindowMs)}`
+    `${demand} need ${plural(held, "instance")}; ${plural(most, "instance")} were needed${since}, ` +
+    (most > desired
+      ? `and ${desired} of them are worth the wait for their return`
+      : `within the idle window of ${seconds(idleWindowMs)}`)
   )
 }
 
