@@ -30,6 +30,8 @@ export const bodyBytesMax = 1_048_576
 const headerBytesMax = 16_384
 const connectionsMax = 512
 const headersTimeoutMs = 10_000
+/** Longer than clients and balancers keep a connection (60 s is usual), so that it is never closed under a call. */
+const keepAliveTimeoutMs = 75_000
 const requestTimeoutMs = 30_000
 /** How long calls that are being answered may go on once the scope closes. */
 const closeGraceMs = 2_000
@@ -78,7 +80,8 @@ export const listen = (
     const server = Http.createServer({
       maxHeaderSize: headerBytesMax,
       headersTimeout: headersTimeoutMs,
-      requestTimeout: requestTimeoutMs
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: keepAliveTimeoutMs
     })
     server.maxConnections = connectionsMax
     const runFork = Effect.runForkWith(yield* Effect.context<never>())

@@ -82,7 +82,8 @@ class Gateway {
     this.server = createServer({
       requestTimeout: 0,
       headersTimeout: 20_000,
-      keepAliveTimeout: 60_000,
+      // Longer than clients and balancers keep a connection (60 s is usual), so that it is never closed under a call.
+      keepAliveTimeout: 75_000,
       noDelay: true,
       // Looked at in `GatewayRoute`, which answers with a problem.
       requireHostHeader: false,
