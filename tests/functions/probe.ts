@@ -92,7 +92,12 @@ serve({
         const stream = new ReadableStream<Uint8Array>({
           async pull(controller) {
             for (let at = 0; at < bytes.length && !context.signal.aborted; at += size) {
-              if (at >= number("crash", Number.POSITIVE_INFINITY)) process.exit(9)
+              if (at >= number("crash", Number.POSITIVE_INFINITY)) {
+                // With a gate it dies when there is such a file, so that a reader can be there first.
+                const gate = url.searchParams.get("gate")
+                while (gate !== null && !existsSync(gate) && !context.signal.aborted) await sleep(5)
+                process.exit(9)
+              }
               controller.enqueue(bytes.slice(at, at + size))
               await sleep(number("ms"))
             }

@@ -2,7 +2,7 @@
  * Event streams are read again after the last event that was seen: no event is lost, none comes twice, whatever cuts the
  * reader off; and what broke off is never continued by another attempt.
  */
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as fc from "fast-check"
@@ -47,7 +47,8 @@ interface Reading {
 const readUntil = async (
   url: string,
   headers: Readonly<Record<string, string>>,
-  bytesMax = Number.POSITIVE_INFINITY
+  bytesMax = Number.POSITIVE_INFINITY,
+  onBytes: (text: string) => void = () => {}
 ): Promise<Reading> => {
   const opened = open(url, { method: "GET", headers })
   opened.end()
@@ -57,6 +58,7 @@ const readUntil = async (
   try {
     for await (const chunk of answer) {
       text += String(chunk)
+      onBytes(text)
       if (text.length < bytesMax) continue
       end = "left"
       opened.leave()
@@ -231,9 +233,13 @@ describe.concurrent("a stream whose attempt is lost", () => {
     const one = await given().deploy("lost-stream", { maxAttempts: 3 })
     await call(`${one.url}/`)
     // Ids of the function, which a second attempt would give again.
-    const accepted = await call(`${one.url}/events?n=30&own=1&ms=10&crash=600`, { headers: respondAsync })
+    const gate = join(given().stateDirectory, "lost-stream")
+    const path = `/events?n=30&own=1&ms=10&crash=600&gate=${encodeURIComponent(gate)}`
+    const accepted = await call(`${one.url}${path}`, { headers: respondAsync })
     const id = idOf(accepted)
-    const reading = await readUntil(resultUrl(id), eventStream)
+    const reading = await readUntil(resultUrl(id), eventStream, Number.POSITIVE_INFINITY, (text) => {
+      if (framesOf(text).length > 3) writeFileSync(gate, "")
+    })
     expect(reading.end).toBe("broken")
     expect(reading.frames.length).toBeGreaterThan(3)
     expect(reading.frames.join("")).not.toMatch(/ [23]\n/)

@@ -14,6 +14,10 @@ export interface MemoryLog {
   readonly bytes: (shard: string) => number
   /** Every append from now on fails. */
   fail: boolean
+  /** Appends are refused until it is set back, as by a disk without room. */
+  isFull: boolean
+  /** Appends that were refused for that. */
+  refusedCount: number
 }
 
 interface Shard {
@@ -28,10 +32,12 @@ export const make = (): MemoryLog => {
     shards.set(name, found)
     return found
   }
-  const refuse = (operation: string, reason: string) =>
-    new FabricUnavailable({ port: "Log", operation, reason, retryable: false })
+  const refuse = (operation: string, reason: string, retryable = false) =>
+    new FabricUnavailable({ port: "Log", operation, reason, retryable })
   const memory: MemoryLog = {
     fail: false,
+    isFull: false,
+    refusedCount: 0,
     bytes: (name) => of(name).records.reduce((sum, record) => sum + record.length, 0),
     service: {
       append: (name, expected, records) =>
@@ -40,6 +46,10 @@ export const make = (): MemoryLog => {
             const shard = of(name)
             const actual = shard.first + shard.records.length
             if (memory.fail) return resume(Effect.fail(refuse("append", "the test says so")))
+            if (memory.isFull) {
+              memory.refusedCount++
+              return resume(Effect.fail(refuse("append", "the test's disk is full", true)))
+            }
             if (actual !== expected) return resume(Effect.fail(new PositionConflict({ shard: name, expected, actual })))
             shard.records.push(...records.map((record) => Uint8Array.from(record)))
             resume(Effect.succeed(actual + records.length))

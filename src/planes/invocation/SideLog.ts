@@ -3,20 +3,23 @@
  * no machine. Batches of what was added in the meantime, one append at a time.
  *
  * S1 records stand in the log in the order in which they were added. S2 `add` resolves with the position when the record
- * is on stable storage. S3 after a failed append everything fails until the next start, as for the shard's own log.
+ * is on stable storage. S3 after a failed append everything fails until the next start, as for the shard's own log. S4 a
+ * refusal that will pass (a full disk) is no failure: the batch waits, and with it what comes after it. What is kept here
+ * belongs to accepted work, so it may use the reserve.
  *
  * @module
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { FabricUnavailable } from "../fabric/FabricError.ts"
+import { FabricUnavailable } from "../fabric/FabricError.ts"
 import type { Log, LogRecord } from "../fabric/Log.ts"
 
 const batchRecordsMax = 4096
 /** Well below what the fabric takes in one batch; a single record is never larger than a few bodies. */
 const batchBytesMax = 8 * 1024 * 1024
 const readChunk = 512
+const retryMs = 250
 
 interface Waiting {
   readonly bytes: Uint8Array
@@ -42,6 +45,9 @@ export class SideLog {
   #inFlight = false
   #isScheduled = false
   #failed: SideLogFailed | undefined
+  /** Brings what was refused to its next try at once. */
+  #tryNow: (() => void) | undefined
+  #isClosing = false
   #idleListeners: Array<() => void> = []
 
   constructor(name: string, log: Log["Service"], bounds: { readonly first: number; readonly end: number }) {
@@ -78,8 +84,10 @@ export class SideLog {
     return Effect.runPromise(this.#log.truncate(this.name, position).pipe(Effect.andThen(done), Effect.ignore))
   }
 
-  /** Everything that was added is on disk, or never will be. */
+  /** The last thing to ask: everything that was added is on disk, or never will be. */
   flushed(): Promise<void> {
+    this.#isClosing = true
+    this.#tryNow?.()
     if (!this.#inFlight && this.#waiting.length === 0) return Promise.resolve()
     return new Promise((resolve) => this.#idleListeners.push(resolve))
   }
@@ -92,29 +100,40 @@ export class SideLog {
 
   #flush(): void {
     this.#isScheduled = false
-    const batch = this.#take()
-    const first = this.#position
     this.#inFlight = true
-    Effect.runCallback(
-      this.#log.append(
-        this.name,
-        first,
-        batch.map(({ bytes }) => bytes)
-      ),
-      {
-        onExit: (exit) => {
-          this.#inFlight = false
-          if (Exit.isSuccess(exit)) {
-            this.#position = exit.value
-            for (const [index, { resolve }] of batch.entries()) resolve(first + index)
-            if (this.#waiting.length > 0) return this.#schedule()
-          } else this.#fail(batch, Cause.squash(exit.cause))
-          const listeners = this.#idleListeners
-          this.#idleListeners = []
-          for (const listener of listeners) listener()
+    this.#append(this.#take())
+  }
+
+  #append(batch: ReadonlyArray<Waiting>): void {
+    const first = this.#position
+    const records = batch.map(({ bytes }) => bytes)
+    Effect.runCallback(this.#log.append(this.name, first, records, { mayUseReserve: true }), {
+      onExit: (exit) => {
+        if (Exit.isFailure(exit)) {
+          const error = Cause.squash(exit.cause)
+          if (error instanceof FabricUnavailable && error.retryable && !this.#isClosing) return this.#tryAgain(batch)
+          this.#fail(batch, error)
+        } else {
+          this.#position = exit.value
+          for (const [index, { resolve }] of batch.entries()) resolve(first + index)
         }
+        this.#inFlight = false
+        if (this.#waiting.length > 0) return this.#schedule()
+        const listeners = this.#idleListeners
+        this.#idleListeners = []
+        for (const listener of listeners) listener()
       }
-    )
+    })
+  }
+
+  #tryAgain(batch: ReadonlyArray<Waiting>): void {
+    const now = () => {
+      clearTimeout(timer)
+      this.#tryNow = undefined
+      this.#append(batch)
+    }
+    const timer = setTimeout(now, retryMs)
+    this.#tryNow = now
   }
 
   #fail(batch: ReadonlyArray<Waiting>, error: unknown): void {
