@@ -8,7 +8,8 @@ import { join } from "node:path"
 import { describe, expect, it } from "vitest"
 import { claimUntilEnded } from "../chaos/Caller.ts"
 import { call } from "../platform/support/Client.ts"
-import { eventually } from "../support/TestPlatform.ts"
+import { control } from "../platform/support/Control.ts"
+import { eventually, start } from "../support/TestPlatform.ts"
 import * as DiskWorld from "./DiskWorld.ts"
 import { mountTmpfs, skipWithout, tmpfsMissing, unmount } from "./Tools.ts"
 
@@ -22,22 +23,25 @@ interface SmallDisk extends DiskWorld.DiskWorld {
   readonly free: () => void
 }
 
+const fillerOf = (mountPoint: string) => join(mountPoint, "filler")
+
+const fillTo = (mountPoint: string, freeBytes: number) => {
+  const { bavail, bsize } = statfsSync(mountPoint)
+  writeFileSync(fillerOf(mountPoint), Buffer.alloc(Math.max(0, bavail * bsize - freeBytes)), { flag: "a" })
+}
+
 const onSmallDisk = async (work: (disk: SmallDisk) => Promise<void>): Promise<void> => {
   const mountPoint = mkdtempSync(join(tmpdir(), "millrace-small-"))
   mountTmpfs(mountPoint, diskMiB)
   const stateDirectory = join(mountPoint, "state")
   mkdirSync(stateDirectory)
   const disk = DiskWorld.open({ stateDirectory })
-  const filler = join(mountPoint, "filler")
   try {
     await disk.start()
     await work({
       ...disk,
-      fill: (freeBytes) => {
-        const { bavail, bsize } = statfsSync(mountPoint)
-        writeFileSync(filler, Buffer.alloc(Math.max(0, bavail * bsize - freeBytes)), { flag: "a" })
-      },
-      free: () => unlinkSync(filler)
+      fill: (freeBytes) => fillTo(mountPoint, freeBytes),
+      free: () => unlinkSync(fillerOf(mountPoint))
     })
   } finally {
     await disk.close()
@@ -86,4 +90,41 @@ describe.skipIf(isSkipped)("a disk that is full", () => {
       }),
     90_000
   )
+
+  it("sets a request aside that dies meanwhile when there is room, and takes calls again without a restart", async () => {
+    const mountPoint = mkdtempSync(join(tmpdir(), "millrace-small-"))
+    const gateFolder = mkdtempSync(join(tmpdir(), "millrace-gate-"))
+    mountTmpfs(mountPoint, diskMiB)
+    const stateDirectory = join(mountPoint, "state")
+    const test = await start({ stateDirectory })
+    try {
+      const fn = await test.deploy("dies", { maxAttempts: 1 })
+      const gate = join(gateFolder, "die")
+      const dying = `${fn.url}/events?crash=0&gate=${encodeURIComponent(gate)}`
+      const accepted = await call(dying, { headers: { prefer: "respond-async" } })
+      const id = String(accepted.headers["nvcf-reqid"])
+      const look = () => test.platform.directory.get(id)
+      await eventually("it runs", () => look()?.state === "leased" || undefined)
+      fillTo(mountPoint, 0)
+      writeFileSync(gate, "")
+      const refused = await eventually("a call is refused", async () => {
+        const answer = await call(`${fn.url}/`, { headers: { prefer: "respond-async" } })
+        return answer.status === 503 ? answer : undefined
+      })
+      expect(kindOf(refused)).toBe("store-full")
+      unlinkSync(fillerOf(mountPoint))
+      await eventually("it is set aside", () => look()?.state === "dead-lettered" || undefined)
+      await eventually("a call is accepted again", async () => {
+        const answer = await call(`${fn.url}/`, { headers: { prefer: "respond-async" } })
+        return answer.status === 202 || undefined
+      })
+      const letter = await control(stateDirectory, "GET", `/v1/dead-letters/${id}`)
+      expect([letter.status, letter.json()["reason"]]).toEqual([200, "attempts-exhausted"])
+    } finally {
+      await test.close()
+      unmount(mountPoint)
+      rmSync(mountPoint, { recursive: true, force: true })
+      rmSync(gateFolder, { recursive: true, force: true })
+    }
+  }, 60_000)
 })
