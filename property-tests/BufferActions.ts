@@ -43,7 +43,7 @@ export type Action =
   | { readonly kind: "remove"; readonly version: number }
   | { readonly kind: "save" }
   | { readonly kind: "restart"; readonly flushedCount: number; readonly fromSnapshot: boolean }
-  | { readonly kind: "break"; readonly isWritten: boolean }
+  | { readonly kind: "break"; readonly isWritten: boolean; readonly isUnknown: boolean }
 
 type Kind = Action["kind"]
 
@@ -128,7 +128,7 @@ const actionOf = (arrivals: Arrivals): Record<Kind, fc.Arbitrary<Action>> => ({
   remove: fc.record({ kind: fc.constant("remove"), version: small(1) }),
   save: fc.constant({ kind: "save" }),
   restart: fc.record({ kind: fc.constant("restart"), flushedCount: small(4), fromSnapshot: fc.boolean() }),
-  break: fc.record({ kind: fc.constant("break"), isWritten: fc.boolean() })
+  break: fc.record({ kind: fc.constant("break"), isWritten: fc.boolean(), isUnknown: fc.boolean() })
 })
 
 /** The model is the auditor inside the world; a command only makes something happen. */
@@ -144,15 +144,23 @@ class Act implements fc.Command<Model, World> {
   toString = () => JSON.stringify(this.action)
 }
 
-export const actions = (weights: Weights, arrivals: Arrivals, maxCommands: number) => {
+const weighted = (weights: Weights, arrivals: Arrivals): fc.Arbitrary<Action> => {
   const all = actionOf(arrivals)
-  const weighted = Object.entries(weights).map(([kind, weight]) => ({
-    weight: weight ?? 0,
-    // The keys of `weights` are kinds by its type.
-    arbitrary: all[kind as Kind].map((action) => new Act(action))
-  }))
-  return fc.commands([fc.oneof(...weighted)], { maxCommands, size: "max" })
+  return fc.oneof(
+    ...Object.entries(weights).map(([kind, weight]) => ({
+      weight: weight ?? 0,
+      // The keys of `weights` are kinds by its type.
+      arbitrary: all[kind as Kind]
+    }))
+  )
 }
+
+export const actions = (weights: Weights, arrivals: Arrivals, maxCommands: number) =>
+  fc.commands([weighted(weights, arrivals).map((action) => new Act(action))], { maxCommands, size: "max" })
+
+/** To be performed in more than one world. */
+export const actionLists = (weights: Weights, arrivals: Arrivals, maxLength: number) =>
+  fc.array(weighted(weights, arrivals), { maxLength, size: "max" })
 
 export const perform = (world: World, action: Action): void => {
   const { nowMs } = world
@@ -226,7 +234,7 @@ export const perform = (world: World, action: Action): void => {
     case "restart":
       return world.restart(action.flushedCount, action.fromSnapshot)
     case "break":
-      return world.breakStore(action.isWritten)
+      return world.breakStore(action.isWritten, action.isUnknown)
   }
 }
 

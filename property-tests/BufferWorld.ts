@@ -7,7 +7,8 @@
 import * as Buffer from "../src/core/buffer/Buffer.ts"
 import type { Command, DurableRecord, Event, RecordRef } from "../src/core/buffer/BufferEvent.ts"
 import type { BufferOptions } from "../src/core/buffer/BufferOptions.ts"
-import { Auditor, LawBroken } from "./BufferAuditor.ts"
+import { Auditor } from "./BufferAuditor.ts"
+import { LawBroken } from "./BufferOutcomes.ts"
 
 /** The machine under test; the zoo puts wrong ones here. */
 export interface Machine {
@@ -47,7 +48,7 @@ export class World {
   readonly options: BufferOptions
   readonly auditor: Auditor
   state: Buffer.State
-  nowMs = 1_000
+  nowMs: number
   epoch = 1
   nextSequence = 1
   /** What is on stable storage, in order. */
@@ -64,11 +65,13 @@ export class World {
   /** Past steps, to be taken again from their old states. */
   readonly history: Array<{ readonly state: Buffer.State; readonly event: Event; readonly commands: string }> = []
 
-  constructor(machine: Machine, options: BufferOptions = tightOptions) {
+  /** `law`: the only one that is held; without it all are. `startMs`: what the clock says at first. */
+  constructor(machine: Machine, { law, startMs = 1_000 }: { readonly law?: string; readonly startMs?: number } = {}) {
     this.machine = machine
-    this.options = options
-    this.state = machine.empty(options)
-    this.auditor = new Auditor(options)
+    this.options = tightOptions
+    this.nowMs = startMs
+    this.state = machine.empty(this.options)
+    this.auditor = new Auditor(this.options, law)
     this.send({ _tag: "Recovered", nowMs: this.nowMs, epoch: this.epoch })
   }
 
@@ -140,17 +143,23 @@ export class World {
     this.send({ _tag: "Persisted", nowMs: this.nowMs, records: batch.map(({ ref }) => ref) })
   }
 
-  /** From here on the log takes nothing until a restart. `isWritten`: it did happen, but nobody can tell. */
-  breakStore(isWritten: boolean): void {
-    if (this.isStoreBroken) return
+  /**
+   * From here on the log takes nothing until a restart. `isWritten`: it did happen, and nobody can tell. `isUnknown`:
+   * nobody can tell in any case.
+   */
+  breakStore(isWritten: boolean, isUnknown: boolean): void {
+    this.flushStart(1_000)
+    // Only a write can fail.
+    if (this.isStoreBroken || this.flushing.length === 0) return
     this.isStoreBroken = true
     const batch = this.flushing
     const left = this.queue
     this.flushing = []
     this.queue = []
     if (isWritten) for (const { record } of batch) this.log.push(record)
-    const outcome = isWritten ? "unknown" : "failed"
+    const outcome = isWritten || isUnknown ? "unknown" : "failed"
     this.send({ _tag: "PersistFailed", nowMs: this.nowMs, records: batch.map(({ ref }) => ref), outcome })
+    if (left.length === 0) return
     this.send({ _tag: "PersistFailed", nowMs: this.nowMs, records: left.map(({ ref }) => ref), outcome: "failed" })
   }
 
@@ -189,7 +198,9 @@ export class World {
   replay(log: ReadonlyArray<DurableRecord>, saved: World["saved"]): Buffer.State {
     let state = saved === null ? this.machine.empty(this.options) : this.machine.restore(saved.snapshot, this.options)
     for (const record of log.slice(saved?.position ?? 0)) {
-      state = this.#step(freeze(state), { _tag: "Replayed", record: roundTrip(record) })[0]
+      const [next, commands] = this.#step(freeze(state), { _tag: "Replayed", record: roundTrip(record) })
+      this.auditor.replayed(record, commands)
+      state = next
     }
     return state
   }
@@ -199,18 +210,21 @@ export class World {
   /** Faults stop, workers come, time goes on: L18 says that everything ends. `isPoison`: no attempt of it succeeds. */
   settle(isPoison: (sequence: number) => boolean): void {
     if (this.isStoreBroken) this.restart(0, false)
+    const { nowMs: startMs } = this
     const versions = new Set(Buffer.versions(this.state))
     for (let round = 0; round < 400; round++) {
       this.flushAll()
       for (const version of versions) this.#join(`good-${version}`, version)
-      for (const sequence of Buffer.liveSequences(this.state)) this.#answer(sequence, isPoison(sequence))
+      // An answer makes room for another lease, which must not wait until the worker counts as silent.
+      const answer = (sequence: number) => this.#answer(sequence, isPoison(sequence))
+      while (Buffer.liveSequences(this.state).filter(answer).length > 0);
       this.flushAll()
       const dueMs = Buffer.nextDueMs(this.state)
       if (dueMs === undefined) break
       this.nowMs = Math.max(this.nowMs, dueMs)
       this.send({ _tag: "Ticked", nowMs: this.nowMs })
     }
-    this.auditor.settled(this.state)
+    this.auditor.settled(this.state, startMs)
   }
 
   #join(workerId: string, version: string): void {
@@ -221,12 +235,14 @@ export class World {
     this.send({ _tag: "WorkerJoined", nowMs, workerId, instanceId: workerId, version, slots: 3, holds })
   }
 
-  #answer(sequence: number, isPoison: boolean): void {
+  /** False: no good worker has it. */
+  #answer(sequence: number, isPoison: boolean): boolean {
     const { token, workerId } = Buffer.lookup(this.state, sequence) ?? {}
-    if (token === undefined || workerId?.startsWith("good-") !== true) return
+    if (token === undefined || workerId?.startsWith("good-") !== true) return false
     const of = { nowMs: this.nowMs, sequence, workerId, token }
     if (isPoison) this.send({ _tag: "AttemptFailed", ...of, retryable: true, message: "poison" })
     else this.send({ _tag: "ResponseEnded", ...of, resultBytes: 1 })
+    return !Buffer.isLive(this.state, sequence, workerId, token)
   }
 }
 
