@@ -5,7 +5,14 @@
  * @module
  */
 import * as Buffer from "../src/core/buffer/Buffer.ts"
-import type { Arrived, Command, DurableRecord, Event, PersistFailed } from "../src/core/buffer/BufferEvent.ts"
+import type {
+  Arrived,
+  Command,
+  DurableRecord,
+  Event,
+  Persisted,
+  PersistFailed
+} from "../src/core/buffer/BufferEvent.ts"
 import type { BufferOptions } from "../src/core/buffer/BufferOptions.ts"
 
 export class LawBroken extends Error {
@@ -36,13 +43,18 @@ interface Outcome {
   /** Told as kept, so it can be claimed until then. */
   claimableUntilMs: number | null
   forgotten: boolean
+  /** Its arrival is on disk. */
+  isStored: boolean
+  /** Bytes of an answer were shown to its caller. */
+  isShown: boolean
 }
 
 export class Outcomes {
   readonly #options: BufferOptions
   readonly #expect: Expect
   readonly #all = new Map<number, Outcome>()
-  /** Records whose write nobody knows the outcome of, or that were never begun because of it. */
+  /** Records whose write failed, or whose outcome nobody knows: of those `#unknown`. */
+  readonly #unwritten = new Set<string>()
   readonly #unknown = new Set<string>()
   #isStoreBroken = false
 
@@ -54,20 +66,33 @@ export class Outcomes {
   observe(event: Event, before: Buffer.State, after: Buffer.State, commands: ReadonlyArray<Command>): void {
     if (event._tag === "Recovered") {
       this.#isStoreBroken = false
+      this.#unwritten.clear()
       this.#unknown.clear()
     }
-    if (event._tag === "PersistFailed" && event.outcome !== "refused") this.#onUnknown(event)
+    if (event._tag === "Persisted") this.#onPersisted(event)
+    if (event._tag === "PersistFailed" && event.outcome !== "refused") this.#onUnwritten(event)
     if (event._tag === "Arrived") this.#onArrived(event, commands)
     const nowMs = "nowMs" in event ? event.nowMs : 0
     for (const command of commands) this.#onCommand(command, nowMs)
+    if (event._tag === "WorkerLost" || event._tag === "WorkerDisconnected") this.#isUndecided(event, before, after)
     if (event._tag === "CancelRequested") this.#isOver(before, after, event.sequence, "cancelled")
     if (event._tag === "VersionRemoved") this.#isRemoved(after, event.version)
     this.#tenants(after)
   }
 
-  #onUnknown({ records }: PersistFailed): void {
+  #onUnwritten({ records, outcome }: PersistFailed): void {
     this.#isStoreBroken = true
-    for (const { kind, sequence } of records) this.#unknown.add(`${kind} ${sequence}`)
+    for (const { kind, sequence } of records) {
+      this.#unwritten.add(`${kind} ${sequence}`)
+      if (outcome === "unknown") this.#unknown.add(`${kind} ${sequence}`)
+    }
+  }
+
+  #onPersisted({ records }: Persisted): void {
+    for (const { kind, sequence } of records) {
+      const found = kind === "arrived" ? this.#all.get(sequence) : undefined
+      if (found !== undefined) found.isStored = true
+    }
   }
 
   #onArrived(arrived: Arrived, commands: ReadonlyArray<Command>): void {
@@ -96,7 +121,9 @@ export class Outcomes {
       told: null,
       toldAtMs: 0,
       claimableUntilMs: null,
-      forgotten: false
+      forgotten: false,
+      isStored: false,
+      isShown: false
     })
   }
 
@@ -105,22 +132,23 @@ export class Outcomes {
     const sequence = command._tag === "Append" ? command.ref.sequence : command.sequence
     const found = this.#all.get(sequence)
     if (found === undefined) return
-    const isUnknown = (kind: string) => this.#unknown.has(`${kind} ${sequence}`)
+    const isUnwritten = (kind: string) => this.#unwritten.has(`${kind} ${sequence}`)
     switch (command._tag) {
       case "Assign":
         found.attempts = command.attempt
-        return this.#expect("L20", !isUnknown("arrived"), `${sequence} runs though nobody knows of its arrival`)
+        return this.#expect("L20", !isUnwritten("arrived"), `${sequence} runs though nobody knows of its arrival`)
       case "Append": {
         if (command.ref.kind === "ended") found.endedAtMs ??= nowMs
         this.#expect("L20", !this.#isStoreBroken, `${command.ref.kind} of ${sequence} is written after a broken write`)
         return
       }
       case "TellAccepted":
-        return this.#expect("L20", !isUnknown("arrived"), `${sequence} is accepted though nobody knows of its write`)
+        return this.#expect("L20", !isUnwritten("arrived"), `${sequence} is accepted though nobody knows of its write`)
       case "ReleaseResponse":
-        return this.#expect("L20", !isUnknown("arrived"), `${sequence} is shown though nobody knows of its write`)
+        found.isShown = true
+        return this.#expect("L20", !isUnwritten("arrived"), `${sequence} is shown though nobody knows of its write`)
       case "TellEnded": {
-        const isCertain = command.reason === "store-failed" || !(isUnknown("ended") || isUnknown("arrived"))
+        const isCertain = command.reason === "store-failed" || !(isUnwritten("ended") || isUnwritten("arrived"))
         this.#expect("L20", isCertain, `${sequence} is told ${command.terminal} though nobody knows of its write`)
         const { maxAttempts } = found.arrived
         const isExhausted = command.terminal !== "dead-lettered" || found.attempts === maxAttempts
@@ -132,6 +160,14 @@ export class Outcomes {
         if (command.resultKept) found.claimableUntilMs = found.endedAtMs + resultRetentionMs
         return
       }
+      case "Refuse": {
+        const { refusal } = command
+        if (refusal.kind !== "store-failed") return
+        const isUnsure = refusal.kept === "unknown"
+        // A request that is on disk lives again after a restart.
+        const mayLive = this.#unknown.has(`arrived ${sequence}`) || found.isStored
+        return this.#expect("L20", isUnsure === mayLive, `${sequence} may live after a restart: ${mayLive}`)
+      }
       case "Forget": {
         found.forgotten = true
         this.#expect("L1", found.endedAtMs !== null || this.#isStoreBroken, `${sequence} is forgotten before its end`)
@@ -141,6 +177,27 @@ export class Outcomes {
       }
       default:
         return
+    }
+  }
+
+  /**
+   * Nobody knows how far a worker came that is gone: its attempts count, and nothing is told of them while another may
+   * follow. A broken connection decides nothing at all.
+   */
+  #isUndecided(
+    { _tag, workerId }: Extract<Event, { readonly _tag: "WorkerLost" | "WorkerDisconnected" }>,
+    before: Buffer.State,
+    after: Buffer.State
+  ): void {
+    for (const sequence of Buffer.liveSequences(before)) {
+      const was = Buffer.lookup(before, sequence)
+      if (was?.workerId !== workerId) continue
+      const is = Buffer.lookup(after, sequence)
+      const isSame = is?.token === was.token && is?.state === was.state
+      if (_tag === "WorkerDisconnected") this.#expect("L20", isSame, `${sequence} changed when a connection broke`)
+      const isLast = was.attempt >= was.maxAttempts || this.#all.get(sequence)?.isShown === true
+      const isOpen = is?.terminal === undefined && (is?.attempt ?? 0) >= was.attempt
+      this.#expect("L20", isOpen || isLast, `${sequence} is ${is?.terminal} though nobody knows what its worker did`)
     }
   }
 
@@ -180,6 +237,8 @@ export class Outcomes {
     for (const [sequence, found] of this.#all) {
       const figures = Buffer.lookup(state, sequence)
       found.told = null
+      found.isShown = false
+      found.isStored = figures !== undefined
       found.attempts = figures?.attempt ?? 0
       const ended = log.find((record) => record._tag === "RecordEnded" && record.sequence === sequence)
       found.endedAtMs = ended?._tag === "RecordEnded" ? ended.endedAtMs : null

@@ -99,8 +99,9 @@ describe("buffer: the zoo", () => {
     kills(law("L19", mixes.logRebuilds), { ordersWhileReading, forgetsEnds, forgetsFailures, snapshotsTooEarly })
   })
 
-  it("L20 kills: the unknown taken for done, for refused, and tried again", () => {
-    const { takesUnknownForDone, takesUnknownForRefused, writesAgain } = Bugs
-    kills(law("L20", mixes.storeFails), { takesUnknownForDone, takesUnknownForRefused, writesAgain })
+  it("L20 kills: the unknown taken for done, for refused, for nothing, and tried again", () => {
+    const { takesUnknownForDone, takesUnknownForRefused, takesUnknownForNothing, writesAgain } = Bugs
+    const bugs = { takesUnknownForDone, takesUnknownForRefused, takesUnknownForNothing, writesAgain }
+    kills(law("L20", mixes.storeFails), bugs)
   })
 })

@@ -241,7 +241,7 @@ describe("instance: laws", () => {
     fc.assert(drainsWhole(Instance.step), { numRuns: 1_000 })
   })
 
-  it("L17: what is ready is ended by nothing but an order to drain, its worker's or its agent's word", () => {
+  it("L17, L20: what is ready is ended by nothing but an order to drain, its worker's or its agent's word", () => {
     fc.assert(sparesTheReady(Instance.step), { numRuns: 1_000 })
   })
 

@@ -225,7 +225,7 @@ describe("routing: laws", () => {
     fc.assert(shares(Routing.route), { numRuns: 30 })
   })
 
-  it("a load that nobody knows is not taken for none", () => {
+  it("L20: a load that nobody knows is not taken for none", () => {
     fc.assert(unknownIsNotIdle(Routing.route), { numRuns: 300 })
   })
 
@@ -240,7 +240,7 @@ describe("routing: laws", () => {
     kills(shares, { crowds: Bugs.crowds })
   })
 
-  it("that kills: no figures taken for no load", () => {
+  it("L20 kills: no figures taken for no load", () => {
     kills(unknownIsNotIdle, { unknownIsIdle: Bugs.unknownIsIdle })
   })
 

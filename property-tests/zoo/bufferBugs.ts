@@ -469,3 +469,29 @@ export const writesAgain = saying(({ event, before, commands }) => {
   })
   return [...commands, ...again]
 })
+
+/** Says "nothing was kept" of what may be on disk. */
+export const takesUnknownForNothing = saying(({ commands }) =>
+  commands.map((command): Command => {
+    const isRefusal = command._tag === "Refuse" && command.refusal.kind === "store-failed"
+    return isRefusal ? { ...command, refusal: { kind: "store-failed", kept: "nothing" } } : command
+  })
+)
+
+/** A worker that is gone has failed. */
+export const endsWithTheWorker: Machine = hearing((event, state) => {
+  if (event._tag !== "WorkerLost") return [event]
+  const { nowMs, workerId } = event
+  const ends = requests(state).flatMap((request): ReadonlyArray<Event> => {
+    if (request._tag !== "Leased" && request._tag !== "Responding") return []
+    if (request.workerId !== workerId) return []
+    const of = { nowMs, sequence: sequenceOf(request), workerId, token: request.token }
+    return [{ _tag: "AttemptFailed", ...of, retryable: false, message: "its worker is gone" }]
+  })
+  return [...ends, event]
+})
+
+/** A connection that broke is a worker that died. */
+export const takesSilenceForLoss = hearing((event) =>
+  event._tag === "WorkerDisconnected" ? [{ ...event, _tag: "WorkerLost" }] : [event]
+)

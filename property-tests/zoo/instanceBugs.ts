@@ -99,3 +99,10 @@ export const countsEach: Count = (state, event) =>
 /** To become ready is to be healthy. */
 export const readyIsHealthy: Count = (state, event) =>
   event._tag === "SeenReady" ? RestartBudget.empty : RestartBudget.step(state, event)
+
+/** A worker that nobody has heard of holds nothing. */
+export const unknownIsIdle: Plan = (desire) =>
+  Fleet.plan({
+    ...desire,
+    members: desire.members.map((member) => ({ ...member, leased: member.leased === "unknown" ? 0 : member.leased }))
+  })

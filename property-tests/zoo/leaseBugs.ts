@@ -76,3 +76,27 @@ export const neverRenews: Leases = {
     return [next, commands.filter(({ _tag }) => _tag !== "CompareAndSet")]
   }
 }
+
+/** Nobody said no. */
+export const takesUnknownForWritten: Leases = {
+  ...sound,
+  step: (options, state, event) => {
+    if (event._tag !== "WriteUnknown" || state._tag !== "Acquiring") return Lease.step(options, state, event)
+    const { nowMs } = event
+    const record = { epoch: state.epoch, holder: options.me, ttlMs: options.ttlMs, sentAtMs: state.sentAtMs }
+    return Lease.step(
+      options,
+      state,
+      Lease.Event.Written({ nowMs, seen: { record, revision: state.seen.revision + 1 } })
+    )
+  }
+}
+
+/** Nobody said yes. */
+export const givesUp: Leases = {
+  ...sound,
+  step: (options, state, event) =>
+    event._tag === "WriteUnknown" && state._tag === "Holding"
+      ? [Lease.idle(event.nowMs), [Lease.Command.Lost({ epoch: state.epoch, reason: "its write failed" })]]
+      : Lease.step(options, state, event)
+}

@@ -65,7 +65,7 @@ export const tenantNumber = (draft: Draft.Draft, name: string): number => {
 const duplicate: Refusal = { kind: "duplicate-sequence" }
 
 const refusalOf = ({ state, nowMs }: Draft.Draft, arrived: Arrived): Refusal | null => {
-  if (state.storeFailed) return { kind: "store-failed" }
+  if (state.storeFailed) return { kind: "store-failed", kept: "nothing" }
   return arrived.deadlineMs <= nowMs ? { kind: "deadline-passed" } : null
 }
 

@@ -14,6 +14,7 @@
  * - L6 `TellAccepted` only when the arrival is stored, a kept end only when the end is stored (unless the version's
  *   durability is `memory`), bytes only when the arrival is stored, `always` is leased only when the arrival is stored.
  * - L7 one live or remembered request for each tenant, version and idempotency key.
+ * - L8 tenants never mix: while there is room, what a tenant is told does not depend on what others send.
  * - L9 bytes of at most one attempt of a request are released, and after them there is no other attempt.
  * - L10 bounded: pending and leased by count and bytes, remembered by count, indexes by both.
  * - L11 no lease at or after the deadline; nothing due is left after a tick.
@@ -21,7 +22,8 @@
  * - L13 recovery gives fresh deadlines to leases and keeps their tokens.
  * - L18 without faults, with workers and with time, everything ends.
  * - L19 the records in order rebuild the durable state; with any prefix of them nothing that was told is untrue.
- * - L20 what is unknown stays unknown: after a write whose outcome nobody knows, nothing of it is told as done.
+ * - L20 what is unknown stays unknown: after a write whose outcome nobody knows, nothing of it is told as done, nothing of
+ *   it as not done, nothing is written or begun, and nothing more is taken.
  * - L21 order: within a class and tenant the oldest ready request is leased first; between tenants the turn is fair.
  * - L22 classes: an opportunistic request is leased only when no ready request of class `deadline` of its version is
  *   there. With `opportunisticWaitMaxMs` it is of class `deadline` from the first tick at which it is that old. Its class
@@ -49,6 +51,7 @@ import type {
   Event,
   Persisted,
   PersistFailed,
+  RecordKind,
   ResponseEnded,
   ResponseShown,
   ResponseStarted
@@ -123,10 +126,10 @@ const happen = (draft: Draft.Draft, event: Exclude<Event, { readonly _tag: "Repl
     case "Arrived":
       return arrive(draft, event)
     case "Persisted":
-      return records(draft, event, "RecordPersisted")
+      return persisted(draft, event)
     case "PersistFailed":
       if (event.outcome !== "refused") draft.state.storeFailed = true
-      return records(draft, event, "RecordFailed")
+      return persistFailed(draft, event)
     case "FlushStarted": {
       const flushing = { _tag: "RecordFlushing", kind: "arrived" } as const
       for (const { kind, sequence } of event.records) {
@@ -165,21 +168,23 @@ const happen = (draft: Draft.Draft, event: Exclude<Event, { readonly _tag: "Repl
   }
 }
 
-const records = (
-  draft: Draft.Draft,
-  event: Persisted | PersistFailed,
-  _tag: "RecordPersisted" | "RecordFailed"
-): void => {
-  const { nowMs } = draft
-  const arrived = { _tag, kind: "arrived", nowMs } as const
-  const ended = { _tag, kind: "ended", nowMs } as const
-  for (const { kind, sequence } of event.records) {
-    // The fate of the others changes nothing.
-    if (kind !== "arrived" && kind !== "ended") continue
-    const request = Draft.request(draft, sequence)
-    if (request !== undefined) apply(draft, request, kind === "arrived" ? arrived : ended)
+const persisted = (draft: Draft.Draft, { nowMs, records }: Persisted): void => {
+  for (const { kind, sequence } of records) {
+    const request = isAwaited(kind) ? Draft.request(draft, sequence) : undefined
+    if (request !== undefined) apply(draft, request, { _tag: "RecordPersisted", kind, nowMs })
   }
 }
+
+const persistFailed = (draft: Draft.Draft, { nowMs, records, outcome }: PersistFailed): void => {
+  const isUnknown = outcome === "unknown"
+  for (const { kind, sequence } of records) {
+    const request = isAwaited(kind) ? Draft.request(draft, sequence) : undefined
+    if (request !== undefined) apply(draft, request, { _tag: "RecordFailed", kind, nowMs, isUnknown })
+  }
+}
+
+/** The fate of the other records changes nothing. */
+const isAwaited = (kind: RecordKind): boolean => kind === "arrived" || kind === "ended"
 
 const fromWorker = (draft: Draft.Draft, event: ResponseStarted | ResponseEnded | AttemptFailed): void => {
   const { sequence, workerId, token } = event

@@ -293,8 +293,11 @@ export type Refusal =
   | { readonly kind: "deadline-passed" }
   /** A defect of the shell. */
   | { readonly kind: "duplicate-sequence" }
-  /** The store failed before: nothing is accepted until a restart. 503. */
-  | { readonly kind: "store-failed" }
+  /**
+   * The store failed: nothing is accepted until a restart. 503. `nothing` was kept of it; or it is `unknown` whether it
+   * was: after the restart it may be there, and run.
+   */
+  | { readonly kind: "store-failed"; readonly kept: "nothing" | "unknown" }
 
 export type Command =
   /** Not accepted; nothing is kept of it. */

@@ -38,7 +38,7 @@ const applyUnwritten = (draft: Draft.Draft, before: RequestState, event: Request
     else draft.commands.push(command)
   }
   if (after !== before) put(draft, before, after)
-  if (isEndUnstored) apply(draft, after, { _tag: "RecordFailed", kind: "ended", nowMs: draft.nowMs })
+  if (isEndUnstored) apply(draft, after, { _tag: "RecordFailed", kind: "ended", nowMs: draft.nowMs, isUnknown: true })
 }
 
 /** `before`: `null` for a request that comes in. */

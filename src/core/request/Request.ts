@@ -60,7 +60,13 @@ export type Event =
     }
   | { readonly _tag: "RecordFlushing"; readonly kind: RecordKind }
   | { readonly _tag: "RecordPersisted"; readonly kind: RecordKind; readonly nowMs: number }
-  | { readonly _tag: "RecordFailed"; readonly kind: RecordKind; readonly nowMs: number }
+  /** `isUnknown`: it may have been written all the same. */
+  | {
+      readonly _tag: "RecordFailed"
+      readonly kind: RecordKind
+      readonly nowMs: number
+      readonly isUnknown: boolean
+    }
   | { readonly _tag: "FunctionRemoved"; readonly nowMs: number }
   | ResponseStarted
   | ResponseShown
@@ -165,7 +171,7 @@ export const advance = (state: State, event: Event, limits: Limits, orders: Orde
       return event.kind === "ended" && state._tag === "Terminal" ? endedPersisted(state, orders) : state
     }
     case "RecordFailed": {
-      if (event.kind === "arrived") return arrivedFailed(state, event.nowMs, limits, orders)
+      if (event.kind === "arrived") return arrivedFailed(state, event, limits, orders)
       return event.kind === "ended" && state._tag === "Terminal" ? endedFailed(state, orders) : state
     }
     default:
@@ -431,7 +437,12 @@ const endedPersisted = (state: Terminal, orders: Orders): Terminal => {
 }
 
 /** Nobody heard yet that it was accepted, so it never was. */
-const arrivedFailed = (state: State, nowMs: number, limits: Limits, orders: Orders): State => {
+const arrivedFailed = (
+  state: State,
+  { nowMs, isUnknown }: Extract<Event, { readonly _tag: "RecordFailed" }>,
+  limits: Limits,
+  orders: Orders
+): State => {
   const { arrivedRecord, audience } = state
   if (arrivedRecord === "none" || arrivedRecord === "stored" || arrivedRecord === "failed") return state
   // Whoever waited was let go when the record of the end failed.
@@ -446,7 +457,8 @@ const arrivedFailed = (state: State, nowMs: number, limits: Limits, orders: Orde
   const ordered: Orders = []
   const ended = stop(unwritten, failed, limits, ordered)
   orders.push(...ordered.filter(({ _tag }) => _tag !== "TellEnded" && _tag !== "Forget"))
-  orders.push({ _tag: "Refuse", sequence, refusal: { kind: "store-failed" } })
+  const kept = isUnknown ? "unknown" : "nothing"
+  orders.push({ _tag: "Refuse", sequence, refusal: { kind: "store-failed", kept } })
   return ended
 }
 
@@ -457,7 +469,8 @@ const arrivedFailed = (state: State, nowMs: number, limits: Limits, orders: Orde
 const endedFailed = (state: Terminal, orders: Orders): Terminal => {
   if (state.told || state.endedRecord !== "queued") return state
   const { sequence } = state.facts.arrived
-  if (state.audience !== "claim") orders.push({ _tag: "Refuse", sequence, refusal: { kind: "store-failed" } })
+  const refusal = { kind: "store-failed", kept: "unknown" } as const
+  if (state.audience !== "claim") orders.push({ _tag: "Refuse", sequence, refusal })
   const failed = copyTerminal(state)
   failed.endedRecord = "failed"
   failed.audience = "claim"

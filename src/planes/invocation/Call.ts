@@ -125,7 +125,7 @@ export class Call implements Caller {
       },
       (error: unknown) => {
         this.#context.defect(error)
-        this.refused(Problem.fromRefusal({ kind: "store-failed" }))
+        this.refused(Problem.fromRefusal({ kind: "store-failed", kept: "nothing" }))
       }
     )
   }
@@ -372,7 +372,7 @@ export class Call implements Caller {
   /** A kept answer could not be read back; breaks off what has begun. */
   #failed(error: unknown): void {
     this.#context.defect(error)
-    Responder.problem(this.#init.response, this.#stamp(), Problem.fromRefusal({ kind: "store-failed" }))
+    Responder.problem(this.#init.response, this.#stamp(), Problem.notRead())
   }
 
   #noBody(why: "too-large" | "left", bytesMax: number): void {

@@ -230,7 +230,7 @@ class Gateway {
     const waitMs = wait !== undefined && /^\d{1,4}$/.test(wait) ? Number(wait) * 1000 : CallHeaders.pollStreamDefaultMs
     this.#read({ asked, response, requestId, wish, untilMs: nowMs() + waitMs }).catch((error: unknown) => {
       this.#parts.defect(error)
-      Responder.problem(response, stamp(asked, requestId), Problem.fromRefusal({ kind: "store-failed" }))
+      Responder.problem(response, stamp(asked, requestId), Problem.notRead())
     })
     return true
   }
@@ -300,7 +300,7 @@ class Gateway {
       clearTimeout(timer)
       this.#answerClaim(claim).catch((error: unknown) => {
         this.#parts.defect(error)
-        Responder.problem(response, stamp(asked, requestId), Problem.fromRefusal({ kind: "store-failed" }))
+        Responder.problem(response, stamp(asked, requestId), Problem.notRead())
       })
     }
     const stop = entry.onEnd(answer)

@@ -126,6 +126,15 @@ export const storeFull = (hasArrived: boolean) =>
     { retryAfterSeconds: 5 }
   )
 
+/** What is kept of a request or its answer could not be read. */
+export const notRead = () =>
+  problem(
+    503,
+    "store-failed",
+    "The store could not be read, so the answer cannot be shown now: look at the log of this process. What was kept is still kept: ask again.",
+    { retryAfterSeconds: 5 }
+  )
+
 export const shuttingDown = () =>
   problem(503, "shutting-down", "This gateway is shutting down and accepts nothing new: try again shortly.", {
     retryAfterSeconds: 1
@@ -158,7 +167,11 @@ export const fromRefusal = (refusal: Refusal): Problem => {
       return problem(
         503,
         "store-failed",
-        "The store failed, so nothing can be accepted: look at the log of this process, free or replace the disk, and restart it. Accepted requests are kept.",
+        `The store failed, so nothing can be accepted: look at the log of this process, free or replace the disk, and restart it. Accepted requests are kept. ${
+          refusal.kept === "nothing"
+            ? "Nothing of this call was kept."
+            : "Whether this call was kept is not known: it may run after the restart. Ask again with the same Idempotency-Key, or look for it by its id."
+        }`,
         { retryAfterSeconds: 5 }
       )
   }
