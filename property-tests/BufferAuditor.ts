@@ -7,6 +7,7 @@
 import * as Buffer from "../src/core/buffer/Buffer.ts"
 import type { Arrived, Command, DurableRecord, Event } from "../src/core/buffer/BufferEvent.ts"
 import type { BufferOptions } from "../src/core/buffer/BufferOptions.ts"
+import { nameOf } from "./BufferContent.ts"
 import { firstDifference } from "./BufferIndexes.ts"
 import { type Expect, expecting, Outcomes } from "./BufferOutcomes.ts"
 
@@ -29,6 +30,7 @@ interface Case {
 
 export class Auditor {
   readonly #options: BufferOptions
+  readonly #law: string | undefined
   readonly #expect: Expect
   /** To compare all indexes costs more than the rest. */
   readonly #isIndexed: boolean
@@ -41,11 +43,27 @@ export class Auditor {
   readonly met = new Map<string, number>()
 
   /** `law`: the only one that is held; without it all are. */
-  constructor(options: BufferOptions, law?: string) {
+  constructor(options: BufferOptions, law?: string, from?: Auditor) {
     this.#options = options
+    this.#law = law
     this.#expect = expecting(law)
     this.#isIndexed = law === undefined || law === "L2"
-    this.#outcomes = new Outcomes(options, this.#expect)
+    this.#outcomes = from === undefined ? new Outcomes(options, this.#expect) : from.#outcomes.fork()
+    if (from === undefined) return
+    for (const [sequence, found] of from.#cases) this.#cases.set(sequence, { ...found })
+    this.#lastToken = from.#lastToken
+    this.#storeFailed = from.#storeFailed
+    this.#lastSequence = from.#lastSequence
+  }
+
+  fork(): Auditor {
+    return new Auditor(this.#options, this.#law, this)
+  }
+
+  /** Everything that its checks depend on. */
+  facts(): unknown {
+    const cases = [...this.#cases.values()].map((found) => ({ ...found, arrived: nameOf(found.arrived) }))
+    return [cases, this.#lastToken, this.#storeFailed, this.#lastSequence, this.#outcomes.facts()]
   }
 
   observe(

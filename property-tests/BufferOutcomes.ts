@@ -14,6 +14,7 @@ import type {
   PersistFailed
 } from "../src/core/buffer/BufferEvent.ts"
 import type { BufferOptions } from "../src/core/buffer/BufferOptions.ts"
+import { nameOf } from "./BufferContent.ts"
 
 export class LawBroken extends Error {
   readonly law: string
@@ -58,9 +59,24 @@ export class Outcomes {
   readonly #unknown = new Set<string>()
   #isStoreBroken = false
 
-  constructor(options: BufferOptions, expect: Expect) {
+  constructor(options: BufferOptions, expect: Expect, from?: Outcomes) {
     this.#options = options
     this.#expect = expect
+    if (from === undefined) return
+    for (const [sequence, found] of from.#all) this.#all.set(sequence, { ...found })
+    for (const each of from.#unwritten) this.#unwritten.add(each)
+    for (const each of from.#unknown) this.#unknown.add(each)
+    this.#isStoreBroken = from.#isStoreBroken
+  }
+
+  fork(): Outcomes {
+    return new Outcomes(this.#options, this.#expect, this)
+  }
+
+  /** Everything that its checks depend on. */
+  facts(): unknown {
+    const all = [...this.#all.values()].map((found) => ({ ...found, arrived: nameOf(found.arrived) }))
+    return [all, [...this.#unwritten], [...this.#unknown], this.#isStoreBroken]
   }
 
   observe(event: Event, before: Buffer.State, after: Buffer.State, commands: ReadonlyArray<Command>): void {

@@ -7,7 +7,9 @@
 import * as Buffer from "../src/core/buffer/Buffer.ts"
 import type { Command, DurableRecord, Event, RecordRef } from "../src/core/buffer/BufferEvent.ts"
 import type { BufferOptions } from "../src/core/buffer/BufferOptions.ts"
+import * as Table from "../src/core/collections/Table.ts"
 import { Auditor } from "./BufferAuditor.ts"
+import { contentOf, recordOf } from "./BufferContent.ts"
 import { LawBroken } from "./BufferOutcomes.ts"
 
 /** The machine under test; the zoo puts wrong ones here. */
@@ -43,6 +45,13 @@ export interface Lease {
   readonly token: number
 }
 
+interface Beginning {
+  readonly law?: string
+  readonly startMs?: number
+  /** As this one is. */
+  readonly from?: World
+}
+
 export class World {
   readonly machine: Machine
   readonly options: BufferOptions
@@ -59,20 +68,48 @@ export class World {
   saved: { readonly snapshot: Buffer.Snapshot; readonly position: number } | null = null
   /** Every lease ever given, so that stale ones can be spoken for. */
   leases: Array<Lease> = []
-  /** Versions by the worker that serves them now. */
-  workers = new Map<string, string>()
+  /** Ids of requests that came, where each comes once. */
+  arrived = new Set<string>()
   isHistoryKept = false
   /** Past steps, to be taken again from their old states. */
   readonly history: Array<{ readonly state: Buffer.State; readonly event: Event; readonly commands: string }> = []
 
   /** `law`: the only one that is held; without it all are. `startMs`: what the clock says at first. */
-  constructor(machine: Machine, { law, startMs = 1_000 }: { readonly law?: string; readonly startMs?: number } = {}) {
+  constructor(machine: Machine, { law, startMs = 1_000, from }: Beginning = {}) {
     this.machine = machine
     this.options = tightOptions
     this.nowMs = startMs
+    if (from !== undefined) {
+      this.state = from.state
+      this.auditor = from.auditor.fork()
+      return
+    }
     this.state = machine.empty(this.options)
     this.auditor = new Auditor(this.options, law)
     this.send({ _tag: "Recovered", nowMs: this.nowMs, epoch: this.epoch })
+  }
+
+  /** Another world that is as this one, and goes its own way. */
+  fork(): World {
+    const { nowMs, epoch, nextSequence, log, queue, flushing, isStoreBroken, saved, leases, arrived } = this
+    const fork = new World(this.machine, { from: this })
+    Object.assign(fork, { nowMs, epoch, nextSequence, isStoreBroken, saved, arrived: new Set(arrived) })
+    Object.assign(fork, { log: [...log], queue: [...queue], flushing: [...flushing], leases: [...leases] })
+    return fork
+  }
+
+  /** Everything that what can still happen depends on, but the auditor. */
+  facts(): unknown {
+    const { state, nowMs, epoch, nextSequence, log, queue, flushing, isStoreBroken, saved, leases, arrived } = this
+    const writes = [queue, flushing].map((each) => each.map(({ record }) => recordOf(record)))
+    const scalars = [nowMs, epoch, nextSequence, isStoreBroken]
+    return [contentOf(state), scalars, log.map(recordOf), writes, saved, leases, [...arrived].sort()]
+  }
+
+  isConnected(workerId: string): boolean {
+    const number = Table.find(this.state.workers, workerId)
+    const worker = number === undefined ? undefined : Table.row(this.state.workers, number)
+    return worker !== undefined && worker.status !== "away"
   }
 
   send(event: Event): ReadonlyArray<Command> {
@@ -188,7 +225,6 @@ export class World {
     this.isStoreBroken = false
     if (!fromSnapshot) this.saved = null
     this.state = this.replay(this.log, this.saved)
-    this.workers.clear()
     this.epoch += 1
     this.auditor.restarted(this.state, this.log, this.epoch)
     this.send({ _tag: "Recovered", nowMs: this.nowMs, epoch: this.epoch })
