@@ -6,18 +6,15 @@
  *
  * @module
  */
-import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import { ignoresTheWall, type Mix, mixes, worlds } from "./BufferLaws.ts"
 import { tenantsAreApart } from "./BufferTenants.ts"
 import { rightMachine, type World } from "./BufferWorld.ts"
-
-/** `MILLRACE_LAW_RUNS=50` looks for rare cases; give vitest the time for it. */
-const runsFactor = Number(process.env["MILLRACE_LAW_RUNS"] ?? 1)
+import { upholds } from "./upholds.ts"
 
 const holds = (mix: Mix): void => {
-  const numRuns = (mix.numRuns ?? 100) * runsFactor
-  fc.assert(
+  const numRuns = mix.numRuns ?? 100
+  upholds(
     worlds(rightMachine, mix, (world) => mix.finally?.(world)),
     { numRuns }
   )
@@ -32,8 +29,7 @@ const measured = (): ReadonlyMap<string, number> => {
   const count = (world: World) => {
     for (const [what, times] of world.auditor.met) met.set(what, (met.get(what) ?? 0) + times)
   }
-  for (const mix of Object.values(mixes))
-    fc.assert(worlds(rightMachine, mix, count), { numRuns: 60, seed: measureSeed })
+  for (const mix of Object.values(mixes)) upholds(worlds(rightMachine, mix, count), { numRuns: 60, seed: measureSeed })
   return met
 }
 
@@ -58,7 +54,7 @@ describe("buffer", () => {
   it("L7: a key has one request over restarts as well", () => holds(mixes.joinsByKeyOverRestarts))
 
   it("L8: what a tenant is told is the same, whatever others send, with the same keys as well", () => {
-    fc.assert(tenantsAreApart(rightMachine), { numRuns: 300 * runsFactor })
+    upholds(tenantsAreApart(rightMachine), { numRuns: 300 })
   })
 
   it("L9: bytes of one attempt are shown, and no other attempt follows them", () => holds(mixes.showsOneAttempt))
@@ -79,7 +75,7 @@ describe("buffer", () => {
     holds(mixes.restarts))
 
   it("L13: the same life at another time of the world is the same life", () => {
-    fc.assert(ignoresTheWall(rightMachine), { numRuns: 100 * runsFactor })
+    upholds(ignoresTheWall(rightMachine), { numRuns: 100 })
   })
 
   it("L19: the records of the log rebuild the durable state that lives", () => holds(mixes.logRebuilds))

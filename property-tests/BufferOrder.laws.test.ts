@@ -9,17 +9,16 @@ import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import * as Buffer from "../src/core/buffer/Buffer.ts"
 import { everybodyIsServed, type Ordering, Queue, rightOrdering, scenarios, slots, workerId } from "./BufferQueue.ts"
+import { upholds } from "./upholds.ts"
 import { kills } from "./zoo/kills.ts"
 import * as Bugs from "./zoo/orderBugs.ts"
 
-const runsFactor = Number(process.env["MILLRACE_LAW_RUNS"] ?? 1)
-
 describe("order of a buffer", () => {
   it("L21, L22: deadline before opportunistic, then tenants in turn, then the oldest, over restarts as well", () =>
-    fc.assert(scenarios(rightOrdering, everybodyIsServed), { numRuns: 60 * runsFactor }))
+    upholds(scenarios(rightOrdering, everybodyIsServed), { numRuns: 60 }))
 
   it("L22: with an aging bound an opportunistic request is leased though others never stop to come", () =>
-    fc.assert(
+    upholds(
       fc.property(fc.integer({ min: 1, max: 200 }), fc.integer({ min: 1, max: 20 }), (waitMaxMs, stepMs) => {
         const queue = new Queue(waitMaxMs)
         queue.isWatched = false
@@ -37,7 +36,7 @@ describe("order of a buffer", () => {
         }
         assert.isAtLeast(queue.nowMs, nowMs + waitMaxMs, "it did not wait for its turn")
       }),
-      { numRuns: 50 * runsFactor }
+      { numRuns: 50 }
     ))
 
   it("L23: the expected start is unknown without workers and without completions", () => {
@@ -55,7 +54,7 @@ describe("order of a buffer", () => {
   })
 
   it("L23: with a steady service requests start when they are expected to", () =>
-    fc.assert(
+    upholds(
       fc.property(fc.integer({ min: 20, max: 500 }), fc.integer({ min: 10, max: 60 }), (serviceMs, backlog) => {
         const queue = new Queue(null)
         queue.isWatched = false
@@ -87,7 +86,7 @@ describe("order of a buffer", () => {
           assert.closeTo(Number(expectedMs), startedMs, toleranceMs, `${sequence} with a service of ${serviceMs} ms`)
         }
       }),
-      { numRuns: 8 * runsFactor }
+      { numRuns: 8 }
     ))
 
   const law = (number: string) => (machine: Ordering) => scenarios(machine, everybodyIsServed, number)
@@ -110,7 +109,7 @@ describe("order of a buffer", () => {
     const count = (queue: Queue) => {
       for (const [what, times] of queue.met) met.set(what, (met.get(what) ?? 0) + times)
     }
-    fc.assert(scenarios(rightOrdering, count), { numRuns: 40, seed: 1 })
+    upholds(scenarios(rightOrdering, count), { numRuns: 40, seed: 1 })
     console.log(`40 worlds, seed 1: ${[...met].map(([what, times]) => `${what} ${times}`).join(", ")}`)
     const wanted = [
       ["leased deadline later", 50],

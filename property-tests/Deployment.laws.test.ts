@@ -5,6 +5,7 @@ import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import * as Deployment from "../src/core/deployment/Deployment.ts"
 import * as RestartBudget from "../src/core/instance/RestartBudget.ts"
+import { upholds } from "./upholds.ts"
 
 const facts: fc.Arbitrary<Deployment.Facts> = fc.record({
   isDeployed: fc.nat(5).map((n) => n > 0),
@@ -24,7 +25,7 @@ const facts: fc.Arbitrary<Deployment.Facts> = fc.record({
 
 describe("deployment: laws", () => {
   it("D1, D3: total; ready exactly when all desired is ready and nothing failed, idle exactly when nothing is desired", () => {
-    fc.assert(
+    upholds(
       fc.property(facts, (each) => {
         const { status, detail } = Deployment.status(each)
         assert.isAbove(detail.length, 0)
@@ -40,7 +41,7 @@ describe("deployment: laws", () => {
   })
 
   it("D1: it says how many are ready and desired, what fails, and, when that is why, that no cluster takes more", () => {
-    fc.assert(
+    upholds(
       fc.property(facts, (each) => {
         const { status, detail } = Deployment.status(each)
         if (!each.isDeployed || each.desired === 0) return
@@ -59,7 +60,7 @@ describe("deployment: laws", () => {
       becomesReady: fc.boolean(),
       readyForMs: fc.constantFrom(0, 100, RestartBudget.healthyPeriodMs - 1)
     })
-    fc.assert(
+    upholds(
       fc.property(fc.array(trial, { minLength: 1, maxLength: 8 }), (trials) => {
         let budget = RestartBudget.empty
         let nowMs = 0

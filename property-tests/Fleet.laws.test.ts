@@ -7,6 +7,7 @@ import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import * as Fleet from "../src/core/instance/Fleet.ts"
 import * as RestartBudget from "../src/core/instance/RestartBudget.ts"
+import { upholds } from "./upholds.ts"
 import * as Bugs from "./zoo/instanceBugs.ts"
 import { kills } from "./zoo/kills.ts"
 
@@ -138,25 +139,25 @@ const oneAtATime = (planOf: Bugs.Plan) =>
 describe("fleet: laws", () => {
   it("L17: carried out and planned again, nothing is left to do; and the count is what was desired", () => {
     const mix = { created: 0, drained: 0 }
-    fc.assert(converges(mix)(Fleet.plan), { numRuns: 2_000 })
+    upholds(converges(mix)(Fleet.plan), { numRuns: 2_000 })
     assert.isAbove(mix.created, 500)
     assert.isAbove(mix.drained, 500)
   })
 
   it("L17: as successors become ready and work ends, only the present generation is left", () => {
-    fc.assert(replaces(Fleet.plan), { numRuns: 300 })
+    upholds(replaces(Fleet.plan), { numRuns: 300 })
   })
 
   it("L17: a busy instance of the present generation is drained only when too few idle ones are left to drain", () => {
-    fc.assert(sparesTheBusy(Fleet.plan), { numRuns: 2_000 })
+    upholds(sparesTheBusy(Fleet.plan), { numRuns: 2_000 })
   })
 
   it("L17: nothing foreign is touched, nothing twice, and nothing that drains; in whatever order they are told", () => {
-    fc.assert(touchesItsOwn(Fleet.plan), { numRuns: 1_000 })
+    upholds(touchesItsOwn(Fleet.plan), { numRuns: 1_000 })
   })
 
   it("an older generation leaves at once when it holds nothing, and with work only when a successor is ready", () => {
-    fc.assert(
+    upholds(
       fc.property(desire, (wanted) => {
         const gone = new Set(Fleet.plan(wanted).drain.map(({ id }) => id))
         const hasSuccessor = wanted.members.some((each) => counts(wanted, each) && each.state === "ready")
@@ -171,7 +172,7 @@ describe("fleet: laws", () => {
   })
 
   it("while it fails: nothing before the next try, then one at a time until one is ready", () => {
-    fc.assert(oneAtATime(Fleet.plan), { numRuns: 1_000 })
+    upholds(oneAtATime(Fleet.plan), { numRuns: 1_000 })
   })
 
   it("L17 kills: forgetting what is on its way, counting what leaves, keeping the old", () => {

@@ -7,6 +7,7 @@ import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import * as Instance from "../src/core/instance/Instance.ts"
 import * as RestartBudget from "../src/core/instance/RestartBudget.ts"
+import { upholds } from "./upholds.ts"
 import * as Bugs from "./zoo/instanceBugs.ts"
 import { kills } from "./zoo/kills.ts"
 
@@ -192,11 +193,11 @@ const wakesItself = (step: Bugs.Step) =>
 
 describe("instance: laws", () => {
   it("I1: nothing leaves stopped or failed, and draining leads only to stopped", () => {
-    fc.assert(staysEnded(Instance.step), { numRuns: 1_000 })
+    upholds(staysEnded(Instance.step), { numRuns: 1_000 })
   })
 
   it("I2: ticked at its deadline, it is ready or over, and it was ordered to end once", () => {
-    fc.assert(keepsDeadlines(Instance.step), { numRuns: 1_000 })
+    upholds(keepsDeadlines(Instance.step), { numRuns: 1_000 })
     const [failed, commands] = Instance.step(fresh(), Instance.Event.Ticked({ nowMs: 1_000 }))
     assert.strictEqual(failed._tag, "Failed")
     assert.deepStrictEqual(commands[0], {
@@ -209,12 +210,12 @@ describe("instance: laws", () => {
 
   it("I3: an end is counted exactly when nobody asked for it and its agent speaks, and once", () => {
     const mix = { counted: 0 }
-    fc.assert(countsUnasked(mix)(Instance.step), { numRuns: 1_000 })
+    upholds(countsUnasked(mix)(Instance.step), { numRuns: 1_000 })
     assert.isAbove(mix.counted, 200, "the law must see unasked ends")
   })
 
   it("I4: total; unchanged is the same object; its times never run backwards", () => {
-    fc.assert(
+    upholds(
       fc.property(history, (events) => {
         play(Instance.step, events, ({ before, after, commands }) => {
           if (after === before) assert.strictEqual(count(commands, "CountFailure"), 0)
@@ -229,24 +230,24 @@ describe("instance: laws", () => {
 
   it("I6: an instance that drains is not ordered to end before the last deadline of what its worker holds", () => {
     const mix = { reached: 0 }
-    fc.assert(sparesTheHeld(mix)(Instance.step), { numRuns: 2_000 })
+    upholds(sparesTheHeld(mix)(Instance.step), { numRuns: 2_000 })
     assert.isAbove(mix.reached, 10)
   })
 
   it("I5: ended here and still running there is ordered to end again, at most every 10 s", () => {
-    fc.assert(ordersAgain(Instance.step), { numRuns: 2_000 })
+    upholds(ordersAgain(Instance.step), { numRuns: 2_000 })
   })
 
   it("L17: what was ever ready, or holds work, is given its whole drain; what never was, none", () => {
-    fc.assert(drainsWhole(Instance.step), { numRuns: 1_000 })
+    upholds(drainsWhole(Instance.step), { numRuns: 1_000 })
   })
 
   it("L17, L20: what is ready is ended by nothing but an order to drain, its worker's or its agent's word", () => {
-    fc.assert(sparesTheReady(Instance.step), { numRuns: 1_000 })
+    upholds(sparesTheReady(Instance.step), { numRuns: 1_000 })
   })
 
   it("L17: ticked only when it asks to be, it is ready in time or over, and what drains is ordered to end again", () => {
-    fc.assert(wakesItself(Instance.step), { numRuns: 1_000 })
+    upholds(wakesItself(Instance.step), { numRuns: 1_000 })
   })
 
   it("I1 kills: rising from the dead", () => kills(staysEnded, { resurrects: Bugs.resurrects }))
@@ -383,7 +384,7 @@ const oneTrial = (step: Bugs.Count) =>
 
 describe("restart budget: laws", () => {
   it("B1, B3: within a series the wait never falls nor exceeds 30 s, and nothing unhealthy ends the series", () => {
-    fc.assert(growsInSeries(RestartBudget.step), { numRuns: 300 })
+    upholds(growsInSeries(RestartBudget.step), { numRuns: 300 })
     assert.deepStrictEqual(
       [0, 1, 2, 3, 8, 9, 1_000].map(RestartBudget.delayMs),
       [0, 200, 400, 800, 25_600, 30_000, 30_000]
@@ -391,7 +392,7 @@ describe("restart budget: laws", () => {
   })
 
   it("B2: instances that were started together and fail together are one trial", () => {
-    fc.assert(oneTrial(RestartBudget.step))
+    upholds(oneTrial(RestartBudget.step))
   })
 
   it("B2, B3 kill: each instance as a trial of its own, and readiness taken for health", () => {

@@ -7,6 +7,7 @@
 import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import * as Lease from "../src/core/lease/Lease.ts"
+import { upholds } from "./upholds.ts"
 import { kills } from "./zoo/kills.ts"
 import * as Bugs from "./zoo/leaseBugs.ts"
 
@@ -239,17 +240,17 @@ const wakesItself = (machine: Bugs.Leases) =>
 describe("lease: laws", () => {
   it("E1, E2: whatever is delayed or lost, one acts at a time and each grant has a greater epoch", () => {
     const mix = { grants: 0 }
-    fc.assert(oneAtATime(mix)(Bugs.sound), { numRuns: 1_000 })
+    upholds(oneAtATime(mix)(Bugs.sound), { numRuns: 1_000 })
     assert.isAbove(mix.grants, 1_000, "the law must reach worlds in which ownership moves")
-    fc.assert(oneAtATime(undefined, lateAnswers)(Bugs.sound), { numRuns: 300 })
+    upholds(oneAtATime(undefined, lateAnswers)(Bugs.sound), { numRuns: 300 })
   })
 
   it("E3: it has stopped acting when it asks to release, and at its end without any message", () => {
-    fc.assert(stopsInTime(Bugs.sound), { numRuns: 30 })
+    upholds(stopsInTime(Bugs.sound), { numRuns: 30 })
   })
 
   it("E4: ticked only when it asks to be, it gets what is free and keeps it, whatever writes are lost at first", () => {
-    fc.assert(wakesItself(Bugs.sound), { numRuns: 30 })
+    upholds(wakesItself(Bugs.sound), { numRuns: 30 })
   })
 
   it("E1 kills: owning until told, counting from the answer, impatience", () => {
@@ -268,7 +269,7 @@ describe("lease: laws", () => {
   })
 
   it("every state takes every event, and leaves what makes no sense as it is", () => {
-    fc.assert(
+    upholds(
       fc.property(fc.array(fc.nat(6), { maxLength: 40 }), (picks) => {
         const options = optionsOf(0)
         let state: Lease.State = Lease.idle(0)
@@ -297,7 +298,7 @@ describe("lease: laws", () => {
   })
 
   it("E4: when the faults are over, one who wants it has it within three ttl and keeps it", () => {
-    fc.assert(
+    upholds(
       fc.property(
         clocks,
         fc.array(action, { maxLength: 30 }),
@@ -334,7 +335,7 @@ describe("lease: laws", () => {
   })
 
   it("the record survives the store: decode(encode(r)) = r, and what is no record is not one", () => {
-    fc.assert(
+    upholds(
       fc.property(
         fc.record({
           epoch: fc.integer({ min: 1 }),
@@ -345,7 +346,7 @@ describe("lease: laws", () => {
         (record) => assert.deepStrictEqual(Lease.decode(Lease.encode(record)), record)
       )
     )
-    fc.assert(fc.property(fc.string(), (text) => assert.isUndefined(Lease.decode(text))))
+    upholds(fc.property(fc.string(), (text) => assert.isUndefined(Lease.decode(text))))
     assert.isUndefined(Lease.decode(`{"epoch":0,"holder":null,"ttlMs":1,"sentAtMs":1}`))
   })
 })

@@ -8,6 +8,7 @@ import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import type { LogLine } from "../src/backends/ComputeBackend.ts"
 import * as OutputTail from "../src/backends/process/OutputTail.ts"
+import { upholds } from "./upholds.ts"
 
 const bounds: OutputTail.Bounds = { lineBytesMax: 16, linesMax: 6, bytesMax: 60 }
 
@@ -32,7 +33,7 @@ const wide: OutputTail.Bounds = { lineBytesMax: 1_000, linesMax: 1_000, bytesMax
 
 describe("OutputTail", () => {
   it("O1, O2: lines and all of them together stay within their bounds, and the newest stay", () => {
-    fc.assert(
+    upholds(
       fc.property(chunked(fc.oneof(text.map(Buffer.from), hostile)), (chunks) => {
         const { tail, told } = writeAll(chunks, bounds)
         const kept = tail.lines()
@@ -45,7 +46,7 @@ describe("OutputTail", () => {
   })
 
   it("O1: valid text is cut between characters, into lines of at most the bound, and loses nothing", () => {
-    fc.assert(
+    upholds(
       fc.property(chunked(text.map(Buffer.from)), (chunks) => {
         const { told } = writeAll(chunks, { ...wide, lineBytesMax: bounds.lineBytesMax })
         assert.isTrue(told.every((line) => Buffer.byteLength(line.text) <= bounds.lineBytesMax))
@@ -56,7 +57,7 @@ describe("OutputTail", () => {
   })
 
   it("O3: within the bounds the lines are those of the text, however it was chunked", () => {
-    fc.assert(
+    upholds(
       fc.property(chunked(text.map(Buffer.from)), (chunks) => {
         const { tail } = writeAll(chunks, wide)
         const lines = Buffer.concat(chunks).toString().split("\n")
@@ -70,7 +71,7 @@ describe("OutputTail", () => {
   })
 
   it("O3: the two streams do not cut into each other's lines", () => {
-    fc.assert(
+    upholds(
       fc.property(fc.array(fc.tuple(fc.boolean(), text), { maxLength: 8 }), (writes) => {
         const tail = OutputTail.make(() => undefined, wide)
         for (const [isOut, part] of writes) tail.write(isOut ? "stdout" : "stderr", Buffer.from(part), 0)
@@ -93,7 +94,7 @@ describe("OutputTail", () => {
   })
 
   it("the last output is a suffix of everything within its bytes", () => {
-    fc.assert(
+    upholds(
       fc.property(chunked(text.map(Buffer.from)), fc.integer({ min: 1, max: 40 }), (chunks, bytesMax) => {
         const { tail, told } = writeAll(chunks, wide)
         const last = tail.text(bytesMax)

@@ -13,6 +13,7 @@ import * as IdleHistogram from "../src/core/scaling/IdleHistogram.ts"
 import * as Policies from "../src/core/scaling/Policies.ts"
 import type { Policy } from "../src/core/scaling/Policy.ts"
 import * as World from "./PoliciesWorld.ts"
+import { upholds } from "./upholds.ts"
 import * as Bugs from "./zoo/scalingBugs.ts"
 
 const slots = World.spec.concurrency
@@ -182,7 +183,7 @@ const holds = <Inputs>(property: fc.IProperty<Inputs>) =>
 
 describe("histogram", () => {
   it("G1: percentiles and variation are those of the idle times themselves", () => {
-    fc.assert(
+    upholds(
       fc.property(fc.array(fc.nat(12_000), { minLength: 1, maxLength: 200 }), (idleTimes) => {
         const binMs = 1_000
         const binCount = 10
@@ -203,7 +204,7 @@ describe("histogram", () => {
   })
 
   it("G2: it keeps an instance exactly when the model does", () => {
-    fc.assert(likeTheModel(HistogramPolicy.histogram), { numRuns: 400 })
+    upholds(likeTheModel(HistogramPolicy.histogram), { numRuns: 400 })
   })
 
   it("G2 kills: no pre-warming, no margin, what is beyond the bins as if it were within, learning from the unknown", () => {

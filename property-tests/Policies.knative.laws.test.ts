@@ -14,6 +14,7 @@ import * as KnativePolicy from "../src/core/scaling/KnativePolicy.ts"
 import * as Policies from "../src/core/scaling/Policies.ts"
 import type { Decision, Policy } from "../src/core/scaling/Policy.ts"
 import * as World from "./PoliciesWorld.ts"
+import { upholds } from "./upholds.ts"
 import * as Bugs from "./zoo/scalingBugs.ts"
 
 const slots = World.spec.concurrency
@@ -132,7 +133,7 @@ const holds = <Inputs>(property: fc.IProperty<Inputs>) =>
 
 describe("knative", () => {
   it("K1: it decides what the documentation says, at the moment it says", () => {
-    fc.assert(likeTheOracle(KnativePolicy.knative), { numRuns: 400 })
+    upholds(likeTheOracle(KnativePolicy.knative), { numRuns: 400 })
   })
 
   it("K1 kills: no grace, no panic, panic that ends with the burst, time unknown as zero", () => {
@@ -140,7 +141,7 @@ describe("knative", () => {
   })
 
   it("K2, L14: nothing decreases in panic", () => {
-    fc.assert(neverLessInPanic(KnativePolicy.knative), { numRuns: 300 })
+    upholds(neverLessInPanic(KnativePolicy.knative), { numRuns: 300 })
   })
 
   it("K2 kills: panic that lets go", () => {

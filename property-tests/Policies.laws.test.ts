@@ -25,6 +25,7 @@ import { type Plain, PolicyChoice, PolicyName } from "../src/core/scaling/Policy
 import * as Scaling from "../src/core/scaling/Scaling.ts"
 import * as ShadowPolicy from "../src/core/scaling/ShadowPolicy.ts"
 import * as World from "./PoliciesWorld.ts"
+import { upholds } from "./upholds.ts"
 import * as Bugs from "./zoo/scalingBugs.ts"
 
 /** Every policy as it is by default, and with options that make everything happen sooner. */
@@ -133,21 +134,21 @@ const holds = <Inputs>(property: fc.IProperty<Inputs>) =>
 describe("policies: laws of all", () => {
   for (const [name, choice] of choices) {
     it(`L14: ${name} keeps to the bounds, to work and to what is unknown`, () => {
-      fc.assert(
+      upholds(
         isLawful(() => Policies.start(choice)),
         { numRuns: 150 }
       )
     })
 
     it(`Q1: looking more often changes nothing under ${name}`, () => {
-      fc.assert(
+      upholds(
         Policies.withPolicy(choice, (policy) => ignoresLooks(policy)),
         { numRuns: 60 }
       )
     })
 
     it(`Q2: every figure in a reason of ${name} is among the inputs`, () => {
-      fc.assert(
+      upholds(
         Policies.withPolicy(choice, (policy) => explains(policy)),
         { numRuns: 40 }
       )
@@ -187,7 +188,7 @@ describe("policies: shadow", () => {
   const pairs = fc.tuple(fc.constantFrom(...choices), fc.constantFrom(...choices))
 
   it("S1: the acting policy decides as it does alone, whatever is watched", () => {
-    fc.assert(
+    upholds(
       fc.property(pairs, histories, ([[, acting], [, watched]], history) =>
         Policies.withPolicy(acting, (one) =>
           Policies.withPolicy(watched, (other) => {
@@ -203,7 +204,7 @@ describe("policies: shadow", () => {
   })
 
   it("S1: a policy that shadows itself never differs", () => {
-    fc.assert(
+    upholds(
       fc.property(fc.constantFrom(...choices), histories, ([, choice], history) =>
         Policies.withPolicy(choice, (policy) => {
           const { memory } = World.open(ShadowPolicy.shadow(policy, policy), history, { tailMs: 30_000, guarded: true })

@@ -14,6 +14,7 @@ import * as NvcfPolicy from "../src/core/scaling/NvcfPolicy.ts"
 import * as NvcfRules from "../src/core/scaling/NvcfRules.ts"
 import type { Policy } from "../src/core/scaling/Policy.ts"
 import * as World from "./PoliciesWorld.ts"
+import { upholds } from "./upholds.ts"
 import * as Bugs from "./zoo/scalingBugs.ts"
 
 const rules: NvcfRules.Rules = NvcfPolicy.defaults
@@ -195,7 +196,7 @@ describe("nvcf: the decision", () => {
   })
 
   it("N1: every answer is that of the oracle", () => {
-    fc.assert(likeTheOracle(NvcfRules.decide), { numRuns: 5_000 })
+    upholds(likeTheOracle(NvcfRules.decide), { numRuns: 5_000 })
   })
 
   it("N1 kills: double precision, precedence of down, a threshold that counts, zero that waits for the gate", () => {
@@ -203,7 +204,7 @@ describe("nvcf: the decision", () => {
   })
 
   it("N3: to zero only when idle and the mean is below the threshold", () => {
-    fc.assert(
+    upholds(
       fc.property(cases, (given) => {
         const { desired, mean } = NvcfRules.decide(given.rules, given)
         if (desired !== 0) return
@@ -215,7 +216,7 @@ describe("nvcf: the decision", () => {
   })
 
   it("N4: a higher newest sample never lowers the answer", () => {
-    fc.assert(
+    upholds(
       fc.property(cases, percent, percent, (given, one, other) => {
         const at = (newest: number) =>
           NvcfRules.decide(
@@ -311,7 +312,7 @@ const likeTheLoop = (policyOf: (given: NvcfPolicy.NvcfOptions) => Policy<NvcfPol
 
 describe("nvcf: the loop", () => {
   it("N5: samples, count, recency and memory are those of NVCF's queries", () => {
-    fc.assert(likeTheLoop(NvcfPolicy.nvcf), { numRuns: 200 })
+    upholds(likeTheLoop(NvcfPolicy.nvcf), { numRuns: 200 })
   })
 
   it("N5 kills: a present count, a forgetful loop, unknown time as idle time", () => {

@@ -25,6 +25,7 @@ import type { PolicySpec } from "../src/core/scaling/Policy.ts"
 import type { Plain } from "../src/core/scaling/PolicyChoice.ts"
 import * as Scaling from "../src/core/scaling/Scaling.ts"
 import * as World from "./PoliciesWorld.ts"
+import { upholds } from "./upholds.ts"
 import * as Bugs from "./zoo/scalingBugs.ts"
 
 const hourMs = 3_600_000
@@ -94,7 +95,7 @@ const holds = <Inputs>(property: fc.IProperty<Inputs>) =>
 describe("policies: L15", () => {
   for (const [choice, boundOf] of policies) {
     it(`L15: a steady load settles within the bound of ${choice.name}, with enough instances`, () => {
-      fc.assert(
+      upholds(
         settlesWithin(() => Policies.start(choice), boundOf, 1),
         { numRuns: 30 }
       )
@@ -102,7 +103,7 @@ describe("policies: L15", () => {
   }
 
   it("L15: a steady load settles at once under fixed", () => {
-    fc.assert(
+    upholds(
       fc.property(steady, (given) => {
         assert.deepStrictEqual(rest(Policies.start("fixed"), given), { afterMs: 0, desired: 1 })
       }),
@@ -111,7 +112,7 @@ describe("policies: L15", () => {
   })
 
   it("L15: a steady load settles within two keep-alives under histogram", () => {
-    fc.assert(
+    upholds(
       settlesWithin(
         () => Policies.start("histogram"),
         () => 2 * 4 * hourMs,
@@ -162,7 +163,7 @@ describe("policies: L15", () => {
   })
 
   it("L15: the bound that nvcf as shipped does keep is one change a look", () => {
-    fc.assert(
+    upholds(
       fc.property(steady, (given) => {
         const late = changesOf(Policies.start("nvcf"), given).filter(({ atMs }) => atMs > firstMs)
         assert.isAtMost(late.length, (4 * hourMs) / 30_000)

@@ -7,6 +7,7 @@
 import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import * as Reconcile from "../src/planes/compute/Reconcile.ts"
+import { upholds } from "./upholds.ts"
 
 interface World {
   readonly wanted: ReadonlyArray<Reconcile.Wanted>
@@ -35,7 +36,7 @@ const planOf = (of: World) => Reconcile.plan(of.wanted, of.own)
 
 describe("Reconcile", () => {
   it("L17: carried out once the world is as wanted, and a second run does nothing", () => {
-    fc.assert(
+    upholds(
       fc.property(world, (before) => {
         const after = carryOut(before, planOf(before))
         assert.isTrue(Reconcile.isEmpty(planOf(after)))
@@ -47,7 +48,7 @@ describe("Reconcile", () => {
   })
 
   it("R1: only what the backend lists as its own is ended, each once", () => {
-    fc.assert(
+    upholds(
       fc.property(world, (before) => {
         const { end } = planOf(before)
         assert.isTrue(end.every((one) => before.own.includes(one)))
@@ -58,7 +59,7 @@ describe("Reconcile", () => {
   })
 
   it("R2: what is wanted is not ended, and what runs has not vanished", () => {
-    fc.assert(
+    upholds(
       fc.property(world, (before) => {
         const plan = planOf(before)
         assert.isTrue(before.wanted.every((one) => !plan.end.includes(one.instanceId)))
@@ -68,7 +69,7 @@ describe("Reconcile", () => {
   })
 
   it("R3: a launch that is under way is left alone", () => {
-    fc.assert(
+    upholds(
       fc.property(world, (before) => {
         const plan = planOf(before)
         const launching = before.wanted.filter((one) => !one.isLaunched).map((one) => one.instanceId)

@@ -1,6 +1,7 @@
 import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import * as Redelivery from "../src/core/request/Redelivery.ts"
+import { upholds } from "./upholds.ts"
 
 const seed = fc.oneof(fc.constantFrom(0, 1, 0xffff_ffff), fc.nat({ max: 0xffff_ffff }))
 const attempt = fc.oneof(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 5_000 }))
@@ -16,7 +17,7 @@ const own = fc.record({
 
 describe("redelivery", () => {
   it("R1: the delay is between half and the whole of the exponential one, which is bounded", () => {
-    fc.assert(
+    upholds(
       fc.property(fc.option(own, { nil: undefined }), attempt, limits, (redelivery, attempt, limits) => {
         const delayMs = Redelivery.delayMs(redelivery === undefined ? {} : { redelivery }, attempt, limits)
         const firstMs = redelivery?.delayMs ?? limits.redeliveryDelayMs
@@ -33,7 +34,7 @@ describe("redelivery", () => {
   })
 
   it("R2: the same request and attempt give the same delay", () => {
-    fc.assert(
+    upholds(
       fc.property(own, attempt, limits, (redelivery, attempt, limits) => {
         const once = Redelivery.delayMs({ redelivery }, attempt, limits)
         assert.strictEqual(Redelivery.delayMs({ redelivery: { ...redelivery } }, attempt, limits), once)
@@ -42,7 +43,7 @@ describe("redelivery", () => {
   })
 
   it("R3: over a thousand seeds in a row no tenth of the range has less than half or more than twice its share", () => {
-    fc.assert(
+    upholds(
       fc.property(seed, fc.integer({ min: 1, max: 8 }), (first, attempt) => {
         const tenths = new Array<number>(10).fill(0)
         for (let index = 0; index < 1_000; index++) {

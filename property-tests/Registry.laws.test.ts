@@ -13,6 +13,7 @@ import * as Registry from "../src/planes/control/Registry.ts"
 import * as RegistryTable from "../src/planes/control/RegistryTable.ts"
 import { type Entry, KeyValue } from "../src/planes/fabric/KeyValue.ts"
 import * as FakeKeyValue from "../tests/control/FakeKeyValue.ts"
+import { upholds } from "./upholds.ts"
 
 type Service = Registry.Registry["Service"]
 const tenant = Registry.defaultTenant
@@ -225,7 +226,7 @@ const commands = fc.commands(
 
 describe("the registry", () => {
   it("R1-R4: any sequence of changes through two registries ends where a simple map ends", async () => {
-    await fc.assert(
+    await upholds(
       fc.asyncProperty(commands, fc.boolean(), async (sequence, lag) => {
         const fake = FakeKeyValue.make({ lag })
         const scope = Scope.makeUnsafe()
@@ -241,7 +242,7 @@ describe("the registry", () => {
   })
 
   it("R1: of any number of registries that create one name at once, exactly one succeeds", async () => {
-    await fc.assert(
+    await upholds(
       fc.asyncProperty(fc.integer({ min: 2, max: 5 }), fc.boolean(), async (count, lag) => {
         const fake = FakeKeyValue.make({ lag })
         const scope = Scope.makeUnsafe()
@@ -413,7 +414,7 @@ describe("the table in memory", () => {
   }
 
   it("T1, T2: after each change the reads equal a fold over the store, and who listens hears of every route that changed", () => {
-    fc.assert(
+    upholds(
       fc.property(changes, (sequence) => {
         const table = RegistryTable.make({ onListenerFailure: (failure) => assert.fail(String(failure)) })
         const entries = new Map<string, string>()
@@ -451,7 +452,7 @@ describe("the table in memory", () => {
   })
 
   it("T3: in whichever order the areas arrive, the end is the same", () => {
-    fc.assert(
+    upholds(
       fc.property(
         changes,
         fc.shuffledSubarray([...RegistryTable.areas], { minLength: RegistryTable.areas.length }),

@@ -7,6 +7,7 @@ import { assert, describe, it } from "vitest"
 import * as Buffer_ from "../src/core/buffer/Buffer.ts"
 import type { Command, Event } from "../src/core/buffer/BufferEvent.ts"
 import { defaults } from "../src/core/buffer/BufferOptions.ts"
+import { upholds } from "./upholds.ts"
 
 type Loss = "worker-lost" | "lease-expired" | "attempt-failed" | "rejoined-without-it"
 const loss = fc.constantFrom<Loss>("worker-lost", "lease-expired", "attempt-failed", "rejoined-without-it")
@@ -28,7 +29,7 @@ const eventOf = (how: Loss, token: number): Event => {
 
 describe("a collected answer that a reader follows", () => {
   it("L9: is the last attempt's once it was shown, and only then", () => {
-    fc.assert(
+    upholds(
       fc.property(loss, fc.boolean(), fc.boolean(), (how, isShown, isStale) => {
         let state = Buffer_.empty(defaults)
         const all: Array<Command> = []

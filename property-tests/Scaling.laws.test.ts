@@ -14,6 +14,7 @@ import * as Policies from "../src/core/scaling/Policies.ts"
 import type { Decision, Observation, Policy, PolicySpec, Reading } from "../src/core/scaling/Policy.ts"
 import * as Scaling from "../src/core/scaling/Scaling.ts"
 import * as StickyMaximum from "../src/core/scaling/StickyMaximum.ts"
+import { upholds } from "./upholds.ts"
 import * as Bugs from "./zoo/scalingBugs.ts"
 
 const spec: fc.Arbitrary<PolicySpec> = fc
@@ -217,7 +218,7 @@ describe("scaling: laws", () => {
     ["a policy that answers nonsense", () => Scaling.running(wild)]
   ] as const) {
     it(`L14: bounds, zero, waiting work and the unknown are respected under ${name}`, () => {
-      fc.assert(boundsHold(start), { numRuns: 1_000 })
+      upholds(boundsHold(start), { numRuns: 1_000 })
     })
   }
 
@@ -233,11 +234,11 @@ describe("scaling: laws", () => {
   })
 
   it("L15: a steady load settles on what it needs within two windows", () => {
-    fc.assert(
+    upholds(
       settles(() => Scaling.running(demand)),
       { numRuns: 40 }
     )
-    fc.assert(
+    upholds(
       fc.property(spec, (current) => {
         const [, first] = fixed.decide(null, observationOf(0, current, 0, idleSeen))
         assert.strictEqual(first.desired, Math.max(1, current.minInstances))
@@ -256,7 +257,7 @@ describe("scaling: laws", () => {
   })
 
   it("down only when the higher need did not come back within the idle window, by its own wake-ups", () => {
-    fc.assert(
+    upholds(
       patient(() => Scaling.running(demand)),
       { numRuns: 1_000 }
     )
@@ -283,7 +284,7 @@ describe("scaling: laws", () => {
   })
 
   it("undeployed means zero, from any state and whatever is pending", () => {
-    fc.assert(
+    upholds(
       fc.property(spec, seen, (current, each) => {
         const [machine] = Policies.start("demand").next(
           Scaling.Event.Observed({ observation: observationOf(0, current, 0, each) })
@@ -296,7 +297,7 @@ describe("scaling: laws", () => {
   })
 
   it("SetDesired is ordered exactly when desired changes, and its figures connect", () => {
-    fc.assert(
+    upholds(
       fc.property(spec, fc.array(seen, { maxLength: 20 }), (current, history) => {
         let machine = Policies.start("demand")
         let nowMs = 0
@@ -337,7 +338,7 @@ describe("scaling: the sliding maximum", () => {
   const values = fc.array(fc.record({ byMs: fc.integer({ min: 0, max: 40 }), value: fc.nat(5) }), { maxLength: 40 })
 
   it("W1, W2: it is the greatest value of the window", () => {
-    fc.assert(
+    upholds(
       fc.property(values, (history) => {
         let levels = StickyMaximum.empty
         let nowMs = 0
@@ -367,7 +368,7 @@ describe("scaling: the sliding maximum", () => {
 
 describe("scaling: what is expected of the arrivals", () => {
   it("R1: a burst is expected to bring nothing, whatever was learned before", () => {
-    fc.assert(
+    upholds(
       fc.property(fc.integer({ min: 1, max: 1_000 }), fc.integer({ min: 0, max: 60_000 }), (burst, quietMs) => {
         let [rate] = ArrivalRate.observe(ArrivalRate.first({ nowMs: 0, arrivalsTotal: 0, pending: 0, leased: 0 }), {
           nowMs: 100,
@@ -388,7 +389,7 @@ describe("scaling: what is expected of the arrivals", () => {
   })
 
   it("R2: under a constant load it comes near the true concurrency and does not exceed it", () => {
-    fc.assert(
+    upholds(
       fc.property(fc.constantFrom(5, 20, 50), fc.constantFrom(20, 300, 2_000, 9_000), (gapMs, serviceMs) => {
         const truth = serviceMs / gapMs
         const ends: Array<number> = []

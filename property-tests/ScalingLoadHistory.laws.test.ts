@@ -8,6 +8,7 @@ import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import * as LoadHistory from "../src/core/scaling/LoadHistory.ts"
 import * as World from "./PoliciesWorld.ts"
+import { upholds } from "./upholds.ts"
 
 const shape: LoadHistory.Shape = { bucketMs: 1_000, bucketsKept: 20 }
 const histories = World.steps({ gridMs: 250, gapMax: 100, unknownShare: 25, lengthMax: 20 })
@@ -31,7 +32,7 @@ const observed = (history: ReadonlyArray<World.Step>, looksMs: ReadonlyArray<num
 
 describe("scaling: the history of a load", () => {
   it("T1, T2: an average is the integral over the known part of its window, however often somebody looked", () => {
-    fc.assert(
+    upholds(
       fc.property(
         histories,
         fc.array(fc.nat(60_000)),
@@ -60,7 +61,7 @@ describe("scaling: the history of a load", () => {
   })
 
   it("T3: as many buckets are kept as were asked for, after any sleep", () => {
-    fc.assert(
+    upholds(
       fc.property(histories, fc.constantFrom(1, 999, 20_000, 31_536_000_000), (history, sleepMs) => {
         const known = observed(history, [], history.at(-1)!.atMs + sleepMs)
         assert.strictEqual(known.closed.length, shape.bucketsKept)

@@ -18,6 +18,7 @@ import * as Random from "../src/core/simulation/Random.ts"
 import { type Fault, platformTimes, type Scenario } from "../src/core/simulation/Scenario.ts"
 import * as Simulation from "../src/core/simulation/Simulation.ts"
 import * as StartModel from "../src/core/simulation/StartModel.ts"
+import { upholds } from "./upholds.ts"
 
 const arrival = fc.record({
   atMs: fc.nat(20_000),
@@ -115,7 +116,7 @@ const scenarioOf = (each: Drawn): Scenario => {
 
 describe("the simulation", () => {
   it("V1: the same seed gives the same hash, 100 of 100 times, in whatever portions it is run", () => {
-    fc.assert(
+    upholds(
       fc.property(
         drawn,
         fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 5 }),
@@ -150,7 +151,7 @@ describe("the simulation", () => {
 
   it("V2 to V4: under faults nothing is lost or overfilled, and when they are over everything ends", () => {
     const seen = { redelivered: 0, dead: 0, withFaults: 0 }
-    fc.assert(
+    upholds(
       fc.property(drawn, (each) => {
         const simulation = Simulation.start(scenarioOf(each))
         for (let isOver = false; !isOver; ) {
@@ -182,7 +183,7 @@ describe("the simulation", () => {
   })
 
   it("V5: with room and without faults, nobody waits longer than a start under `demand`", () => {
-    fc.assert(
+    upholds(
       fc.property(
         fc.array(arrival, { minLength: 1, maxLength: 30 }),
         fc.integer({ min: 1, max: 3 }),
@@ -269,7 +270,7 @@ describe("the parts of the simulation", () => {
       { weight: 3, arbitrary: fc.nat(20).map((atMs) => ({ atMs })) },
       { weight: 2, arbitrary: fc.constant(undefined) }
     )
-    fc.assert(
+    upholds(
       fc.property(fc.array(action, { maxLength: 300 }), (actions) => {
         const queue = new EventQueue()
         const model: Array<{ readonly atMs: number; readonly order: number }> = []
@@ -295,7 +296,7 @@ describe("the parts of the simulation", () => {
 
   it("K1 to K3: a quantile is within 1 %, and two merged sketches are one sketch of both", () => {
     const values = fc.array(fc.oneof(fc.constant(0), fc.double({ min: 0.01, max: 1e6, noNaN: true })), { minLength: 1 })
-    fc.assert(
+    upholds(
       fc.property(values, values, fc.constantFrom(0, 0.5, 0.9, 0.99, 1), (left, right, part) => {
         const one = new QuantileSketch()
         const other = new QuantileSketch()
@@ -316,7 +317,7 @@ describe("the parts of the simulation", () => {
   })
 
   it("S1, S2: a generator depends on its names alone, and drawing from one changes no other", () => {
-    fc.assert(
+    upholds(
       fc.property(fc.nat(), fc.string(), fc.nat(20), (seed, label, draws) => {
         const untouched = Random.split(Random.make(seed), label)
         const parent = Random.make(seed)
@@ -415,7 +416,7 @@ const terms = {
 
 describe("the offline optimum", () => {
   it("O1: no run of the simulation that keeps the bound costs less, but for the windows that a start is rounded up to", () => {
-    fc.assert(
+    upholds(
       fc.property(
         fc.array(arrival, { minLength: 1, maxLength: 25 }),
         fc.integer({ min: 1, max: 3 }),
@@ -452,7 +453,7 @@ describe("the offline optimum", () => {
   })
 
   it("O2: a longer wait never costs more", () => {
-    fc.assert(
+    upholds(
       fc.property(fc.array(job, { minLength: 1, maxLength: 25 }), fc.nat(8_000), fc.nat(8_000), (jobs, wait, more) => {
         const short = Optimum.instanceMs(jobs, { ...terms, waitMs: wait })
         const long = Optimum.instanceMs(jobs, { ...terms, waitMs: wait + more })
@@ -465,7 +466,7 @@ describe("the offline optimum", () => {
   })
 
   it("O3: without price and without waiting it is the work in flight, rounded up to instances", () => {
-    fc.assert(
+    upholds(
       fc.property(
         fc.array(fc.record({ slot: fc.nat(40), slots: fc.integer({ min: 1, max: 8 }) }), {
           minLength: 1,
