@@ -8,6 +8,7 @@ import * as Buffer from "../src/core/buffer/Buffer.ts"
 import { actions, usual, warm } from "./BufferActions.ts"
 import { firstDifference } from "./BufferIndexes.ts"
 import { type Machine, World } from "./BufferWorld.ts"
+import { upholds } from "./upholds.ts"
 import { kills } from "./zoo/kills.ts"
 
 const figures = (state: Buffer.State) => ({
@@ -70,7 +71,7 @@ const keepsTheQuiet: typeof Buffer.advance = (state, event) => {
 describe("a buffer that is changed in place", () => {
   it("L24: gives what step gives, whatever happens", () => {
     const met = { steps: 0 }
-    fc.assert(isStep(met)(Buffer.advance), { numRuns: 150 })
+    upholds(isStep(met)(Buffer.advance), { numRuns: 150 })
     assert.isAbove(met.steps, 2_000)
   })
 

@@ -60,8 +60,9 @@ export class Counter {
 /** Kinds of what happens in the longest sequence of an input, looking into it so deep. */
 const sequenceIn = (value: unknown, depth: number): ReadonlyArray<string> | undefined => {
   if (typeof value !== "object" || value === null) return undefined
-  // fast-check's commands are no array.
-  const list = Array.isArray(value) ? value : Symbol.iterator in value ? [...(value as Iterable<unknown>)] : undefined
+  // fast-check's commands are no array. Nothing else is walked through: a stream of it has no end.
+  const given = "commands" in value ? value.commands : value
+  const list: ReadonlyArray<unknown> | undefined = Array.isArray(given) ? given : undefined
   let longest: ReadonlyArray<string> | undefined
   if (depth > 0) {
     for (const part of list ?? Object.values(value)) {

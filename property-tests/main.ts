@@ -23,7 +23,7 @@ import type { Failure, Report } from "./upholds.ts"
 /** What a thorough run tries at least. */
 const thoroughSequences = 100_000
 /** So many times what `npm test` tries. */
-const thoroughFactor = 5
+const thoroughFactor = 4
 /** More failures of one law say no more than these. */
 const keptMax = 200
 
