@@ -59,7 +59,7 @@ const shown = {
 
 describe("buffer: every order of events in a small world", () => {
   it("every safety law holds in every order of 2 requests, 2 workers, 1 expiry and 1 crash, to depth 8", {
-    timeout: 180_000
+    timeout: 600_000
   }, () => {
     const extent = enumerate(bufferScope(rightMachine), depth)
     console.log(`buffer, depth ${depth}: ${told(extent)}`)
@@ -68,7 +68,7 @@ describe("buffer: every order of events in a small world", () => {
     assert.isAtLeast(extent.states, 30_000)
   })
 
-  it("that kills: wrong buffers, each by a shortest history", { timeout: 180_000 }, () => {
+  it("that kills: wrong buffers, each by a shortest history", { timeout: 600_000 }, () => {
     // A history that is longer than it was is not found.
     const lengths: Readonly<Record<string, number>> = shown
     const found = Object.entries(Bugs).flatMap(([name, bug]) => {

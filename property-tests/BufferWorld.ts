@@ -148,7 +148,11 @@ export class World {
         return
       }
       case "DropAppend": {
-        if (!this.queue.some(({ ref }) => ref.kind === "arrived" && ref.sequence === command.sequence)) {
+        // A log that has broken holds nothing any more that could be dropped.
+        if (
+          !this.isStoreBroken &&
+          !this.queue.some(({ ref }) => ref.kind === "arrived" && ref.sequence === command.sequence)
+        ) {
           throw new LawBroken("L6", `DropAppend of ${command.sequence}, whose arrival is not waiting to be written`)
         }
         this.queue = this.queue.filter(({ ref }) => ref.sequence !== command.sequence)

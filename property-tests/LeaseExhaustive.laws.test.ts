@@ -136,7 +136,7 @@ const lastMs = 135
 
 describe("lease: every order of events in a small world", () => {
   it("E1, E2: one acts at a time and each grant has a greater epoch, in every order of events", {
-    timeout: 180_000
+    timeout: 600_000
   }, () => {
     const { orders, states, moves } = enumerate(scope(Bugs.sound, lastMs), depth)
     const [one, two, three] = [orders, states, moves].map((count) => count.toLocaleString("en"))
@@ -144,7 +144,7 @@ describe("lease: every order of events in a small world", () => {
   })
 
   it("E1, E2 kill: one epoch for all, owning until told, counting from the answer, impatience, a yes that nobody said", {
-    timeout: 180_000
+    timeout: 600_000
   }, () => {
     const { oneEpoch, ownsUntilTold, countsFromAnswer, impatient, takesUnknownForWritten } = Bugs
     const longer = lawOptions.isThorough ? { oneEpoch, ownsUntilTold, countsFromAnswer, impatient } : {}

@@ -15,8 +15,9 @@ import * as Policies from "../src/core/scaling/Policies.ts"
 import type { PolicySpec, Reading } from "../src/core/scaling/Policy.ts"
 import { PolicyName } from "../src/core/scaling/PolicyChoice.ts"
 import * as Scaling from "../src/core/scaling/Scaling.ts"
+import { perform } from "./BufferActions.ts"
 import { law, mixes } from "./BufferLaws.ts"
-import { rightMachine } from "./BufferWorld.ts"
+import { rightMachine, World } from "./BufferWorld.ts"
 import { upholds } from "./upholds.ts"
 import * as BufferBugs from "./zoo/bufferBugs.ts"
 import * as InstanceBugs from "./zoo/instanceBugs.ts"
@@ -125,6 +126,29 @@ describe("what nobody knows", () => {
   it("L20: an attempt whose worker is gone, or whose connection broke, is neither done nor undone", () => {
     upholds(law("L20", mixes.fences)(rightMachine), { numRuns: 150 })
     upholds(law("L20", mixes.showsOneAttempt)(rightMachine), { numRuns: 150 })
+  })
+
+  it("L20: what was never handed to a log that broke is told that nothing was kept, though its deadline ends it first", () => {
+    const world = new World(rightMachine)
+    world.isHistoryKept = true
+    const arrival = {
+      kind: "arrive",
+      durability: "accepted",
+      tenant: 0,
+      version: 1,
+      sizeBytes: 1,
+      maxAttempts: 1
+    } as const
+    const more = { isOpportunistic: false, fingerprint: 0, isOld: false } as const
+    perform(world, { kind: "join", worker: 1, slots: 1, holds: "none" })
+    perform(world, { ...arrival, ...more, mode: "sync", key: 1, deadlineInMs: 1_000_000 })
+    perform(world, { ...arrival, ...more, mode: "async", key: 0, deadlineInMs: 3 })
+    perform(world, { kind: "pass", ms: 20, tick: false })
+    perform(world, { kind: "flush", countMax: 1, persist: false })
+    perform(world, { kind: "break", isWritten: false, isUnknown: true })
+    // The slot of the first comes free when its write is given up, and only then the second is looked at.
+    const told = world.history.map(({ commands }) => commands).join()
+    assert.include(told, '{"_tag":"Refuse","sequence":2,"refusal":{"kind":"store-failed","kept":"nothing"}}')
   })
 
   for (const name of PolicyName.literals) {

@@ -3,7 +3,7 @@
  *
  *     npm run laws -- --thorough                         at least 100,000 sequences
  *     npm run laws -- --factor 20 --file Lease           twenty times what `npm test` tries, of one file
- *     npm run laws -- --seed S --path P --file F --law L one input, and then that law
+ *     npm run laws -- --seed=S --path P --file F --law L one input, and then that law
  *
  * Inputs that fail are kept in `seeds/kept.json` and tried first from then on, by `npm test` as well. Ends with code 1 when
  * a law failed, or when a thorough run did not try as much as it should.
@@ -27,7 +27,7 @@ const thoroughFactor = 4
 /** More failures of one law say no more than these. */
 const keptMax = 200
 
-const usage = `npm run laws -- [--thorough | --factor N] [--file NAME] [--law NAME] [--seed N [--path P]]`
+const usage = `npm run laws -- [--thorough | --factor N] [--file NAME] [--law NAME] [--seed=N [--path P]]`
 
 const { values } = parseArgs({
   options: {

@@ -102,12 +102,14 @@ const verdict = <Ts>(of: Pick<Failure, "file" | "law" | "index">, details: fc.Ru
   const path = (counterexamplePath ?? "0").split(":")[0] ?? "0"
   const failure = { ...of, seed, path, counterexample: fc.stringify(counterexample).slice(0, 4_000) }
   report({ ...of, mix: Mix.none, failure })
-  const message = `${fc.defaultReportMessage(details)}\n\nTry it again: ${replayCommand(failure)}`
-  throw new Error(message, { cause: details.errorInstance })
+  const { errorInstance } = details
+  const why = errorInstance instanceof Error ? errorInstance.message : String(errorInstance)
+  const message = `${why}\n${fc.defaultReportMessage(details)}\n\nTry it again: ${replayCommand(failure)}`
+  throw new Error(message, { cause: errorInstance })
 }
 
 export const replayCommand = ({ file, law, seed, path }: Omit<Failure, "index" | "counterexample">): string =>
-  `npm run laws -- --seed ${seed} --path ${path} --file ${file} --law ${JSON.stringify(law)}`
+  `npm run laws -- --seed=${seed} --path ${path} --file ${file} --law ${JSON.stringify(law)}`
 
 const report = (each: Report): void => {
   if (lawOptions.reports === undefined) return

@@ -469,7 +469,9 @@ const arrivedFailed = (
 const endedFailed = (state: Terminal, orders: Orders): Terminal => {
   if (state.told || state.endedRecord !== "queued") return state
   const { sequence } = state.facts.arrived
-  const refusal = { kind: "store-failed", kept: "unknown" } as const
+  // What was not yet handed to the log never will be.
+  const isUnwritten = state.arrivedRecord === "queued" || state.arrivedRecord === "urgent"
+  const refusal = { kind: "store-failed", kept: isUnwritten ? "nothing" : "unknown" } as const
   if (state.audience !== "claim") orders.push({ _tag: "Refuse", sequence, refusal })
   const failed = copyTerminal(state)
   failed.endedRecord = "failed"
