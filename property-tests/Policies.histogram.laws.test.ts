@@ -31,9 +31,11 @@ const variationOf = (idleTimes: ReadonlyArray<number>, binMs: number, binCount: 
     { length: binCount },
     (_, bin) => idleTimes.filter((idleMs) => Math.floor(idleMs / binMs) === bin).length
   )
-  const mean = counts.reduce((sum, count) => sum + count, 0) / binCount
-  if (mean === 0) return 0
-  return Math.sqrt(counts.reduce((sum, count) => sum + (count - mean) ** 2, 0) / binCount) / mean
+  const total = counts.reduce((sum, count) => sum + count, 0)
+  if (total === 0) return 0
+  // Each count by how much it is off the mean, times the number of bins, so that nothing is rounded before the end.
+  const off = counts.reduce((sum, count) => sum + (binCount * count - total) ** 2, 0)
+  return Math.sqrt(off / (binCount * total * total))
 }
 
 /** [from, until) after the beginning of an idle time in which an instance is there. */

@@ -43,8 +43,9 @@ export const rangeMs = ({ binMs, counts }: IdleHistogram): number => binMs * cou
 /** Standard deviation of the bin counts ÷ their mean; 0 of nothing. High = concentrated. */
 export const variation = ({ counts, withinCount, squares }: IdleHistogram): number => {
   if (withinCount === 0) return 0
-  const mean = withinCount / counts.length
-  return Math.sqrt(Math.max(0, squares / counts.length - mean * mean)) / mean
+  // In whole numbers until the division: a threshold that is met exactly must not be missed by a rounding.
+  const { length } = counts
+  return Math.sqrt((length * squares - withinCount * withinCount) / (withinCount * withinCount))
 }
 
 /** The lower edge of the bin in which the percentile lies. */
