@@ -58,7 +58,9 @@ export const start = async (
   options: LifeOptions,
   environment: Readonly<Record<string, string>> = {},
   /** In front of `node`, for tools that change what the process sees. */
-  wrapper: ReadonlyArray<string> = []
+  wrapper: ReadonlyArray<string> = [],
+  /** Kills it, also before it is ready. */
+  giveUp?: AbortSignal
 ): Promise<PlatformLife> => {
   const [command = process.execPath, ...args] = [
     ...wrapper,
@@ -71,6 +73,7 @@ export const start = async (
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, NODE_COMPILE_CACHE: compileCache, HOME: options.home, ...environment }
   })
+  giveUp?.addEventListener("abort", () => child.kill("SIGKILL"))
   let said = ""
   const hear = (text: string) => {
     said = (said + text).slice(-saidMax)

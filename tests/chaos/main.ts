@@ -6,6 +6,9 @@
  * @module
  */
 import { parseArgs } from "node:util"
+import { fuseMissing } from "../faults/power-cut/Fuse.ts"
+import * as PowerCuts from "../faults/power-cut/PowerCuts.ts"
+import { skipWithout } from "../faults/Tools.ts"
 import type { Verdict } from "../history/Checker.ts"
 import * as CrashPoints from "./CrashPoints.ts"
 import * as Kills from "./Kills.ts"
@@ -13,7 +16,8 @@ import * as Kills from "./Kills.ts"
 const say = (line: string) => process.stderr.write(`${(performance.now() / 1000).toFixed(1).padStart(6)} s  ${line}\n`)
 
 const usage = `npm run chaos -- kill [--requests N] [--kills K] [--seed S] [--json]
-npm run chaos -- crash-points [--k N] [--third 0|1|2|all] [--point NAME] [--json]`
+npm run chaos -- crash-points [--k N] [--third 0|1|2|all] [--point NAME] [--json]
+npm run chaos -- power-cut [--cuts N] [--seed S] [--json]`
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -26,6 +30,7 @@ const { values, positionals } = parseArgs({
     point: { type: "string" },
     requests: { type: "string", default: "2000" },
     kills: { type: "string", default: "20" },
+    cuts: { type: "string", default: "200" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) }
   }
 })
@@ -104,7 +109,44 @@ const crashPoints = async (): Promise<boolean> => {
   }
 }
 
-const commands: Readonly<Record<string, () => Promise<boolean>>> = { kill, "crash-points": crashPoints }
+const powerCut = async (): Promise<boolean> => {
+  const [cuts, seed] = [Number(values.cuts), Number(values.seed)]
+  if (skipWithout("the power cut", fuseMissing())) {
+    process.stdout.write(`${JSON.stringify({ cuts: 0, skipped: cuts })}\n`)
+    return true
+  }
+  say(`${cuts} cuts, seed ${seed}`)
+  const common = { seed, cutsPerStory: 10, callers: 8, say }
+  const report = await PowerCuts.run({ ...common, cuts, synchronous: "full" })
+  for (const line of [...report.unreadable, ...report.explained]) say(line)
+  say("the control: a store that does not sync before it confirms, which must lose")
+  const control = await PowerCuts.run({ ...common, cuts: 5, synchronous: "normal", survivals: ["lost"], cutAtMin: 300 })
+  const controlLost = count(control.verdicts, "lost")
+  if (controlLost === 0) say("VOID: the control lost nothing, so this run proves nothing")
+  const { verdicts, unreadable, accepted, claimable, operations } = report
+  const figures = {
+    cuts: report.cuts,
+    accepted,
+    lost: count(verdicts, "lost"),
+    doubled: count(verdicts, "doubled"),
+    claimable,
+    unreadable: unreadable.length,
+    otherVerdicts: verdicts.length - count(verdicts, "lost") - count(verdicts, "doubled"),
+    controlLost,
+    isVoid: controlLost === 0,
+    operations,
+    seed,
+    seconds: Math.round(report.seconds)
+  }
+  process.stdout.write(`${values.json === true ? JSON.stringify(figures) : JSON.stringify(figures, null, 2)}\n`)
+  return verdicts.length === 0 && unreadable.length === 0 && controlLost > 0
+}
+
+const commands: Readonly<Record<string, () => Promise<boolean>>> = {
+  kill,
+  "crash-points": crashPoints,
+  "power-cut": powerCut
+}
 
 const command = commands[positionals[0] ?? ""]
 if (command === undefined) {

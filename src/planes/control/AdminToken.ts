@@ -26,10 +26,14 @@ export class AdminTokenUnusable extends Schema.TaggedError<AdminTokenUnusable>()
 const codeOf = (cause: unknown): string =>
   cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : String(cause)
 
-/** Whole or not at all: written aside, then linked under its name, which fails when there is one already. */
+/**
+ * Whole or not at all, also when the power goes: written aside and synced, then linked under its name, which fails when
+ * there is one already.
+ */
 const create = async (path: string): Promise<void> => {
   const aside = `${path}.${randomBytes(6).toString("hex")}`
-  await writeFile(aside, `${randomBytes(tokenBytes).toString("base64url")}\n`, { mode: 0o600, flag: "wx" })
+  const token = `${randomBytes(tokenBytes).toString("base64url")}\n`
+  await writeFile(aside, token, { mode: 0o600, flag: "wx", flush: true })
   try {
     await link(aside, path)
   } catch (cause) {
