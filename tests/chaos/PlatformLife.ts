@@ -21,6 +21,11 @@ export interface LifeOptions {
   readonly buffer?: Partial<BufferOptions>
   /** Default: as in production. */
   readonly compactAfterRecords?: number
+  readonly heartbeatMs?: number
+  /** The file of the two functions; default `recorder.ts`. */
+  readonly functionFile?: string
+  /** Of the two functions. */
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 export interface LifeAddresses {

@@ -9,6 +9,7 @@ import { parseArgs } from "node:util"
 import { fuseMissing } from "../faults/power-cut/Fuse.ts"
 import * as PowerCuts from "../faults/power-cut/PowerCuts.ts"
 import { skipWithout } from "../faults/Tools.ts"
+import * as BadWeather from "../faults/tcp/BadWeather.ts"
 import type { Verdict } from "../history/Checker.ts"
 import * as CrashPoints from "./CrashPoints.ts"
 import * as Kills from "./Kills.ts"
@@ -17,7 +18,8 @@ const say = (line: string) => process.stderr.write(`${(performance.now() / 1000)
 
 const usage = `npm run chaos -- kill [--requests N] [--kills K] [--seed S] [--json]
 npm run chaos -- crash-points [--k N] [--third 0|1|2|all] [--point NAME] [--json]
-npm run chaos -- power-cut [--cuts N] [--seed S] [--json]`
+npm run chaos -- power-cut [--cuts N] [--seed S] [--json]
+npm run chaos -- network [--requests N] [--seed S] [--json]`
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -142,10 +144,40 @@ const powerCut = async (): Promise<boolean> => {
   return verdicts.length === 0 && unreadable.length === 0 && controlLost > 0
 }
 
+const network = async (): Promise<boolean> => {
+  const [requests, seed] = [Number(values.requests), Number(values.seed)]
+  const places = [
+    ["callers", "ws"],
+    ["workers", "ws"],
+    ["workers", "grpc"]
+  ] as const
+  const figures: Record<string, unknown> = { seed }
+  let isGood = true
+  for (const [where, transport] of places) {
+    say(`${requests} calls, faults between ${where} and the gateway, workers over ${transport}, seed ${seed}`)
+    const { counts, verdicts, explained, faults } = await BadWeather.run({ where, transport, requests, seed })
+    for (const line of explained) say(line)
+    isGood &&= verdicts.length === 0
+    const { accepted, claimable, ...others } = counts
+    figures[`${where}, ${transport}`] = {
+      accepted,
+      lost: count(verdicts, "lost"),
+      doubled: count(verdicts, "doubled"),
+      claimable,
+      otherVerdicts: verdicts.length - count(verdicts, "lost") - count(verdicts, "doubled"),
+      faults,
+      ...others
+    }
+  }
+  process.stdout.write(`${values.json === true ? JSON.stringify(figures) : JSON.stringify(figures, null, 2)}\n`)
+  return isGood
+}
+
 const commands: Readonly<Record<string, () => Promise<boolean>>> = {
   kill,
   "crash-points": crashPoints,
-  "power-cut": powerCut
+  "power-cut": powerCut,
+  network
 }
 
 const command = commands[positionals[0] ?? ""]

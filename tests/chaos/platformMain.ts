@@ -30,9 +30,9 @@ const deploy = Effect.fnUntraced(function* ({ registry }: Platform.Platform, nam
       tenant,
       functionId: record.id,
       spec: {
-        command: ["node", join(import.meta.dirname, "recorder.ts")],
+        command: ["node", options.functionFile ?? join(import.meta.dirname, "recorder.ts")],
         workingDirectory: join(import.meta.dirname, "../.."),
-        environment: {},
+        environment: { ...options.environment },
         durability,
         inferencePath: "/"
       }
@@ -57,6 +57,7 @@ const platform = await Effect.runPromise(
       controlPort: 0,
       workerPort: 0,
       drainMs: 1_000,
+      ...(options.heartbeatMs === undefined ? {} : { heartbeatMs: options.heartbeatMs }),
       // Many crashes in a row must not make a request wait for half a minute.
       buffer: { redeliveryDelayMs: 20, redeliveryDelayMaxMs: 200, ...options.buffer },
       ...(options.compactAfterRecords === undefined

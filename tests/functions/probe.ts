@@ -120,7 +120,14 @@ serve({
       }
       case "/count": {
         let bytes = 0
-        if (request.body !== null) for await (const part of request.body) bytes += part.length
+        // Reads the first part and then nothing until the file is there.
+        const after = url.searchParams.get("after")
+        if (request.body !== null) {
+          for await (const part of request.body) {
+            bytes += part.length
+            while (after !== null && !existsSync(after)) await sleep(20)
+          }
+        }
         return Response.json({ bytes })
       }
       case "/progress":
