@@ -291,6 +291,12 @@ describe("what is refused", () => {
     }
   })
 
+  it("health counts the messages of workers that were refused because their lease was over", async () => {
+    harness.requests.staleMessages = 17
+    const answer = await harness.call("GET", "/healthz")
+    assert.deepStrictEqual(answer.json, { status: "ok", staleMessagesRefused: 17 })
+  })
+
   it("a name in Host that is not of this machine is refused, so that no web page gets in by DNS", async () => {
     const status = (host: string) =>
       new Promise<number>((resolve, reject) => {

@@ -22,6 +22,7 @@ import type { BacklogFigures, RequestDirectory, RequestView } from "../../src/pl
 export class FakeRequestDirectory implements RequestDirectory {
   readonly requests = new Map<string, RequestView>()
   figures: ReadonlyArray<BacklogFigures> = []
+  staleMessages = 0
 
   list: RequestDirectory["list"] = (filter) =>
     [...this.requests.values()]
@@ -43,6 +44,7 @@ export class FakeRequestDirectory implements RequestDirectory {
   }
 
   backlog = () => this.figures
+  staleMessagesRefused = () => this.staleMessages
 }
 
 /** Letters by request id, without order. */

@@ -22,7 +22,7 @@ import * as SchemaIssue from "effect/SchemaIssue"
 import type * as Scope from "effect/Scope"
 import { ControlApi, SchemaProblems } from "./ControlApi.ts"
 import * as ControlHandlers from "./ControlHandlers.ts"
-import type { DeadLettersSource, InstancesSource, LogsSource, RequestsSource } from "./ControlSources.ts"
+import { type DeadLettersSource, type InstancesSource, type LogsSource, RequestsSource } from "./ControlSources.ts"
 import * as DocsPage from "./DocsPage.ts"
 import * as Problem from "./Problem.ts"
 import type { Registry } from "./Registry.ts"
@@ -122,7 +122,14 @@ const documentation = HttpRouter.use(
       made.document ??= OpenApi.fromApi(ControlApi)
       return made.document
     }
-    yield* router.add("GET", "/healthz", Effect.succeed(HttpServerResponse.jsonUnsafe({ status: "ok" })))
+    const requests = yield* RequestsSource
+    yield* router.add(
+      "GET",
+      "/healthz",
+      Effect.sync(() =>
+        HttpServerResponse.jsonUnsafe({ status: "ok", staleMessagesRefused: requests.staleMessagesRefused() })
+      )
+    )
     yield* router.add(
       "GET",
       "/openapi.json",

@@ -85,6 +85,9 @@ export class RequestBook implements RequestDirectory {
     return figures
   }
 
+  readonly staleMessagesRefused = (): number =>
+    (this.#shards?.all ?? []).reduce((total, { staleCount }) => total + staleCount, 0)
+
   #view(shard: Shard, entry: Entry): RequestView {
     const found = entry.end === undefined ? Buffer_.lookup(shard.state, entry.sequence) : undefined
     const state = entry.end?.terminal ?? (found === undefined || found.state === "terminal" ? "pending" : found.state)

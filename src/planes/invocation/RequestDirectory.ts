@@ -85,4 +85,6 @@ export interface RequestDirectory {
   /** `ended`: too late, it had ended before. */
   readonly cancel: (requestId: string) => "cancelled" | "ended" | "unknown"
   readonly backlog: () => ReadonlyArray<BacklogFigures>
+  /** Messages of workers about a lease that was over: refused, since this process started. */
+  readonly staleMessagesRefused: () => number
 }

@@ -107,6 +107,7 @@ export class Shard {
   #cachedBytes = 0
   readonly #openLetters = new Set<Promise<void>>()
   #closed = false
+  /** Messages of workers that were refused because their lease was over. */
   staleCount = 0
 
   constructor(init: {
