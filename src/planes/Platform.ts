@@ -10,6 +10,7 @@
 import { randomBytes } from "node:crypto"
 import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
@@ -30,7 +31,7 @@ import { DeadLetterBook } from "./invocation/DeadLetterBook.ts"
 import * as DeadLetters from "./invocation/DeadLetters.ts"
 import * as EventStreams from "./invocation/EventStreams.ts"
 import * as Gateway from "./invocation/Gateway.ts"
-import { nowMs } from "./invocation/PlaneClock.ts"
+import * as PlaneClock from "./invocation/PlaneClock.ts"
 import { RequestBook } from "./invocation/RequestBook.ts"
 import type { RequestDirectory } from "./invocation/RequestDirectory.ts"
 import * as Shards from "./invocation/Shards.ts"
@@ -95,8 +96,11 @@ export interface Platform {
 const clusterName = "local"
 const workerTokenLifetimeMs = 3_600_000
 
-/** Runs until the scope closes. */
+/** Runs until the scope closes. All of it has one clock, which no jump of the wall clock moves. */
 export const start = <E>(options: PlatformOptions, backend: Layer.Layer<ComputeBackend, E>) =>
+  Effect.updateService(startBackendAndPlanes(options, backend), Clock.Clock, PlaneClock.effectClock)
+
+const startBackendAndPlanes = <E>(options: PlatformOptions, backend: Layer.Layer<ComputeBackend, E>) =>
   Effect.flatMap(
     // Built into the caller's scope: the store outlives this effect and closes after everything that uses it.
     Layer.build(
@@ -183,7 +187,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
         instanceId: create.instanceId,
         functionId: create.functionId,
         versionId: create.versionId,
-        expiresAtMs: nowMs() + workerTokenLifetimeMs
+        expiresAtMs: PlaneClock.nowMs() + workerTokenLifetimeMs
       })
   })
   if (!isAnyLeft) for (const shard of shards.all) shard.loseAbsentWorkers()

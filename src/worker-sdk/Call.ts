@@ -27,6 +27,8 @@ export type Assign = Extract<ToWorker, { readonly _tag: "Assign" }>
 /** What a call needs of its worker. */
 export interface CallHost {
   readonly clock: WorkerClock
+  /** The plane's clock, by which deadlines are: that of this machine may be hours away from it. */
+  readonly planeNowMs: () => number
   /** Of one request in one direction, as the plane said. */
   readonly creditBytes: () => number
   /** Sends now, or keeps a small message until there is a connection. */
@@ -112,7 +114,7 @@ export class Call implements Context {
     this.controller = controller
     if (this.abortReason !== undefined) controller.abort(this.abortReason)
     else if (this.assign.deadlineMs > 0 && !this.isEnded) {
-      this.deadlineTimer = this.host.clock.after(this.assign.deadlineMs - this.host.clock.nowMs(), () => {
+      this.deadlineTimer = this.host.clock.after(this.assign.deadlineMs - this.host.planeNowMs(), () => {
         // The plane ends the request by its own clock; whatever the handler makes of its signal comes too late.
         this.isLate = true
         this.abort(new DOMException("The deadline of the request has passed", "TimeoutError"))

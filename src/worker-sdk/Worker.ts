@@ -70,6 +70,8 @@ export class Worker {
   private token: string
   private workUrl = ""
   private parameters: ConnectOnceResponse | undefined
+  /** Of this machine's clock; too little by as long as the plane's answer was under way. */
+  private planeAheadMs = 0
   private backoff = Backoff.fresh
   private refusals = 0
   private lastHeardMs = 0
@@ -86,6 +88,7 @@ export class Worker {
     })
     this.callHost = {
       clock: options.clock,
+      planeNowMs: () => options.clock.nowMs() + this.planeAheadMs,
       creditBytes: () => this.parameters?.initialCreditBytes ?? initialCreditBytes,
       send: (call, message) => this.sendAbout(call, message),
       canStream: () => this.isOpen && !this.isBlocked,
@@ -144,6 +147,7 @@ export class Worker {
     if (response !== undefined) {
       this.parameters = response
       this.token = response.token
+      if (response.nowMs > 0) this.planeAheadMs = response.nowMs - this.options.clock.nowMs()
       if (response.workUrl !== "") {
         this.workUrl = response.workUrl
         this.connection?.destroy("redirected")

@@ -30,7 +30,8 @@ const connected: FrameToWorker = {
     visibilityTimeoutMs: heartbeatMs,
     initialCreditBytes,
     token: "",
-    tokenExpiresAtMs: 0
+    tokenExpiresAtMs: 0,
+    nowMs: 0
   }
 }
 

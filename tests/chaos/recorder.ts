@@ -21,6 +21,8 @@ export interface Order {
   readonly padding: string
   /** Throws instead of answering. */
   readonly fails?: boolean
+  /** Throws instead of answering when its signal was given while it worked. */
+  readonly heedsSignal?: boolean
 }
 
 /** The first line of each instance. */
@@ -48,6 +50,8 @@ serve({
     const { requestId, tenant, attempt } = context
     const { item } = order
     const run = randomUUID()
+    // Looked at from now on: before that it is not armed.
+    const signal = order.heedsSignal === true ? context.signal : undefined
     write({
       _tag: "Attempted",
       atMs: monotonicMs(),
@@ -63,6 +67,7 @@ serve({
     if (order.fails === true) throw new Error("it fails as it was told to")
     const answer = JSON.stringify({ item, requestId, tenant, token, run, padding: "x".repeat(order.bytes) })
     if (order.pieces === 0) await sleep(order.ms)
+    signal?.throwIfAborted()
     write({ _tag: "Effected", atMs: monotonicMs(), run, digest: digestOf(answer) })
     const headers = { "content-type": "application/json" }
     if (order.pieces === 0) return new Response(answer, { headers })

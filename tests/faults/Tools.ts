@@ -5,7 +5,7 @@
  * @module
  */
 import { execFile, execFileSync } from "node:child_process"
-import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
@@ -41,6 +41,28 @@ export const fiuRun = (controlPath: string): ReadonlyArray<string> => ["fiu-run"
 export const fiuControl = async (controlPath: string, pid: number, command: string): Promise<void> => {
   await promisify(execFile)("fiu-ctrl", ["-f", controlPath, "-c", command, String(pid)])
 }
+
+// --- libfaketime: another wall clock for a process ----------------------------------------------------------------------
+
+const libraryRoot = "/usr/lib"
+
+const faketimeLibrary = (): string | undefined => {
+  if (!existsSync(libraryRoot)) return undefined
+  const named = (folder: string) => join(libraryRoot, folder, "faketime/libfaketimeMT.so.1")
+  return readdirSync(libraryRoot).map(named).find(existsSync)
+}
+
+export const faketimeMissing = (): string | undefined =>
+  faketimeLibrary() === undefined ? "libfaketime (Debian: libfaketime)" : undefined
+
+/** For a process whose wall clock is what the file says; its monotonic clock stays real. */
+export const faketimeEnvironment = (file: string): Readonly<Record<string, string>> => ({
+  LD_PRELOAD: faketimeLibrary() ?? "",
+  FAKETIME_TIMESTAMP_FILE: file,
+  FAKETIME_NO_CACHE: "1",
+  FAKETIME_DONT_FAKE_MONOTONIC: "1",
+  DONT_FAKE_MONOTONIC: "1"
+})
 
 // --- tmpfs: a disk that can be full ---------------------------------------------------------------------------------
 

@@ -114,6 +114,7 @@ export class FakePlane {
           initialCreditBytes: 1024 * 1024,
           token: "fresh-token",
           tokenExpiresAtMs: 0,
+          nowMs: 0,
           ...options.response
         }
       },

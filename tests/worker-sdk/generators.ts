@@ -94,7 +94,8 @@ export const connectOnceResponse: fc.Arbitrary<ConnectOnceResponse> = fc.record(
   visibilityTimeoutMs: uint32,
   initialCreditBytes: uint32,
   token: text,
-  tokenExpiresAtMs: token
+  tokenExpiresAtMs: token,
+  nowMs: token
 })
 
 /** Bytes that were a message once: cut, extended, with bits turned over; and bytes that never were. */

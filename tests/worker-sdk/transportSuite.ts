@@ -139,6 +139,28 @@ export const transportSuite = (scheme: Scheme): void => {
       assert.strictEqual(session.messages.length, 2)
     })
 
+    it.each([
+      ["an hour behind, and far away", -3_600_000, 60_000, "let be"],
+      ["an hour ahead, and near", 3_600_000, 30, "aborted"]
+    ])("a deadline is by the plane's clock, also when that is %s", async (_, aheadMs, deadlineInMs, expected) => {
+      const planeNowMs = Date.now() + aheadMs
+      const reasons: Array<string> = []
+      const { session } = await both(
+        async (_request, { signal }) => {
+          const reason = await new Promise<string>((resolve) => {
+            signal.addEventListener("abort", () => resolve("aborted"))
+            setTimeout(() => resolve("let be"), 500)
+          })
+          reasons.push(reason)
+          return new Response(reason)
+        },
+        { response: { nowMs: planeNowMs } }
+      )
+      session.assign({ deadlineMs: planeNowMs + deadlineInMs })
+      await until("the handler is done", () => reasons.length > 0)
+      assert.deepStrictEqual(reasons, [expected])
+    })
+
     it("HEAD, 204 and 304 have no body on the wire", async () => {
       const { session } = await both((request) =>
         request.method === "HEAD"

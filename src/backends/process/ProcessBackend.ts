@@ -155,8 +155,8 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     instance.output.shrink(endedOutputBytesMax)
     leave(instance)
     ended.delete(instanceId)
-    ended.set(instanceId, { output: instance.output, endedAtMs: atMs })
-    forgetOld(atMs)
+    ended.set(instanceId, { output: instance.output, endedAtMs: performance.now() })
+    forgetOld(performance.now())
     tell(observers, { _tag: "Exited", instanceId, atMs, exit, lastOutput, requested: instance.requested })
     for (const resume of instance.onGone) resume()
   }
@@ -306,7 +306,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     instance.requested = true
     if (graceMs <= 0) return spawner.send({ _tag: "Signal", key, signal: "SIGKILL" })
     if (first) spawner.send({ _tag: "Signal", key, signal: "SIGTERM" })
-    const killAtMs = Date.now() + graceMs
+    const killAtMs = performance.now() + graceMs
     if (killAtMs >= instance.killAtMs) return
     instance.killAtMs = killAtMs
     clearTimeout(instance.killTimer)
@@ -365,7 +365,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     watch: (onObservation) => register(observers, onObservation),
     logs: (instanceId) =>
       Effect.sync(() => {
-        forgetOld(Date.now())
+        forgetOld(performance.now())
         return (live.get(instanceId) ?? ended.get(instanceId))?.output.lines() ?? []
       }),
     followLogs: (onLine) => register(followers, onLine)

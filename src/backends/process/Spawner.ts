@@ -41,7 +41,7 @@ export const make = (options: SpawnerOptions, listener: Listener): Spawner => {
   let current: ChildProcess | undefined = start()
 
   function start(): ChildProcess {
-    const startedAtMs = Date.now()
+    const startedAtMs = performance.now()
     const flags = ["--max-old-space-size=64", "--max-semi-space-size=1"]
     const child = spawn(process.execPath, [...flags, main, JSON.stringify(options)], {
       detached: true,
@@ -57,7 +57,7 @@ export const make = (options: SpawnerOptions, listener: Listener): Spawner => {
       if (current === child) current = undefined
       if (isClosed) return
       listener.onLost(detail)
-      if (current === undefined && Date.now() - startedAtMs > stableMs) current = start()
+      if (current === undefined && performance.now() - startedAtMs > stableMs) current = start()
     }
     // Sent by us, so of this shape: both ends are of one build.
     child.on("message", (message) => listener.onMessage(message as FromSpawner))

@@ -129,7 +129,7 @@ const follow = (key: number, child: ChildProcess, pid: number) => {
   const onExit = (code: number | null, signal: NodeJS.Signals | null) => {
     live.delete(key)
     signalGroup(pid, "SIGKILL")
-    const untilMs = Date.now() + pipesCloseMaxMs
+    const untilMs = performance.now() + pipesCloseMaxMs
     let isTold = false
     const finish = () => {
       if (isTold) return
@@ -142,7 +142,7 @@ const follow = (key: number, child: ChildProcess, pid: number) => {
       tell({ _tag: "Gone", key, code, signal })
     }
     const silence = setTimeout(finish, pipesSilentMs)
-    const heard = () => void (Date.now() < untilMs && silence.refresh())
+    const heard = () => void (performance.now() < untilMs && silence.refresh())
     child.stdout?.on("data", heard)
     child.stderr?.on("data", heard)
     child.once("close", finish)

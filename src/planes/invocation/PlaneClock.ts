@@ -5,6 +5,8 @@
  * @module
  */
 import { performance } from "node:perf_hooks"
+import type * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
 
 const anchorMs = Date.now() - performance.now()
 
@@ -13,3 +15,18 @@ export const nowMs = (): number => anchorMs + performance.now()
 
 /** A reading of `performance.now()` of this process on the same scale. */
 export const fromPerformanceNow = (value: number): number => anchorMs + value
+
+/** The same clock for programs that ask Effect for the time; they sleep as before. */
+export const effectClock = (clock: Clock.Clock): Clock.Clock => {
+  const millis = () => Math.floor(nowMs())
+  const nanos = () => BigInt(Math.floor(nowMs() * 1_000)) * 1_000n
+  return {
+    currentTimeMillisUnsafe: millis,
+    currentTimeMillis: Effect.sync(millis),
+    currentTimeNanosUnsafe: nanos,
+    currentTimeNanos: Effect.sync(nanos),
+    monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
+    monotonicTimeNanos: clock.monotonicTimeNanos,
+    sleep: (duration) => clock.sleep(duration)
+  }
+}

@@ -94,7 +94,8 @@ export const make = (
           )
         }
         CrashPoint.hit("invocation.hub.connectOnce")
-        const tokenExpiresAtMs = Math.round(nowMs() + options.tokenLifetimeMs)
+        const atMs = nowMs()
+        const tokenExpiresAtMs = Math.round(atMs + options.tokenLifetimeMs)
         const token = WorkerToken.issue(options.secret, { ...claims, expiresAtMs: tokenExpiresAtMs })
         announced.set(token, {
           instanceId: request.instanceId,
@@ -111,7 +112,8 @@ export const make = (
           visibilityTimeoutMs: options.visibilityTimeoutMs,
           initialCreditBytes,
           token,
-          tokenExpiresAtMs
+          tokenExpiresAtMs,
+          nowMs: Math.round(atMs)
         }
       },
       open: (token, connect) => {

@@ -192,7 +192,7 @@ export const writeToWorker = (writer: MessagepackWriter, message: FrameToWorker)
       return writer.string(message.reason)
     case "Connected": {
       const { response } = message
-      writer.array(9)
+      writer.array(10)
       writer.number(kindToWorker.Connected)
       writer.string(response.region)
       writer.array(response.otherRegions.length)
@@ -202,7 +202,8 @@ export const writeToWorker = (writer: MessagepackWriter, message: FrameToWorker)
       writer.number(response.visibilityTimeoutMs)
       writer.number(response.initialCreditBytes)
       writer.string(response.token)
-      return writer.number(response.tokenExpiresAtMs)
+      writer.number(response.tokenExpiresAtMs)
+      return writer.number(response.nowMs)
     }
     case "Refused":
       writer.array(3)
@@ -353,7 +354,8 @@ const readToWorker = (reader: MessagepackReader, kind: number): FrameToWorker | 
           visibilityTimeoutMs: reader.natural(),
           initialCreditBytes: reader.natural(),
           token: reader.string(),
-          tokenExpiresAtMs: reader.natural()
+          tokenExpiresAtMs: reader.natural(),
+          nowMs: reader.natural()
         }
       }
     case kindToWorker.Refused:
@@ -369,7 +371,7 @@ const readToWorker = (reader: MessagepackReader, kind: number): FrameToWorker | 
 
 /** Fields of each kind without the kind itself: what must be there; more is skipped. */
 const fieldCountFromWorker = [-1, 6, 1, 5, 6, 3, 2, 4, 4, 3, 0, 0]
-const fieldCountToWorker = [-1, 8, 2, 10, 3, 2, 3, 3, 1, 0, 0]
+const fieldCountToWorker = [-1, 9, 2, 10, 3, 2, 3, 3, 1, 0, 0]
 
 const decode = <Message>(
   bytes: Uint8Array,

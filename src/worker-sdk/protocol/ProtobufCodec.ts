@@ -313,5 +313,6 @@ export const decodeConnectOnceResponse = (bytes: Uint8Array): ConnectOnceRespons
     visibilityTimeoutMs: fields.natural("visibilityTimeoutMs"),
     initialCreditBytes: fields.natural("initialCreditBytes"),
     token: fields.string("token"),
-    tokenExpiresAtMs: fields.natural("tokenExpiresAtMs")
+    tokenExpiresAtMs: fields.natural("tokenExpiresAtMs"),
+    nowMs: fields.natural("nowMs")
   }))

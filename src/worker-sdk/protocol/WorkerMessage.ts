@@ -48,6 +48,8 @@ export interface ConnectOnceResponse {
   /** Replaces the token of the call; same rights. */
   readonly token: string
   readonly tokenExpiresAtMs: number
+  /** The plane's clock as it answered, Unix ms: deadlines are by it. 0: it does not say, take your own. */
+  readonly nowMs: number
 }
 
 /** Milliseconds of each start phase, as far as the worker knows them; part of the receipt. */

@@ -84,7 +84,8 @@ class Harness {
           visibilityTimeoutMs: 30_000,
           initialCreditBytes,
           token: "test",
-          tokenExpiresAtMs: 0
+          tokenExpiresAtMs: 0,
+          nowMs: 0
         },
         onConnect: (plane) => {
           this.plane = plane
