@@ -64,6 +64,28 @@ export const faketimeEnvironment = (file: string): Readonly<Record<string, strin
   DONT_FAKE_MONOTONIC: "1"
 })
 
+// --- a network namespace, in which packets can be dropped --------------------------------------------------------------
+
+/** Runs a command where there is nothing but loopback, its own. */
+export const inOwnNetwork = (command: ReadonlyArray<string>): ReadonlyArray<string> => [
+  "unshare",
+  "--net",
+  "sh",
+  "-c",
+  'ip link set lo up && exec "$@"',
+  "sh",
+  ...command
+]
+
+export const networkMissing = (): string | undefined => {
+  if (process.platform !== "linux") return "Linux"
+  if (process.getuid?.() !== 0) return "root, for a network namespace"
+  const [command = "", ...args] = inOwnNetwork(["nft", "add", "table", "inet", "millrace"])
+  return succeeds(command, args)
+    ? undefined
+    : "ip and nft (Debian: iproute2, nftables) and the right to a network namespace"
+}
+
 // --- tmpfs: a disk that can be full ---------------------------------------------------------------------------------
 
 export const tmpfsMissing = (): string | undefined => {
