@@ -21,7 +21,13 @@ describe.skipIf(isSkipped)(`power cuts at random operations (seed ${seed})`, () 
   }, 120_000)
 
   it("are noticed when the store does not sync before it confirms: the control loses", async () => {
-    const report = await PowerCuts.run({ ...small, cuts: 2, synchronous: "normal", survivals: ["lost"], cutAtMin: 300 })
-    expect(report.verdicts.filter(({ law }) => law === "lost").length).toBeGreaterThan(0)
+    let lost = 0
+    // On a machine that is slow enough a checkpoint can come between every commit and the cut.
+    for (let tries = 0; tries < 4 && lost === 0; tries++) {
+      const control = { ...small, seed: seed + tries, survivals: ["lost"] as const, cutAtMin: 300 }
+      const report = await PowerCuts.run({ ...control, cuts: 2, synchronous: "normal" })
+      lost = report.verdicts.filter(({ law }) => law === "lost").length
+    }
+    expect(lost).toBeGreaterThan(0)
   }, 120_000)
 })

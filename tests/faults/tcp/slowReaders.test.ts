@@ -98,7 +98,7 @@ describe.skipIf(isSkipped).each(["ws", "grpc"] as const)("with workers over %s",
 
   it("handlers who do not read their bodies cost a fraction of them, and get all when they do", async () => {
     const { url, grown } = await start(transport)
-    const bodyBytes = 96 * mebi
+    const bodyBytes = 64 * mebi
     const file = join(directory, "read-on")
     const chunk = Buffer.alloc(mebi, 7)
     const before = proxied.workers.passedBytes("down")
