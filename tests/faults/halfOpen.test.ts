@@ -17,7 +17,7 @@ describe.skipIf(isSkipped)("a worker whose packets are dropped", () => {
       "--conditions=millrace-source",
       join(import.meta.dirname, "halfOpenMain.ts")
     ])
-    const { stdout } = await promisify(execFile)(command, args)
+    const { stdout } = await promisify(execFile)(command, args, { timeout: 55_000 })
     // The last line that it prints.
     const report = JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as HalfOpenReport
     expect(report.explained).toEqual([])

@@ -32,8 +32,6 @@ export interface Options {
   readonly functionFile?: string
   readonly heartbeatMs?: number
   readonly visibilityTimeoutMs?: number
-  readonly environment?: Readonly<Record<string, string>>
-  readonly wrapper?: ReadonlyArray<string>
 }
 
 const recorderFile = join(import.meta.dirname, "../../chaos/recorder.ts")
@@ -44,21 +42,17 @@ export const open = async (options: Options): Promise<ProxiedWorld> => {
   const directory = mkdtempSync(join(tmpdir(), "millrace-network-"))
   const callers = await TcpFaults.start({ next: random.next })
   const workers = await TcpFaults.start({ next: random.next })
-  const life = await PlatformLife.start(
-    {
-      stateDirectory: join(directory, "state"),
-      home: directory,
-      durability: "accepted",
-      idleWindowMs: 60_000,
-      compileCache: PlatformLife.compileCache,
-      buffer: { visibilityTimeoutMs },
-      heartbeatMs,
-      functionFile: join(import.meta.dirname, "viaProxy.ts"),
-      environment: { VIA_URL: `${transport}://127.0.0.1:${workers.port}`, VIA_FUNCTION: functionFile }
-    },
-    options.environment ?? {},
-    options.wrapper ?? []
-  )
+  const life = await PlatformLife.start({
+    stateDirectory: join(directory, "state"),
+    home: directory,
+    durability: "accepted",
+    idleWindowMs: 60_000,
+    compileCache: PlatformLife.compileCache,
+    buffer: { visibilityTimeoutMs },
+    heartbeatMs,
+    functionFile: join(import.meta.dirname, "viaProxy.ts"),
+    environment: { VIA_URL: `${transport}://127.0.0.1:${workers.port}`, VIA_FUNCTION: functionFile }
+  })
   callers.aim(portOf(life.gatewayUrl))
   workers.aim(portOf(life.workerUrl))
   const recording = new Recording(directory)
