@@ -39,6 +39,11 @@ const raw = (bytes: string) =>
   })
 
 describe("a function's life over the API", () => {
+  it("keeps an idle connection longer than clients and balancers do", async () => {
+    const told = (await harness.call("GET", "/healthz")).headers.get("keep-alive") ?? ""
+    assert.isAbove(Number(told.match(/timeout=([0-9]+)/)?.[1]), 60)
+  })
+
   it("a function, a version and a deployment are shown as they were made", async () => {
     const created = await harness.call("POST", "/v1/functions", { json: { name: "hello" } })
     assert.strictEqual(created.status, 201)

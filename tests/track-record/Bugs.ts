@@ -1,0 +1,133 @@
+/**
+ * Bugs that were found, each with the test that was red while it was there. Newest last.
+ *
+ * @module
+ */
+
+export interface Bug {
+  readonly id: string
+  /** What happened to whom. */
+  readonly what: string
+  /** Day on which the code that had it came, and day on which it went. */
+  readonly from: string
+  readonly to: string
+  readonly foundBy: string
+  /** Fails with the bug. `name`: as of `vitest -t`. */
+  readonly test: { readonly file: string; readonly name: string }
+}
+
+const day = "2026-11-21"
+
+export const bugs: ReadonlyArray<Bug> = [
+  {
+    id: "claims-after-compaction",
+    what: "After a compaction of the log and a restart, claims of requests that had ended waited for ever.",
+    from: day,
+    to: day,
+    foundBy: "random kills",
+    test: { file: "tests/chaos/kill.test.ts", name: "lose nothing that was promised and double nothing" }
+  },
+  {
+    id: "silent-damage",
+    what: "40 of 200 damages to a store at rest were read back as if nothing had happened.",
+    from: day,
+    to: day,
+    foundBy: "bit flips and truncations of the store at rest",
+    test: { file: "tests/faults/atRest.test.ts", name: "D6: after one damage" }
+  },
+  {
+    id: "full-disk-until-restart",
+    what: "A disk that had been full for a moment stopped acceptance until a restart.",
+    from: day,
+    to: day,
+    foundBy: "a full tmpfs",
+    test: { file: "tests/faults/diskFull.test.ts", name: "to the margin that is left free" }
+  },
+  {
+    id: "worker-of-a-leaving-instance",
+    what:
+      "An instance that was ordered to end while its worker was still connecting could be given a request, which was " +
+      "lost with it and run again elsewhere.",
+    from: day,
+    to: day,
+    foundBy: "versions scaled up and down under load",
+    test: {
+      file: "tests/platform/drain.test.ts",
+      name: "is given nothing when its worker connects after it was told to go"
+    }
+  },
+  {
+    id: "expires-too-late",
+    what: "A 202 that was written late told in `expires` a later time than the result was kept.",
+    from: day,
+    to: day,
+    foundBy: "the tests of retention, on a busy machine",
+    test: { file: "tests/platform/retention.test.ts", name: "is there until the time that the 202 told" }
+  },
+  {
+    id: "side-logs-on-a-full-disk",
+    what: "A full disk ended the logs of dead letters and event streams until a restart.",
+    from: day,
+    to: day,
+    foundBy: "reading; then a full tmpfs",
+    test: { file: "tests/faults/diskFull.test.ts", name: "sets a request aside that dies meanwhile" }
+  },
+  {
+    id: "token-not-synced",
+    what: "A power cut in the first second of an installation left an empty admin token, and every later start refused.",
+    from: day,
+    to: day,
+    foundBy: "power cuts on a file system of our own",
+    test: { file: "tests/faults/power-cut/powerCut.test.ts", name: "lose nothing that was promised" }
+  },
+  {
+    id: "deadline-by-the-workers-clock",
+    what:
+      "A worker whose clock ran ahead of its plane's by more than a request's timeout aborted every handler at once, and " +
+      "the requests expired.",
+    from: day,
+    to: day,
+    foundBy: "libfaketime",
+    test: { file: "tests/worker-sdk/WebSocket.test.ts", name: "a deadline is by the plane's clock" }
+  },
+  {
+    id: "wall-clock-set-back",
+    what: "After the wall clock was set back, instances were not seen to end and functions did not return to zero.",
+    from: day,
+    to: day,
+    foundBy: "libfaketime",
+    test: { file: "tests/faults/wallClock.test.ts", name: "a wall clock" }
+  },
+  {
+    id: "unknown-told-as-refused",
+    what:
+      "A caller whose request may have been stored when the store broke was told that nothing was kept, and it may have " +
+      "run after the restart.",
+    from: day,
+    to: day,
+    foundBy: "stating L20 as a law of its own",
+    test: { file: "property-tests/Unknown.laws.test.ts", name: "L20" }
+  },
+  {
+    id: "variation-by-a-rounding",
+    what: "The histogram policy missed a threshold of variation that was met exactly.",
+    from: day,
+    to: day,
+    foundBy: "`npm run laws -- --thorough`",
+    test: {
+      file: "property-tests/Policies.histogram.laws.test.ts",
+      name: "G2: it keeps an instance exactly when the model does"
+    }
+  },
+  {
+    id: "connections-closed-under-calls",
+    what: "The control server closed idle connections after 5 s, under calls that were on their way.",
+    from: day,
+    to: day,
+    foundBy: "laws of the control server, on a busy machine",
+    test: {
+      file: "tests/control/ControlServer.test.ts",
+      name: "keeps an idle connection longer than clients and balancers do"
+    }
+  }
+]
