@@ -81,6 +81,8 @@ export interface Platform {
   readonly backend: Abilities
   /** Requests that were found in the log at the start. */
   readonly recordsReplayed: number
+  /** Records that the shard logs have ever been given, over all lives of the state directory. */
+  readonly recordsWritten: () => number
   /**
    * New instances for this version: what runs takes nothing new from this very moment and leaves when it is done. For
    * `dev`, whose versions change under their ids.
@@ -217,6 +219,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
     logs,
     backend: backend.abilities,
     recordsReplayed: shards.recordsReplayed,
+    recordsWritten: () => shards.all.reduce((sum, shard) => sum + shard.logPosition, 0),
     restart: (versionId) =>
       Effect.suspend(() => {
         shards.forVersion(versionId).drainVersion(versionId)

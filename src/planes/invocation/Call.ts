@@ -111,11 +111,7 @@ export class Call implements Caller {
             return void intake.rest.then((end) => {
               this.#rest = undefined
               if (end === "complete") return
-              // A call whose body never came whole cannot be run again, whatever its caller wishes.
-              if (this.#entry !== undefined) {
-                this.#shard.callerLeft(this.#entry, true)
-                this.#shard.cancel(this.#entry)
-              }
+              this.#stopAttempt()
               this.#noBody(end, bodyBytesMax)
             })
           }
@@ -128,6 +124,13 @@ export class Call implements Caller {
         this.refused(Problem.fromRefusal({ kind: "store-failed", kept: "nothing" }))
       }
     )
+  }
+
+  /** The body will never be whole. The gateway answers; an attempt that had begun is stopped. */
+  bodyBroke(): void {
+    if (this.#over) return
+    this.#finish()
+    this.#stopAttempt()
   }
 
   // --- told by the shard -------------------------------------------------------------------------------------------
@@ -378,6 +381,13 @@ export class Call implements Caller {
   #noBody(why: "too-large" | "left", bytesMax: number): void {
     if (why === "too-large") this.refused(Problem.bodyTooLarge(bytesMax))
     else this.#finish()
+  }
+
+  /** A call whose body never came whole cannot be run again, whatever its caller wishes. */
+  #stopAttempt(): void {
+    if (this.#entry === undefined || this.#replayed) return
+    this.#shard.callerLeft(this.#entry, true)
+    this.#shard.cancel(this.#entry)
   }
 
   #onClose(): void {

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http"
 import type { Socket } from "node:net"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -13,6 +13,7 @@ import * as CrashPoint from "../CrashPoint.ts"
 import type { ControlView } from "../control/ControlView.ts"
 import type { RoutingTable } from "../control/RoutingTable.ts"
 import type { BlobStore } from "../fabric/BlobStore.ts"
+import * as HttpDoor from "../HttpDoor.ts"
 import type { CannotListen } from "../Port.ts"
 import * as Port from "../Port.ts"
 import { Call, type CallContext, writeAnswer } from "./Call.ts"
@@ -51,6 +52,11 @@ export interface GatewayParts {
   readonly beforeCall?: ((functionName: string) => void) | undefined
 }
 
+/** From the connection, or the last answer, to the end of a head. */
+const headersTimeoutMs = 20_000
+/** More are closed as they come. */
+const connectionsMax = 20_000
+
 /** Takes calls until the scope closes; gives the port. */
 export const listen = (
   options: GatewayOptions,
@@ -68,6 +74,7 @@ class Gateway {
   readonly server: Server
   readonly #parts: GatewayParts
   readonly #context: CallContext
+  readonly #failures: HttpDoor.Failures<Exchange>
   #closing = false
 
   constructor(parts: GatewayParts) {
@@ -78,22 +85,32 @@ class Gateway {
       startTimeline: parts.control.startTimeline,
       defect: parts.defect
     }
-    // Answers may take minutes, so only the head and a silent connection have limits.
+    // Answers may take minutes and so may bodies, whose pace `BodyPace` looks at; a silent connection has its limits.
     this.server = createServer({
+      ...HttpDoor.serverOptions(headersTimeoutMs),
       requestTimeout: 0,
-      headersTimeout: 20_000,
       // Longer than clients and balancers keep a connection (60 s is usual), so that it is never closed under a call.
       keepAliveTimeout: 75_000,
-      noDelay: true,
-      // Looked at in `GatewayRoute`, which answers with a problem.
-      requireHostHeader: false,
-      // An offer such as `Upgrade: h2c`, which some clients make with every call, may be declined by plain service.
-      shouldUpgradeCallback: (request) => request.headers.upgrade?.toLowerCase() === "websocket"
+      noDelay: true
     })
-    this.server.on("request", (request, response) => this.#handle(request, response))
-    this.server.on("checkContinue", (request, response) => this.#handle(request, response))
-    this.server.on("upgrade", (_request, socket) => refuseUpgrade(socket as Socket))
-    this.server.on("clientError", (error: NodeJS.ErrnoException, socket) => onClientError(error, socket as Socket))
+    // Fields beyond it would be left out in silence; `HttpDoor` refuses them.
+    this.server.maxHeadersCount = 0
+    this.server.maxConnections = connectionsMax
+    this.#failures = new HttpDoor.Failures({
+      encode: rawProblem,
+      bodyFailed: ({ response, request, receivedMs, call }, fault) => {
+        call?.bodyBroke()
+        Responder.problem(response, stamp({ request, receivedMs }), Problem.badHttp(fault, call !== undefined), true)
+      }
+    })
+    for (const event of ["request", "checkContinue", "checkExpectation"]) {
+      this.server.on(event, (request: IncomingMessage, response: ServerResponse) => this.#handle(request, response))
+    }
+    this.server.on("connect", (_request, socket) => {
+      const detail = "CONNECT is not served, this is no proxy: use another method."
+      this.#failures.refuse(socket as Socket, { status: 405, detail, allow: HttpDoor.methodsServed })
+    })
+    this.server.on("clientError", (error, socket) => this.#failures.onError(error, socket as Socket))
   }
 
   async close(drainMs: number): Promise<void> {
@@ -109,11 +126,17 @@ class Gateway {
   }
 
   #handle(request: IncomingMessage, response: ServerResponse): void {
+    if (HttpDoor.isClosing(request)) return
     const receivedMs = nowMs()
+    const exchange: Exchange = { request, response, receivedMs, call: undefined }
+    this.#failures.track(exchange)
     try {
+      const fault = HttpDoor.faultOf(request)
+      if (fault !== undefined) return Responder.problem(response, stamp(exchange), Problem.badHttp(fault, false), true)
+      if (HttpDoor.asksForWebSocket(request)) return Responder.problem(response, stamp(exchange), notUpgraded, true)
       if (this.#closing) return Responder.problem(response, stamp({ request, receivedMs }), Problem.shuttingDown())
       const route = GatewayRoute.resolve(request, this.#parts.routes)
-      if (route.kind === "invoke") return this.#invoke(request, response, route, receivedMs)
+      if (route.kind === "invoke") return this.#invoke(exchange, route)
       const asked: Asked = { request, receivedMs }
       switch (route.kind) {
         case "status":
@@ -137,12 +160,8 @@ class Gateway {
     }
   }
 
-  #invoke(
-    request: IncomingMessage,
-    response: ServerResponse,
-    { surface, route, path }: Extract<GatewayRoute.GatewayRoute, { kind: "invoke" }>,
-    receivedMs: number
-  ): void {
+  #invoke(exchange: Exchange, { surface, route, path }: Extract<GatewayRoute.GatewayRoute, { kind: "invoke" }>): void {
+    const { request, response, receivedMs } = exchange
     const { deployment } = route
     const refuse = (problem: Problem.Problem) => Responder.problem(response, stamp({ request, receivedMs }), problem)
     this.#parts.beforeCall?.(route.functionName)
@@ -156,9 +175,9 @@ class Gateway {
       waitMs ??= pollMs
     }
     const isTooLarge = Number(request.headers["content-length"]) > deployment.spec.bodyBytesMax
-    if (request.headers.expect !== undefined && !isTooLarge) response.writeContinue()
+    if (request.headers.expect !== undefined && request.httpVersionMinor > 0 && !isTooLarge) response.writeContinue()
     CrashPoint.hit("gateway.call.begin")
-    new Call(this.#context, {
+    exchange.call = new Call(this.#context, {
       request,
       response,
       requestId: RequestId.make(receivedMs),
@@ -170,7 +189,8 @@ class Gateway {
       waitMs: surface === "exec" ? (waitMs ?? CallHeaders.pollDefaultMs) : waitMs,
       wrapped: surface === "exec",
       origin: surface === "pexec" || surface === "exec" ? request.headers.origin : undefined
-    }).start()
+    })
+    exchange.call.start()
   }
 
   /** NVCF's status polling: the answer of the function, or 202 after the poll time. */
@@ -379,6 +399,11 @@ interface Read {
   readonly untilMs: number
 }
 
+interface Exchange extends HttpDoor.Exchange, Asked {
+  /** When it is one of a function. */
+  call: Call | undefined
+}
+
 /** A question that is no call of a function. */
 interface Asked {
   readonly request: IncomingMessage
@@ -399,26 +424,11 @@ const stamp = ({ request, receivedMs }: Asked, requestId?: string): Responder.St
   origin: request.headers.origin
 })
 
-const rawProblem = (problem: Problem.Problem): string => {
+const rawProblem = (fault: HttpDoor.Fault): string => {
+  const problem = Problem.badHttp(fault, false)
   const body = Problem.encode(problem)
-  return `HTTP/1.1 ${problem.status} Error\r\ncontent-type: application/problem+json\r\ncontent-length: ${body.length}\r\nserver-timing: ${Receipt.serverTiming({ admit: 0 }, 0)}\r\nconnection: close\r\n\r\n${body.toString("utf8")}`
+  const allow = problem.allow === undefined ? "" : `allow: ${problem.allow}\r\n`
+  return `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\ncontent-type: application/problem+json\r\ncontent-length: ${body.length}\r\n${allow}server-timing: ${Receipt.serverTiming({ admit: 0 }, 0)}\r\nconnection: close\r\n\r\n${body.toString("utf8")}`
 }
 
-const refuseUpgrade = (socket: Socket): void => {
-  socket.end(rawProblem(Problem.notServed("An upgraded connection (WebSocket)")))
-}
-
-const onClientError = (error: NodeJS.ErrnoException, socket: Socket): void => {
-  if (error.code === "ECONNRESET" || !socket.writable) {
-    socket.destroy()
-    return
-  }
-  const status = error.code === "HPE_HEADER_OVERFLOW" ? 431 : error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? 408 : 400
-  socket.end(
-    rawProblem({
-      status,
-      kind: "bad-http",
-      detail: "This is not a well-formed HTTP/1.1 request, so the connection is closed. Nothing was enqueued."
-    })
-  )
-}
+const notUpgraded = Problem.notServed("An upgraded connection (WebSocket)")

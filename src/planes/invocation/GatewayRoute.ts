@@ -1,10 +1,12 @@
 /**
- * What a request line and a host mean: which function is called on which path, or which request is asked about.
+ * What a request line and a host mean: which function is called on which path, or which request is asked about. That
+ * they are well-formed is looked at before, in `HttpDoor`.
  *
  * @module
  */
 import type { IncomingMessage } from "node:http"
 import type { Route, RoutingTable } from "../control/RoutingTable.ts"
+import { methodsServed } from "../HttpDoor.ts"
 import {
   badRequest,
   methodNotAllowed,
@@ -37,29 +39,17 @@ export const resolve = (request: IncomingMessage, routes: RoutingTable): Gateway
   const method = request.method ?? "GET"
   let target = request.url ?? "/"
   const host = request.headers.host ?? ""
-  if (request.httpVersionMajor < 1) return wrong(badRequest("The request line names no HTTP version."))
-  // Two hosts might mean two functions: one to whoever filters before us, another to us.
-  const hosts = hostCount(request.rawHeaders)
-  if (hosts > 1) return wrong(badRequest("The request has more than one Host header."))
-  if (hosts === 0 && request.httpVersionMinor > 0) return wrong(badRequest("The request has no Host header."))
+  if (target === "*" && method === "OPTIONS") return { kind: "preflight", allow: methodsServed }
   if (!target.startsWith("/")) {
     const absolute = /^https?:\/\/([^/?#]*)(.*)$/i.exec(target)
     if (absolute === null) return wrong(badRequest(`The request target ${quote(target)} is neither a path nor a URL.`))
+    if (absolute[1] === "") return wrong(badRequest("The request target has an empty host: name one, or send a path."))
     if (absolute[1]?.toLowerCase() !== host.toLowerCase()) {
       return wrong(badRequest("The host in the request target is another one than in the Host header."))
     }
     target = absolute[2]?.startsWith("/") ? absolute[2] : `/${absolute[2] ?? ""}`
   }
   return byHeader(request, target, routes) ?? byHost(host, target, routes) ?? byPath(method, target, routes)
-}
-
-const hostCount = (rawHeaders: ReadonlyArray<string>): number => {
-  let count = 0
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at] ?? ""
-    if (name.length === 4 && name.toLowerCase() === "host") count++
-  }
-  return count
 }
 
 const invokeOn = (surface: "host" | "path", route: Route | undefined, name: string, path: string): GatewayRoute =>

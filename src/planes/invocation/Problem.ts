@@ -6,6 +6,7 @@
  */
 import { STATUS_CODES } from "node:http"
 import type { Reason, Refusal, Terminal } from "../../core/buffer/BufferEvent.ts"
+import type * as HttpDoor from "../HttpDoor.ts"
 
 export interface Problem {
   readonly status: number
@@ -105,6 +106,15 @@ export const notServed = (what: string) =>
 
 export const badHeader = (name: string, value: string, expected: string) =>
   problem(400, "bad-header", `The header ${name} is ${quote(value)}; expected ${expected}. Nothing was enqueued.`)
+
+/** `mayHaveBegun`: a call may run before its body is there. */
+export const badHttp = ({ status, detail, allow }: HttpDoor.Fault, mayHaveBegun: boolean) =>
+  problem(
+    status,
+    status === 405 ? "method-not-allowed" : status === 408 ? "too-slow" : "bad-http",
+    `${detail} ${mayHaveBegun ? "If the function had begun, it is stopped; nothing is kept." : "Nothing was enqueued."}`,
+    allow === undefined ? {} : { allow }
+  )
 
 export const badRequest = (detail: string) => problem(400, "bad-request", detail)
 

@@ -5,6 +5,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { HeaderList } from "../../worker-sdk/protocol/WorkerMessage.ts"
+import * as HttpDoor from "../HttpDoor.ts"
 import { isConnectionHeader } from "./CallHeaders.ts"
 import * as Problem from "./Problem.ts"
 
@@ -119,7 +120,8 @@ export const drained = (response: ServerResponse): Promise<void> =>
     response.on("close", goOn)
   })
 
-export const problem = (response: ServerResponse, stamp: Stamp, value: Problem.Problem): void => {
+/** `closes`: the connection is not trusted any more. It also ends when the body of the request is still coming in. */
+export const problem = (response: ServerResponse, stamp: Stamp, value: Problem.Problem, closes = false): void => {
   if (response.headersSent) {
     response.destroy()
     return
@@ -129,10 +131,20 @@ export const problem = (response: ServerResponse, stamp: Stamp, value: Problem.P
   headers.push("content-type", "application/problem+json", "content-length", String(body.length))
   if (value.retryAfterSeconds !== undefined) headers.push("retry-after", String(value.retryAfterSeconds))
   if (value.allow !== undefined) headers.push("allow", value.allow)
+  const { req } = response
+  const isHead = req.method === "HEAD"
   // What is left of a refused body would be read as the next request.
-  if (!response.req.complete) headers.push("connection", "close")
+  const isLast = !req.complete || closes
+  if (isLast) {
+    HttpDoor.closeAfter(response)
+    headers.push("connection", "close")
+  }
   response.writeHead(value.status, headers)
-  response.end(response.req.method === "HEAD" ? undefined : body)
+  if (req.complete || isHead) {
+    response.end(isHead ? undefined : body)
+    return
+  }
+  HttpDoor.endLingering(response, body)
 }
 
 export const json = (
