@@ -54,6 +54,8 @@ export interface PlatformOptions {
   readonly heartbeatMs: number
   /** How long calls in flight may finish on shutdown. */
   readonly drainMs: number
+  /** Slow and many connections; what is left out is as in `Gateway`. */
+  readonly gatewayLimits?: Partial<Gateway.GatewayLimits>
   /** Called before a call of this function is admitted; `dev` looks for saved files here. */
   readonly beforeCall?: (functionName: string) => void
 }
@@ -206,7 +208,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
   )
   CrashPoint.hit("platform.beforeGateway")
   const gateway = yield* Gateway.listen(
-    { host: options.host, port: options.gatewayPort, drainMs: options.drainMs },
+    { host: options.host, port: options.gatewayPort, drainMs: options.drainMs, limits: options.gatewayLimits },
     { routes, shards, blobs, control, directory, defect, beforeCall: options.beforeCall }
   )
   const platform: Platform = {

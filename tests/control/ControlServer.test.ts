@@ -318,24 +318,18 @@ describe("what is refused", () => {
     for (const host of ["127.0.0.1", "localhost", `LOCALHOST:${harness.port}`, "[::1]:80", "127.9.9.9"]) {
       assert.strictEqual(await status(host), 200, host)
     }
-    for (const host of [
-      "evil.example",
-      "localhost.evil.example",
-      "127.0.0.1.evil.example",
-      "10.0.0.1",
-      "[::2]",
-      "[::1"
-    ]) {
+    for (const host of ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "[::2]"]) {
       assert.strictEqual(await status(host), 403, host)
     }
+    assert.strictEqual(await status("[::1"), 400)
   })
 
   it.each([
     ["bytes that are not HTTP", "\u0000\u0001\u0002\r\n\r\n", "400"],
-    ["two Host headers", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", "403"],
+    ["two Host headers", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", "400"],
     ["no Host header", "GET /healthz HTTP/1.1\r\n\r\n", "400"],
     ["a whole URL as target", "GET http://evil.example/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "401"],
-    ["headers without end", `GET / HTTP/1.1\r\nHost: localhost\r\nx: ${"y".repeat(20_000)}\r\n\r\n`, "431"],
+    ["headers without end", `GET / HTTP/1.1\r\nHost: localhost\r\nx: ${"y".repeat(40_000)}\r\n\r\n`, "431"],
     ["two lengths", "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "400"]
   ])("%s harms nothing", async (_, bytes, status) => {
     const answer = await raw(bytes)

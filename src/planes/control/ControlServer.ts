@@ -15,6 +15,7 @@ import { pipeline } from "node:stream/promises"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as HttpDoor from "../HttpDoor.ts"
 import type { CannotListen } from "../Port.ts"
 import * as Port from "../Port.ts"
 import * as AdminToken from "./AdminToken.ts"
@@ -27,7 +28,6 @@ import type { Registry } from "./Registry.ts"
 const Http = process.getBuiltinModule("node:http")
 
 export const bodyBytesMax = 1_048_576
-const headerBytesMax = 16_384
 const connectionsMax = 512
 const headersTimeoutMs = 10_000
 /** Longer than clients and balancers keep a connection (60 s is usual), so that it is never closed under a call. */
@@ -78,23 +78,34 @@ export const listen = (
     const handler = yield* ControlRoutes.make
     const live = new Set<Exchange>()
     const server = Http.createServer({
-      maxHeaderSize: headerBytesMax,
-      headersTimeout: headersTimeoutMs,
+      ...HttpDoor.serverOptions(headersTimeoutMs),
       requestTimeout: requestTimeoutMs,
       keepAliveTimeout: keepAliveTimeoutMs
     })
+    // Fields beyond it would be left out in silence; `HttpDoor` refuses them.
+    server.maxHeadersCount = 0
     server.maxConnections = connectionsMax
+    const failures = new HttpDoor.Failures<Exchange>({
+      encode: rawAnswer,
+      bodyFailed: (exchange, fault) => refuse(exchange, tagOf[fault.status], fault.detail)
+    })
     const runFork = Effect.runForkWith(yield* Effect.context<never>())
-    server.on("request", (request, response) => {
+    const onRequest = (request: IncomingMessage, response: ServerResponse) => {
+      if (HttpDoor.isClosing(request)) return
       const exchange = makeExchange(request, response)
+      failures.track(exchange)
       live.add(exchange)
       response.once("close", () => live.delete(exchange))
       serve(exchange, { handler, adminToken: options.adminToken }).catch((cause: unknown) => {
         response.destroy()
         if (!exchange.abort.signal.aborted) runFork(Effect.logError("an answer of the control API broke off", cause))
       })
-    })
-    server.on("clientError", refuseMalformed)
+    }
+    for (const event of ["request", "checkContinue", "checkExpectation"]) server.on(event, onRequest)
+    server.on("connect", (_, socket) =>
+      failures.refuse(socket as Socket, { status: 405, detail: "CONNECT is not served: use another method" })
+    )
+    server.on("clientError", (error, socket) => failures.onError(error, socket as Socket))
     const { host } = options
     const door = { what: "control API", host, port: options.port, flag: "--control-port or MILLRACE_CONTROL_PORT" }
     const port = yield* Effect.acquireRelease(Port.listen(server, door), () => close(server, live))
@@ -102,13 +113,8 @@ export const listen = (
     return { host: options.host, port, url: `http://${shownHost}:${port}` }
   })
 
-/** How long the body of a refused request is read and thrown away. */
-const lingerMs = 1_000
-
 /** One request being answered. */
-interface Exchange {
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
+interface Exchange extends HttpDoor.Exchange {
   readonly abort: AbortController
   /** Set while the answer is a stream without an end of its own. */
   stream: Readable | undefined
@@ -147,35 +153,24 @@ const headersOf = (problem: Problem.Problem, more: Readonly<Record<string, strin
   return { body, headers: { "content-type": Problem.contentType, "content-length": Buffer.byteLength(body), ...more } }
 }
 
-/**
- * Answers without reading the body, and ends the connection. Closing while the caller still sends could take the answer
- * from it again, so the rest is read and thrown away for a moment first.
- */
+/** Answers without reading the body, and ends the connection. */
 const refuse = (
   { request, response }: Exchange,
   tag: Problem.ServerErrorTag,
   detail: string,
   more: Readonly<Record<string, string>> = {}
 ) => {
+  if (response.headersSent) return void response.destroy()
   const problem = Problem.fromServerError(tag, { instance: pathOf(request), detail })
   const { body, headers } = headersOf(problem, { connection: "close", ...more })
+  HttpDoor.closeAfter(response)
   response.writeHead(problem.status, headers)
-  if (request.method !== "HEAD") response.write(body)
-  request.resume()
-  if (request.complete || !hasBody(request)) {
-    response.end()
-    return
-  }
-  const linger = setTimeout(() => response.end(), lingerMs)
-  request.once("close", () => {
-    clearTimeout(linger)
-    response.end()
-  })
+  if (request.method === "HEAD" || request.complete || !hasBody(request)) {
+    response.end(request.method === "HEAD" ? undefined : body)
+  } else HttpDoor.endLingering(response, Buffer.from(body))
 }
 
 const hostRefusal = (request: IncomingMessage): string | undefined => {
-  const hosts = request.rawHeaders.filter((_, index, raw) => index % 2 === 0 && raw[index]?.toLowerCase() === "host")
-  if (hosts.length !== 1) return "exactly one Host header is needed"
   const host = request.headers.host ?? ""
   const name = /^(\[[^\]]+\]|[^:]*)(?::\d{1,5})?$/
     .exec(host)?.[1]
@@ -201,6 +196,8 @@ const serve = async (
   { handler, adminToken }: { readonly handler: ControlRoutes.WebHandler; readonly adminToken: string }
 ): Promise<void> => {
   const { request, response } = exchange
+  const fault = HttpDoor.faultOf(request)
+  if (fault !== undefined) return refuse(exchange, tagOf[fault.status], fault.detail)
   const hostProblem = hostRefusal(request)
   if (hostProblem !== undefined) return refuse(exchange, "HostNotAllowed", hostProblem)
   const path = pathOf(request)
@@ -215,6 +212,7 @@ const serve = async (
   if (hasBody(request) && !isJson(request.headers["content-type"])) {
     return refuse(exchange, "ContentTypeUnsupported", "send JSON, with `content-type: application/json`")
   }
+  if (request.headers.expect !== undefined && request.httpVersionMinor > 0) response.writeContinue()
   const body = await readBody(request)
   if (body === "too-large") {
     return refuse(exchange, "BodyTooLarge", `a body may have ${bodyBytesMax} bytes at most`)
@@ -293,22 +291,22 @@ const write = async (exchange: Exchange, response: ServerResponse, answer: Respo
   })
 }
 
-const malformed: Readonly<Record<string, Problem.ServerErrorTag>> = {
-  HPE_HEADER_OVERFLOW: "HeadersTooLarge",
-  ERR_HTTP_REQUEST_TIMEOUT: "RequestTimedOut"
-}
+const tagOf = {
+  400: "RequestNotValid",
+  405: "MethodNotAllowed",
+  408: "RequestTimedOut",
+  413: "BodyTooLarge",
+  414: "TargetTooLong",
+  417: "ExpectationFailed",
+  431: "HeadersTooLarge",
+  501: "NotImplemented",
+  505: "VersionNotSupported"
+} as const satisfies Record<HttpDoor.Fault["status"], Problem.ServerErrorTag>
 
 /** What is not HTTP at all ends its own connection. */
-const refuseMalformed = (error: Error & { readonly code?: string }, socket: Socket) => {
-  if (!socket.writable || error.code === "ECONNRESET") {
-    socket.destroy()
-    return
-  }
-  const problem = Problem.fromServerError(malformed[error.code ?? ""] ?? "RequestNotValid", {
-    instance: "/",
-    detail: `this is not a request in HTTP/1.1 that the control API can read (${error.code ?? error.message})`
-  })
+const rawAnswer = ({ status, detail }: HttpDoor.Fault): string => {
+  const problem = Problem.fromServerError(tagOf[status], { instance: "/", detail })
   const { body, headers } = headersOf(problem, { connection: "close" })
   const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  socket.end(`HTTP/1.1 ${problem.status} ${problem.title}\r\n${head.join("")}\r\n${body}`)
+  return `HTTP/1.1 ${problem.status} ${problem.title}\r\n${head.join("")}\r\n${body}`
 }

@@ -86,9 +86,13 @@ export const serverErrors = {
   MethodNotAllowed: { status: 405, title: "Method not allowed" },
   RequestTimedOut: { status: 408, title: "Request took too long" },
   BodyTooLarge: { status: 413, title: "Body too large" },
+  TargetTooLong: { status: 414, title: "Target too long" },
   ContentTypeUnsupported: { status: 415, title: "Content type not supported" },
+  ExpectationFailed: { status: 417, title: "Expectation failed" },
   HeadersTooLarge: { status: 431, title: "Headers too large" },
-  InternalError: { status: 500, title: "Internal error" }
+  InternalError: { status: 500, title: "Internal error" },
+  NotImplemented: { status: 501, title: "Not implemented" },
+  VersionNotSupported: { status: 505, title: "HTTP version not supported" }
 } as const satisfies Record<string, Entry>
 export type ServerErrorTag = keyof typeof serverErrors
 

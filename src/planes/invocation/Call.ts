@@ -11,6 +11,7 @@ import type { ControlView } from "../control/ControlView.ts"
 import type { Route } from "../control/RoutingTable.ts"
 import type { BlobStore } from "../fabric/BlobStore.ts"
 import { type Body, chunks, emptyBody } from "./Body.ts"
+import { BodyPace, type PaceLimits } from "./BodyPace.ts"
 import * as CallBody from "./CallBody.ts"
 import { type CallHeaders, forwarded } from "./CallHeaders.ts"
 import type { Answer, Caller, End, Entry } from "./Entry.ts"
@@ -31,6 +32,8 @@ export interface CallContext {
   readonly shardOf: (versionId: string) => Shard
   readonly startTimeline: ControlView["startTimeline"]
   readonly defect: (error: unknown) => void
+  /** How slowly a body may come. */
+  readonly pace: PaceLimits
 }
 
 export interface CallInit {
@@ -64,6 +67,8 @@ export class Call implements Caller {
   #announcedBytes: number | undefined
   /** While the body of the call still comes in. */
   #rest: Promise<unknown> | undefined
+  /** Of a body that is still coming in. */
+  #pace: BodyPace | undefined
   #shownBytes = 0
   /** Puts ids into an event stream. */
   #eventIds: EventIds | undefined
@@ -83,6 +88,9 @@ export class Call implements Caller {
     })
     const keyed = headers.idempotencyKey !== undefined
     const { bodyBytesMax } = deployment.spec
+    if (CallBody.isExpected(request)) {
+      this.#pace = new BodyPace(request, response, this.#context.pace, () => this.#bodyTooSlow())
+    }
     if (this.#init.wrapped) {
       this.#startWrapped(Math.min(bodyBytesMax, Wrapped.bodyBytesMax))
       return
@@ -110,6 +118,7 @@ export class Call implements Caller {
             this.#submit(intake.body, Number(request.headers["content-length"] ?? 0), undefined)
             return void intake.rest.then((end) => {
               this.#rest = undefined
+              this.#pace?.stop()
               if (end === "complete") return
               this.#stopAttempt()
               this.#noBody(end, bodyBytesMax)
@@ -244,6 +253,7 @@ export class Call implements Caller {
   }
 
   #submit(body: Body, bytes: number, digest: Buffer | undefined, ownHeaders?: HeaderList): void {
+    if (this.#rest === undefined) this.#pace?.stop()
     if (this.#over) return
     const { request, headers, route, deployment, path, requestId, receivedMs, wrapped } = this.#init
     const head = {
@@ -403,8 +413,15 @@ export class Call implements Caller {
     }
   }
 
+  #bodyTooSlow(): void {
+    if (this.#over) return
+    this.bodyBroke()
+    Responder.problem(this.#init.response, this.#stamp(), Problem.bodyTooSlow())
+  }
+
   #finish(): void {
     this.#over = true
+    this.#pace?.stop()
     clearTimeout(this.#waitTimer)
     this.#stopWaiting?.()
   }

@@ -16,6 +16,7 @@ import type { BlobStore } from "../fabric/BlobStore.ts"
 import * as HttpDoor from "../HttpDoor.ts"
 import type { CannotListen } from "../Port.ts"
 import * as Port from "../Port.ts"
+import * as BodyPace from "./BodyPace.ts"
 import { Call, type CallContext, writeAnswer } from "./Call.ts"
 import * as CallHeaders from "./CallHeaders.ts"
 import type { Entry } from "./Entry.ts"
@@ -39,6 +40,17 @@ export interface GatewayOptions {
   readonly port: number
   /** How long calls in flight may finish when the gateway closes. */
   readonly drainMs: number
+  /** Default: `limitsDefault`. */
+  readonly limits?: Partial<GatewayLimits> | undefined
+}
+
+/** What one caller may take of the gateway before anything was asked of a function. */
+export interface GatewayLimits {
+  /** From the connection, or from the end of the last request, to the end of a head. */
+  readonly headersTimeoutMs: number
+  readonly pace: BodyPace.PaceLimits
+  /** More are closed as they come. */
+  readonly connectionsMax: number
 }
 
 export interface GatewayParts {
@@ -52,17 +64,18 @@ export interface GatewayParts {
   readonly beforeCall?: ((functionName: string) => void) | undefined
 }
 
-/** From the connection, or the last answer, to the end of a head. */
-const headersTimeoutMs = 20_000
-/** More are closed as they come. */
-const connectionsMax = 20_000
+export const limitsDefault: GatewayLimits = {
+  headersTimeoutMs: 20_000,
+  pace: BodyPace.defaults,
+  connectionsMax: 20_000
+}
 
 /** Takes calls until the scope closes; gives the port. */
 export const listen = (
   options: GatewayOptions,
   parts: GatewayParts
 ): Effect.Effect<{ readonly port: number }, CannotListen, Scope.Scope> => {
-  const gateway = new Gateway(parts)
+  const gateway = new Gateway(parts, { ...limitsDefault, ...options.limits })
   const { host, port } = options
   return Effect.acquireRelease(
     Port.listen(gateway.server, { what: "gateway", host, port, flag: "--port or MILLRACE_PORT" }),
@@ -77,17 +90,18 @@ class Gateway {
   readonly #failures: HttpDoor.Failures<Exchange>
   #closing = false
 
-  constructor(parts: GatewayParts) {
+  constructor(parts: GatewayParts, limits: GatewayLimits) {
     this.#parts = parts
     this.#context = {
       blobs: parts.blobs,
       shardOf: parts.shards.forVersion,
       startTimeline: parts.control.startTimeline,
-      defect: parts.defect
+      defect: parts.defect,
+      pace: limits.pace
     }
     // Answers may take minutes and so may bodies, whose pace `BodyPace` looks at; a silent connection has its limits.
     this.server = createServer({
-      ...HttpDoor.serverOptions(headersTimeoutMs),
+      ...HttpDoor.serverOptions(limits.headersTimeoutMs),
       requestTimeout: 0,
       // Longer than clients and balancers keep a connection (60 s is usual), so that it is never closed under a call.
       keepAliveTimeout: 75_000,
@@ -95,7 +109,7 @@ class Gateway {
     })
     // Fields beyond it would be left out in silence; `HttpDoor` refuses them.
     this.server.maxHeadersCount = 0
-    this.server.maxConnections = connectionsMax
+    this.server.maxConnections = limits.connectionsMax
     this.#failures = new HttpDoor.Failures({
       encode: rawProblem,
       bodyFailed: ({ response, request, receivedMs, call }, fault) => {

@@ -125,6 +125,13 @@ export const bodyTooLarge = (limit: number) =>
     `The body exceeds ${limit} bytes, the limit of this deployment (bodyBytesMax): send less, or raise the limit. Nothing was enqueued.`
   )
 
+export const bodyTooSlow = () =>
+  problem(
+    408,
+    "too-slow",
+    "The body of this call came too slowly, so the connection is closed and the call is not kept: send it again, faster."
+  )
+
 /** `hasArrived`: it may have begun to run while its record was on the way to the disk. */
 export const storeFull = (hasArrived: boolean) =>
   problem(

@@ -160,14 +160,20 @@ export const makeWebSocketServer = (options: CarrierOptions): Http.Server => {
     skipUTF8Validation: true,
     handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false)
   })
-  const server = Http.createServer({ requestTimeout: options.handshakeMs, headersTimeout: options.handshakeMs })
+  const server = Http.createServer()
   server.on("request", (_, response) => {
     response.writeHead(404, { "content-type": "text/plain; charset=utf-8", connection: "close" })
     response.end(
       `This is a Millrace worker port: workers connect to ${workerPath} here. Call functions at the gateway.\n`
     )
   })
+  // Node looks for slow heads only on servers that listen themselves, which this one does not.
+  const waiting = new WeakMap<Duplex, NodeJS.Timeout>()
+  server.on("connection", (socket) => {
+    waiting.set(socket, setTimeout(() => socket.destroy(), options.handshakeMs).unref())
+  })
   server.on("upgrade", (request, socket, head) => {
+    clearTimeout(waiting.get(socket))
     if (request.url?.split("?", 1)[0] !== workerPath) {
       socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n")
       return
