@@ -8,9 +8,52 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { PolicyChoice } from "../../core/scaling/PolicyChoice.ts"
 
-const Name = Schema.String.check(Schema.isPattern(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/)).annotate({
-  description: "1 to 63 of a-z, 0-9 and -, not - at either end"
-})
+const Name = Schema.String.check(
+  Schema.isPattern(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, {
+    message: "expected 1 to 63 of a-z, 0-9 and -, not - at either end"
+  })
+).annotate({ description: "1 to 63 of a-z, 0-9 and -, not - at either end" })
+/** What a subject, a label or a path is made of: nothing in it may mean something there. */
+const Label = Schema.String.check(
+  Schema.isPattern(/^(?!.*\.\.)[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/, {
+    message: "expected 1 to 63 of A-Z, a-z, 0-9, and between them single dots, - and _"
+  })
+)
+/** One word of a subject, so without dots. */
+const ClusterName = Schema.String.check(
+  Schema.isPattern(/^[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$/, {
+    message: "expected 1 to 63 of A-Z, a-z, 0-9, and between them - and _"
+  })
+)
+export const clustersMax = 64
+
+/** The operating system ends such a text at its first NUL. */
+const SystemText = (bytesMax: number) =>
+  Schema.String.check(Schema.isMaxLength(bytesMax), Schema.isPattern(/^[^\0]*$/)).annotate({
+    description: `at most ${bytesMax} characters, none of them NUL`
+  })
+/** Linux takes 128 KiB for one of them, and 2 MiB for all. */
+const argumentLengthMax = 32_768
+const argumentsMax = 256
+const variablesMax = 512
+const variableName = /^[A-Za-z_.-][A-Za-z0-9_.-]{0,254}$/
+
+const Environment = Schema.Record(Schema.String, SystemText(argumentLengthMax)).check(
+  Schema.makeFilter((environment) => {
+    const names = Object.keys(environment)
+    if (names.length > variablesMax) {
+      return { path: [], issue: `${names.length} variables where ${variablesMax} is the most` }
+    }
+    const wrong = names.find((name) => !variableName.test(name))
+    return wrong === undefined
+      ? undefined
+      : {
+          path: [wrong],
+          issue: "a variable's name has 1 to 255 of A-Z, a-z, 0-9, _, . and -, no digit at its beginning"
+        }
+  })
+)
+
 const PositiveMs = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 86_400_000 }))
 
 /** Deployments that were stored before the member existed have its default. */
@@ -27,12 +70,18 @@ export const Durability = Schema.Literals(["accepted", "always", "memory"])
 /** What to run. Immutable once the version exists. */
 export const VersionSpec = Schema.Struct({
   /** Program and arguments; `node` means the Node that runs Millrace. */
-  command: Schema.Array(Schema.String).check(Schema.isMinLength(1)),
-  workingDirectory: Schema.optionalKey(Schema.String),
-  environment: Schema.Record(Schema.String, Schema.String),
+  command: Schema.Array(SystemText(argumentLengthMax)).check(
+    Schema.isMinLength(1),
+    Schema.isMaxLength(argumentsMax),
+    Schema.makeFilter((words) => (words[0] === "" ? { path: [0], issue: "the program has no name" } : undefined))
+  ),
+  workingDirectory: Schema.optionalKey(SystemText(4_096).check(Schema.isMinLength(1))),
+  environment: Environment,
   durability: Durability,
   /** Path that `exec`/`pexec` invocations call. */
-  inferencePath: Schema.String.check(Schema.isPattern(/^\//))
+  inferencePath: Schema.String.check(Schema.isMaxLength(2_048), Schema.isPattern(/^\/[\x21\x22\x24-\x7e]*$/)).annotate({
+    description: "begins with /; visible ASCII without #, at most 2048 characters"
+  })
 })
 export type VersionSpec = typeof VersionSpec.Type
 
@@ -80,12 +129,12 @@ export const DeploymentSpec = Schema.Struct({
   bodyBytesMax: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_099_511_627_776 })),
   /** A name, or an object with the name and options of the policy. */
   policy: PolicyChoice,
-  instanceType: Schema.String,
-  gpu: Schema.Struct({ kind: Schema.String, count: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1024 })) }),
+  instanceType: Label,
+  gpu: Schema.Struct({ kind: Label, count: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1024 })) }),
   cpuMillis: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_024_000 })),
   memoryBytes: Schema.Int.check(Schema.isBetween({ minimum: 1_048_576, maximum: 70_368_744_177_664 })),
   /** Names of clusters it may run in; empty = any. */
-  clusters: Schema.Array(Schema.String)
+  clusters: Schema.Array(ClusterName).check(Schema.isMaxLength(clustersMax))
 }).check(
   Schema.makeFilter((spec) =>
     spec.minInstances <= spec.maxInstances

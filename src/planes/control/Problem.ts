@@ -103,13 +103,23 @@ export type ProblemOf<E extends ControlError> = E extends ControlError ? Problem
 export const typeOf = (tag: string): string =>
   `urn:millrace:problem:${tag.replace(/(?<=.)[A-Z]/g, (letter) => `-${letter}`).toLowerCase()}`
 
+const detailLengthMax = 1_500
+/** Controls, line ends, and what turns the direction of text around. */
+const unprintable = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu
+
+/** A sentence may quote what the caller sent, and is shown in terminals and logs. */
+const plain = (text: string): string => {
+  const printable = text.replace(unprintable, "?")
+  return printable.length > detailLengthMax ? `${printable.slice(0, detailLengthMax)}...` : printable
+}
+
 export const fromControlError = <E extends ControlError>(error: E, instance: string): ProblemOf<E> => {
   const { status, title } = controlErrors[error._tag]
   const problem: Problem = {
     type: typeOf(error._tag),
     title,
     status,
-    detail: error.message,
+    detail: plain(error.message),
     instance,
     ...(error._tag === "SpecInvalid" ? { errors: error.issues.map(issueOfSpec) } : {})
   }
@@ -120,7 +130,7 @@ export const fromControlError = <E extends ControlError>(error: E, instance: str
 const issueOfSpec = ({ path, message }: { readonly path: string; readonly message: string }): ProblemIssue => ({
   in: "body",
   pointer: path === "" ? "" : `/${path.replaceAll(".", "/")}`,
-  detail: message
+  detail: plain(message)
 })
 
 export const fromServerError = (
@@ -130,9 +140,17 @@ export const fromServerError = (
   type: typeOf(tag),
   title: serverErrors[tag].title,
   status: serverErrors[tag].status,
-  detail: options.detail,
+  detail: plain(options.detail),
   instance: options.instance,
-  ...(options.errors === undefined ? {} : { errors: options.errors })
+  ...(options.errors === undefined
+    ? {}
+    : {
+        errors: options.errors.map((issue) => ({
+          ...issue,
+          detail: plain(issue.detail),
+          pointer: plain(issue.pointer)
+        }))
+      })
 })
 
 export const toResponse = (
