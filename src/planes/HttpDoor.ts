@@ -132,6 +132,12 @@ const faultOfFraming = (headers: IncomingMessage["headers"], minor: number): Fau
     : fault(417, "Of expectations only `100-continue` is met: leave out the Expect header.")
 }
 
+/** Whether a body follows the head. */
+export const hasBody = ({ headers }: IncomingMessage): boolean => {
+  const announced = headers["content-length"]
+  return announced === undefined ? headers["transfer-encoding"] !== undefined : Number(announced) > 0
+}
+
 /** Whether it asks for a WebSocket, in a way that means something. */
 export const asksForWebSocket = ({ headers, httpVersionMinor }: IncomingMessage): boolean =>
   headers.upgrade?.toLowerCase() === "websocket" &&

@@ -142,7 +142,8 @@ describe.concurrent("NVCF's polling", () => {
     for (const seconds of ["3601", "-1", "1.5", "x"]) {
       const url = `${gateway()}/v2/nvcf/pexec/functions/${fn.functionId}`
       const answer = await call(url, { body: "", headers: { "nvcf-poll-seconds": seconds } })
-      expect([answer.status, answer.json()["detail"]]).toEqual([400, "failed to parse poll duration"])
+      expect(answer.status).toBe(400)
+      expect(answer.json()["detail"]).toMatch(/^failed to parse poll duration/)
     }
   })
 

@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { isUtf8 } from "node:buffer"
 import type { IncomingMessage, Server, ServerResponse } from "node:http"
 import { isIP, type Socket } from "node:net"
 import { Readable } from "node:stream"
@@ -165,7 +166,7 @@ const refuse = (
   const { body, headers } = headersOf(problem, { connection: "close", ...more })
   HttpDoor.closeAfter(response)
   response.writeHead(problem.status, headers)
-  if (request.method === "HEAD" || request.complete || !hasBody(request)) {
+  if (request.method === "HEAD" || request.complete || !HttpDoor.hasBody(request)) {
     response.end(request.method === "HEAD" ? undefined : body)
   } else HttpDoor.endLingering(response, Buffer.from(body))
 }
@@ -184,9 +185,6 @@ const isAuthorized = (request: IncomingMessage, adminToken: string): boolean => 
   const given = /^bearer +(\S+) *$/i.exec(request.headers.authorization ?? "")?.[1]
   return given !== undefined && AdminToken.equals(given, adminToken)
 }
-
-const hasBody = ({ headers }: IncomingMessage): boolean =>
-  headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0
 
 const isJson = (contentType: string | undefined): boolean =>
   contentType?.split(";", 1)[0]?.trim().toLowerCase() === "application/json"
@@ -209,7 +207,7 @@ const serve = async (
   }
   const url = urlOf(request)
   if (url === undefined) return refuse(exchange, "RequestNotValid", "the request target is not a path")
-  if (hasBody(request) && !isJson(request.headers["content-type"])) {
+  if (HttpDoor.hasBody(request) && !isJson(request.headers["content-type"])) {
     return refuse(exchange, "ContentTypeUnsupported", "send JSON, with `content-type: application/json`")
   }
   if (request.headers.expect !== undefined && request.httpVersionMinor > 0) response.writeContinue()
@@ -218,6 +216,8 @@ const serve = async (
     return refuse(exchange, "BodyTooLarge", `a body may have ${bodyBytesMax} bytes at most`)
   }
   if (body === "broken-off") return
+  // Decoding would put other characters in the place of what is none, and store those.
+  if (!isUtf8(body)) return refuse(exchange, "RequestNotValid", "the body is not UTF-8: send JSON in UTF-8")
   const method = request.method ?? "GET"
   // `Request` refuses these by throwing; no route takes them.
   const answer = ["CONNECT", "TRACE", "TRACK"].includes(method)

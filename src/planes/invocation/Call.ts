@@ -10,6 +10,7 @@ import * as CrashPoint from "../CrashPoint.ts"
 import type { ControlView } from "../control/ControlView.ts"
 import type { Route } from "../control/RoutingTable.ts"
 import type { BlobStore } from "../fabric/BlobStore.ts"
+import * as HttpDoor from "../HttpDoor.ts"
 import { type Body, chunks, emptyBody } from "./Body.ts"
 import { BodyPace, type PaceLimits } from "./BodyPace.ts"
 import * as CallBody from "./CallBody.ts"
@@ -88,7 +89,7 @@ export class Call implements Caller {
     })
     const keyed = headers.idempotencyKey !== undefined
     const { bodyBytesMax } = deployment.spec
-    if (CallBody.isExpected(request)) {
+    if (HttpDoor.hasBody(request)) {
       this.#pace = new BodyPace(request, response, this.#context.pace, () => this.#bodyTooSlow())
     }
     if (this.#init.wrapped) {

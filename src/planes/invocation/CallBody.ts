@@ -31,12 +31,6 @@ const earlyAfterMs = 20
 
 export const digestOf = (method: string, path: string): Hash => createHash("sha256").update(`${method}\n${path}\n`)
 
-/** Whether a body follows the head. */
-export const isExpected = ({ headers }: IncomingMessage): boolean => {
-  const announced = headers["content-length"]
-  return announced === undefined ? headers["transfer-encoding"] !== undefined : announced !== "0"
-}
-
 /** No body, or one of announced small size: the common case, without a promise. */
 export const small = (
   request: IncomingMessage,

@@ -39,7 +39,17 @@ const single = (headers: Headers, name: string): string | undefined => {
   return Array.isArray(value) ? value.join(", ") : value
 }
 
-export const parse = (headers: Headers, atMs: number): CallHeaders | Problem => {
+/** Two values of what may have one are joined by the parser, so only a value with this in it can be two. */
+const joint = ", "
+
+const count = (raw: ReadonlyArray<string>, wanted: string): number => {
+  let found = 0
+  for (let at = 0; at < raw.length; at += 2) if (raw[at]?.toLowerCase() === wanted) found++
+  return found
+}
+
+/** `raw`: the same headers as they came, to tell two of a name from one. */
+export const parse = (headers: Headers, raw: ReadonlyArray<string>, atMs: number): CallHeaders | Problem => {
   const prefer = single(headers, "prefer")
   const key = single(headers, "idempotency-key")
   const deadline = single(headers, "millrace-deadline")
@@ -55,6 +65,9 @@ export const parse = (headers: Headers, atMs: number): CallHeaders | Problem => 
   if (key !== undefined && !/^[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?$/.test(key)) {
     return badHeader("Idempotency-Key", key, "1 to 255 visible ASCII characters")
   }
+  if (key?.includes(joint) === true && count(raw, "idempotency-key") > 1) {
+    return badHeader("Idempotency-Key", key, "it once: two keys might mean two requests")
+  }
   if (onDisconnect !== undefined && onDisconnect !== "cancel" && onDisconnect !== "continue") {
     return badHeader("Millrace-On-Disconnect", onDisconnect, "`cancel` or `continue`")
   }
@@ -63,7 +76,7 @@ export const parse = (headers: Headers, atMs: number): CallHeaders | Problem => 
     return badHeader(
       "Millrace-Deadline",
       deadline ?? "",
-      "a duration from now such as `30s`, `1500ms`, `5m` or `2h` (at most 24h), or a time such as `2030-01-31T12:00:00Z`"
+      "a duration from now such as `30s`, `1500ms`, `5m` or `2h`, or a time such as `2030-01-31T12:00:00Z`, at most 24h from now"
     )
   }
   const preference = prefer === undefined ? { respondAsync: false, waitMs: undefined } : parsePrefer(prefer)
@@ -110,7 +123,8 @@ const parseDeadline = (text: string, atMs: number): number => {
     const ms = Number(duration[1]) * (unitMs[duration[2] ?? ""] ?? Number.NaN)
     return ms > 0 && ms <= durationMaxMs ? atMs + ms : Number.NaN
   }
-  return dateTime.test(text) ? Date.parse(text) : Number.NaN
+  const time = dateTime.test(text) ? Date.parse(text) : Number.NaN
+  return time - atMs <= durationMaxMs ? time : Number.NaN
 }
 
 export const pollDefaultMs = 60_000
@@ -123,7 +137,9 @@ export const parsePollMs = (headers: Headers, streamDefault: boolean): number | 
     return streamDefault && single(headers, "accept") === "text/event-stream" ? pollStreamDefaultMs : pollDefaultMs
   }
   if (!/^\d{1,9}$/.test(text) || Number(text) > 3600) {
-    return { status: 400, kind: "bad-header", detail: "failed to parse poll duration" }
+    const { detail } = badHeader("NVCF-POLL-SECONDS", text, "whole seconds from 0 to 3600")
+    // NVCF's words first: its callers may look for them.
+    return { status: 400, kind: "bad-header", detail: `failed to parse poll duration: ${detail}` }
   }
   return Math.max(1, Number(text)) * 1000
 }

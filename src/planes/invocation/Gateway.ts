@@ -180,7 +180,7 @@ class Gateway {
     const refuse = (problem: Problem.Problem) => Responder.problem(response, stamp({ request, receivedMs }), problem)
     this.#parts.beforeCall?.(route.functionName)
     if (deployment === undefined) return refuse(Problem.notDeployed(route.functionName))
-    const headers = CallHeaders.parse(request.headers, receivedMs)
+    const headers = CallHeaders.parse(request.headers, request.rawHeaders, receivedMs)
     if (CallHeaders.isProblem(headers)) return refuse(headers)
     let waitMs = headers.waitMs
     if (surface === "pexec") {

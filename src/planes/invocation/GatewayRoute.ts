@@ -57,6 +57,10 @@ const invokeOn = (surface: "host" | "path", route: Route | undefined, name: stri
 
 const byHeader = (request: IncomingMessage, target: string, routes: RoutingTable): GatewayRoute | undefined => {
   const functionId = request.headers["function-id"]
+  // The parser joins repeated ones.
+  if (typeof functionId === "string" && functionId.includes(", ") && functionId.split(", ").some(isUuid)) {
+    return wrong(badRequest("The header Function-Id must be there once: two of them might mean two functions."))
+  }
   if (typeof functionId !== "string" || !isUuid(functionId)) return undefined
   const versionId = request.headers["function-version-id"]
   const route =

@@ -134,13 +134,14 @@ export const problem = (response: ServerResponse, stamp: Stamp, value: Problem.P
   const { req } = response
   const isHead = req.method === "HEAD"
   // What is left of a refused body would be read as the next request.
-  const isLast = !req.complete || closes
+  const isOpen = !req.complete && HttpDoor.hasBody(req)
+  const isLast = isOpen || closes
   if (isLast) {
     HttpDoor.closeAfter(response)
     headers.push("connection", "close")
   }
   response.writeHead(value.status, headers)
-  if (req.complete || isHead) {
+  if (!isOpen || isHead) {
     response.end(isHead ? undefined : body)
     return
   }

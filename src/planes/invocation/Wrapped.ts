@@ -15,6 +15,10 @@ export const bodyBytesMax = 2 * 1024 * 1024
 /** A wrapped answer is JSON in memory, so it has a bound; beyond it the call fails and says so. */
 const answerBytesMax = 16 * 1024 * 1024
 
+/** NVCF's words first: its callers may look for them. */
+const pollWrong =
+  'failed to parse poll duration: "pollDurationSeconds" must be whole seconds from 0 to 3600. Nothing was enqueued.'
+
 export interface WrappedCall {
   readonly body: Uint8Array
   readonly pollMs: number | undefined
@@ -48,7 +52,7 @@ export const parse = (bytes: Uint8Array): WrappedCall | Problem => {
       : undefined
   if (Array.isArray(assets) && assets.length > 0) return notServed('"inputAssetReferences" (input assets)')
   if (poll !== undefined && (typeof poll !== "number" || !Number.isInteger(poll) || poll < 0 || poll > 3600)) {
-    return { status: 400, kind: "bad-request", detail: "failed to parse poll duration" }
+    return { status: 400, kind: "bad-request", detail: pollWrong }
   }
   return {
     body: Buffer.from(JSON.stringify(value.requestBody)),
