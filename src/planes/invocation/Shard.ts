@@ -84,6 +84,9 @@ export interface NewCall {
   readonly replayOf?: string
 }
 
+/** A note of progress is a line for people, and stays in memory as long as its request. */
+const noteLengthMax = 300
+
 /** Bytes of stored calls and answers that stay in memory; beyond it they are read back from the log when needed. */
 const payloadCacheBytesMax = 64 * 1024 * 1024
 
@@ -818,7 +821,10 @@ export class Shard {
       case "Failed":
         return this.#attemptFailed(attempt, message.retryable, message.message)
       case "Progress":
-        entry.progress = { percent: message.percent, note: message.note }
+        entry.progress = {
+          percent: Math.min(100, Math.max(0, message.percent)),
+          note: message.note.slice(0, noteLengthMax)
+        }
         return
       case "Credit":
         return attempt.addCredit(message.bytes)
