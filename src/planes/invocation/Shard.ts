@@ -87,8 +87,11 @@ export interface NewCall {
 /** A note of progress is a line for people, and stays in memory as long as its request. */
 const noteLengthMax = 300
 
-/** Bytes of stored calls and answers that stay in memory; beyond it they are read back from the log when needed. */
-const payloadCacheBytesMax = 64 * 1024 * 1024
+/**
+ * What stored calls and answers may take of memory; beyond it they are read back from the log when needed. Small beside
+ * 100,000 that wait, large beside what the workers take in a second.
+ */
+const payloadCacheBytesMax = 16 * 1024 * 1024
 
 export class Shard {
   readonly name: string
@@ -449,7 +452,11 @@ export class Shard {
         return this.#events.demandChanged(command.version, command.urgent)
       case "TellAccepted": {
         const entry = this.#entries.get(command.sequence)
-        return entry?.caller?.accepted(entry)
+        const caller = entry?.caller
+        if (entry === undefined || caller === undefined) return
+        // It waits for nothing more, and a connection would stay in memory as long as the request.
+        entry.caller = undefined
+        return caller.accepted(entry)
       }
       case "Refuse": {
         const entry = this.#entries.get(command.sequence)
@@ -658,7 +665,7 @@ export class Shard {
     if (entry === undefined) return
     CrashPoint.hit("invocation.forget")
     this.#unindex(entry)
-    if (entry.callPosition !== undefined) this.#cachedBytes -= bytesOf(entry.call?.body)
+    if (entry.callPosition !== undefined) this.#cachedBytes -= memoryOf(entry.call)
     this.#dropCall(entry)
     const answerBlobId = entry.answer?.body.kind === "blob" ? entry.answer.body.id : entry.answerBlobId
     if (answerBlobId !== undefined) this.#ports.removeBlob(answerBlobId)
@@ -673,7 +680,7 @@ export class Shard {
       if (ref.kind === "arrived") {
         entry.callPosition = first + index
         entry.tellStored(atMs)
-        this.#cachedBytes += bytesOf(entry.call?.body)
+        this.#cachedBytes += memoryOf(entry.call)
         if (this.#cachedBytes > payloadCacheBytesMax) this.#evict(entry)
       } else if (ref.kind === "ended" && entry.answer !== undefined) {
         entry.answerPosition = first + index
@@ -694,7 +701,7 @@ export class Shard {
 
   #evict(entry: Entry): void {
     if (entry.call === undefined || entry.callPosition === undefined || entry.call.body.kind === "spool") return
-    this.#cachedBytes -= bytesOf(entry.call.body)
+    this.#cachedBytes -= memoryOf(entry.call)
     entry.call = undefined
   }
 
@@ -954,6 +961,18 @@ const whyNotAHead = (status: number, headers: HeaderList): string | undefined =>
     }
   }
   return undefined
+}
+
+/** Of an object, and of a pair of strings, beside their characters. */
+const objectBytes = 200
+const pairBytes = 100
+
+/** About what a call takes of memory: its head often more than its body. */
+const memoryOf = (call: Entry["call"]): number => {
+  if (call === undefined) return 0
+  let bytes = objectBytes + bytesOf(call.body)
+  for (const [name, value] of call.head.headers) bytes += pairBytes + name.length + value.length
+  return bytes
 }
 
 const bytesOf = (body: Body | undefined): number => (body?.kind === "inline" ? body.bytes.length : 0)
