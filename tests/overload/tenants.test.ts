@@ -45,7 +45,7 @@ const waits = (times: number, forMs: number, seed: number): ReadonlyArray<number
       if (command._tag !== "Assign") continue
       const arrival = arrivedMs.get(command.sequence)
       if (arrival?.tenant === "quiet") seen.push(nowMs - arrival.atMs)
-      else loudWaiting--
+      else if (loudWaiting-- === backlogMax) next.loud = nowMs + after(1 / rate.loud)
       arrivedMs.delete(command.sequence)
       const end = { atMs: nowMs + after(workMs), sequence: command.sequence, token: command.token }
       const at = ends.findIndex(({ atMs }) => atMs > end.atMs)
@@ -66,8 +66,8 @@ const waits = (times: number, forMs: number, seed: number): ReadonlyArray<number
     }
     nowMs = next[tenant]
     next[tenant] += after(1 / rate[tenant])
-    if (tenant === "loud" && loudWaiting >= backlogMax) continue
-    if (tenant === "loud") loudWaiting++
+    // Held back until one of its own is taken; arrivals by chance have no memory.
+    if (tenant === "loud" && ++loudWaiting >= backlogMax) next.loud = Number.POSITIVE_INFINITY
     sequence++
     arrivedMs.set(sequence, { atMs: nowMs, tenant })
     send(nowMs, {

@@ -60,6 +60,20 @@ export interface Story {
 /** A request's story is bounded: a poison request must not grow it. */
 const storyMax = 40
 
+/** What most of those that wait do not have; an object of its own, because there may be a hundred thousand of them. */
+interface Rare {
+  replayOf?: string
+  answerBlobId?: string | undefined
+  letter?: Promise<void>
+  answerPosition?: number
+  keepUntilMs?: number | undefined
+  progress?: { readonly percent: number; readonly note: string }
+  waiters?: Array<() => void> | undefined
+  storedWaiters?: Array<() => void> | undefined
+  streamWaiters?: Set<() => void> | undefined
+  story?: Array<Story>
+}
+
 export class Entry {
   readonly sequence: number
   readonly requestId: string
@@ -76,31 +90,19 @@ export class Entry {
   readonly resultRetentionMs: number
   /** Something of it may be on disk. */
   readonly isWritten: boolean
-  /** The dead letter that it replays. */
-  readonly replayOf: string | undefined
   readonly times: Times
   /** Undefined once it was stored and memory was needed: it is read back from `callPosition`. */
   call: { readonly head: RequestHead; readonly body: Body } | undefined
   callPosition: number | undefined
   /** Blobs that are to be removed with it. */
   callBlobId: string | undefined
-  answerBlobId: string | undefined
-  /** Its dead letter is being written, or was. */
-  letter: Promise<void> | undefined
   answer: Answer | undefined
-  answerPosition: number | undefined
   caller: Caller | undefined
   attempt: Attempt | undefined
-  lastInstanceId: string | undefined
   attempts = 0
+  lastInstanceId: string | undefined
   end: End | undefined
-  /** Of an ended one that is remembered for a claim. */
-  keepUntilMs: number | undefined
-  progress: { readonly percent: number; readonly note: string } | undefined
-  waiters: Array<() => void> | undefined
-  #storedWaiters: Array<() => void> | undefined
-  #streamWaiters: Set<() => void> | undefined
-  story: Array<Story> = []
+  #rare: Rare | undefined
 
   constructor(init: {
     readonly sequence: number
@@ -146,13 +148,70 @@ export class Entry {
     this.call = { head: init.head, body: init.body }
     this.resultRetentionMs = init.resultRetentionMs
     this.isWritten = init.isWritten
-    this.replayOf = init.replayOf
+    if (init.replayOf !== undefined) this.#own.replayOf = init.replayOf
     this.callBlobId = init.body.kind === "inline" ? undefined : init.body.id
     this.caller = init.caller
   }
 
+  get #own(): Rare {
+    this.#rare ??= {}
+    return this.#rare
+  }
+
+  /** The dead letter that it replays. */
+  get replayOf(): string | undefined {
+    return this.#rare?.replayOf
+  }
+
+  get answerBlobId(): string | undefined {
+    return this.#rare?.answerBlobId
+  }
+
+  set answerBlobId(id: string | undefined) {
+    this.#own.answerBlobId = id
+  }
+
+  /** Its dead letter is being written, or was. */
+  get letter(): Promise<void> | undefined {
+    return this.#rare?.letter
+  }
+
+  set letter(letter: Promise<void>) {
+    this.#own.letter = letter
+  }
+
+  get answerPosition(): number | undefined {
+    return this.#rare?.answerPosition
+  }
+
+  set answerPosition(position: number) {
+    this.#own.answerPosition = position
+  }
+
+  /** Of an ended one that is remembered for a claim. */
+  get keepUntilMs(): number | undefined {
+    return this.#rare?.keepUntilMs
+  }
+
+  set keepUntilMs(untilMs: number | undefined) {
+    this.#own.keepUntilMs = untilMs
+  }
+
+  get progress(): { readonly percent: number; readonly note: string } | undefined {
+    return this.#rare?.progress
+  }
+
+  set progress(progress: { readonly percent: number; readonly note: string }) {
+    this.#own.progress = progress
+  }
+
+  get story(): ReadonlyArray<Story> {
+    return this.#rare?.story ?? []
+  }
+
   note(atMs: number, what: string): void {
-    if (this.story.length < storyMax) this.story.push({ atMs, what })
+    this.#own.story ??= []
+    if (this.#own.story.length < storyMax) this.#own.story.push({ atMs, what })
   }
 
   /** Calls `listener` once the request has ended (at once if it has). Answers a way to stop waiting. */
@@ -161,45 +220,48 @@ export class Entry {
       listener()
       return () => {}
     }
-    this.waiters ??= []
-    this.waiters.push(listener)
+    this.#own.waiters ??= []
+    this.#own.waiters.push(listener)
     return () => {
-      const at = this.waiters?.indexOf(listener) ?? -1
-      if (at >= 0) this.waiters?.splice(at, 1)
+      const at = this.#rare?.waiters?.indexOf(listener) ?? -1
+      if (at >= 0) this.#rare?.waiters?.splice(at, 1)
     }
   }
 
   /** Calls `listener` once the request is on stable storage (at once if it is). */
   onStored(listener: () => void): void {
     if (this.times.storedMs !== undefined) return listener()
-    this.#storedWaiters ??= []
-    this.#storedWaiters.push(listener)
+    this.#own.storedWaiters ??= []
+    this.#own.storedWaiters.push(listener)
   }
 
   tellStored(atMs: number): void {
     this.times.storedMs = atMs
-    const waiters = this.#storedWaiters
-    this.#storedWaiters = undefined
-    if (waiters !== undefined) for (const waiter of waiters) waiter()
+    const waiters = this.#rare?.storedWaiters
+    if (this.#rare === undefined || waiters === undefined) return
+    this.#rare.storedWaiters = undefined
+    for (const waiter of waiters) waiter()
   }
 
   /** Calls `listener` when an attempt begins to answer with an event stream. Answers a way to stop waiting. */
   onStream(listener: () => void): () => void {
-    this.#streamWaiters ??= new Set()
-    this.#streamWaiters.add(listener)
-    return () => this.#streamWaiters?.delete(listener)
+    this.#own.streamWaiters ??= new Set()
+    this.#own.streamWaiters.add(listener)
+    return () => this.#rare?.streamWaiters?.delete(listener)
   }
 
   tellStream(): void {
-    const waiters = this.#streamWaiters
-    this.#streamWaiters = undefined
-    if (waiters !== undefined) for (const waiter of waiters) waiter()
+    const waiters = this.#rare?.streamWaiters
+    if (this.#rare === undefined || waiters === undefined) return
+    this.#rare.streamWaiters = undefined
+    for (const waiter of waiters) waiter()
   }
 
   tellEnd(end: End): void {
     this.end = end
-    const waiters = this.waiters
-    this.waiters = undefined
-    if (waiters !== undefined) for (const waiter of waiters) waiter()
+    const waiters = this.#rare?.waiters
+    if (this.#rare === undefined || waiters === undefined) return
+    this.#rare.waiters = undefined
+    for (const waiter of waiters) waiter()
   }
 }

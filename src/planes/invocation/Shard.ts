@@ -91,7 +91,7 @@ const noteLengthMax = 300
  * What stored calls and answers may take of memory; beyond it they are read back from the log when needed. Small beside
  * 100,000 that wait, large beside what the workers take in a second.
  */
-const payloadCacheBytesMax = 16 * 1024 * 1024
+const payloadCacheBytesMax = 4 * 1024 * 1024
 
 export class Shard {
   readonly name: string
