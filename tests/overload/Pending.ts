@@ -23,9 +23,25 @@ const fill = async (url: string, count: number, bodyBytes: number) => {
   return accepted
 }
 
+const total = ({ heapUsed, external }: PlatformProcess.Memory) => heapUsed + external
+
+/** The least of some readings: a snapshot of the log that is being written meanwhile is not what waiting costs. */
+const atRest = async (platform: PlatformProcess.PlatformProcess, forMs: number): Promise<PlatformProcess.Memory> => {
+  const untilMs = performance.now() + forMs
+  let least = await platform.memory()
+  while (performance.now() < untilMs) {
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    const next = await platform.memory()
+    if (total(next) < total(least)) least = next
+  }
+  return least
+}
+
 export const memory = async (options: {
   readonly count: number
   readonly bodyBytes: number
+  /** How long snapshots have to be over. */
+  readonly restMs: number
   readonly say: (line: string) => void
 }) => {
   const stateDirectory = mkdtempSync(join(tmpdir(), "millrace-pending-"))
@@ -40,12 +56,11 @@ export const memory = async (options: {
     const before = await platform.memory()
     options.say(`${before.pending} wait, ${Math.round(before.heapUsed / 1024)} KiB of heap`)
     const count = await fill(url, options.count - warm, options.bodyBytes)
-    const after = await platform.memory()
-    const bytes = after.heapUsed + after.external - before.heapUsed - before.external
+    const after = await atRest(platform, options.restMs)
     return {
       pending: after.pending,
       heapBytesEach: Math.round((after.heapUsed - before.heapUsed) / count),
-      bytesEach: Math.round(bytes / count),
+      bytesEach: Math.round((total(after) - total(before)) / count),
       heapMiB: Math.round(after.heapUsed / 1_048_576),
       residentMiB: Math.round(after.rss / 1_048_576)
     }

@@ -25,6 +25,7 @@ export interface Memory {
   /** Bytes, after a collection. */
   readonly heapUsed: number
   readonly rss: number
+  /** Buffers, after a collection. */
   readonly external: number
   readonly pending: number
   readonly leased: number

@@ -63,6 +63,12 @@ export const run = async ({ streams, events, everyMs, say }: StreamsOptions) => 
     return {
       streams,
       whole: seen.filter(({ text, status }) => status === 200 && text === whole).length,
+      statuses: Object.fromEntries(
+        Object.entries(Object.groupBy(seen, ({ status }) => String(status))).map(([status, some]) => [
+          status,
+          some?.length
+        ])
+      ),
       atOnceMax: leasedMax,
       seconds: Math.round((performance.now() - startedMs) / 1000),
       residentBeforeMiB: Math.round(before / 1_048_576),

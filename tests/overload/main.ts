@@ -57,7 +57,7 @@ const storm = async (): Promise<Report> => {
 }
 
 const pending = async (): Promise<Report> => {
-  const figures = await Pending.memory({ count: Number(values.count ?? 100_000), bodyBytes: 100, say })
+  const figures = await Pending.memory({ count: Number(values.count ?? 100_000), bodyBytes: 100, restMs: 45_000, say })
   return { figures, broken: broken({ "at most 1 KiB each": figures.bytesEach <= 1024 }) }
 }
 
@@ -89,7 +89,10 @@ const slowHttpTest = (url: string, count: number): string => {
     say("SKIPPED: slowhttptest is not installed (Debian: apt-get install slowhttptest); our own client ran")
     return "skipped"
   }
-  return codes.map(({ stdout }) => /service available:\s+(?:\S*m)?(YES|NO)/.exec(stdout)?.[1] ?? "?").join(" ")
+  // It paints its words.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what is taken out
+  const plain = (text: string) => text.replace(/\u001b\[[0-9;]*[A-Za-z]/g, "")
+  return codes.map(({ stdout }) => /service available:\s+(YES|NO)/.exec(plain(stdout))?.[1] ?? "?").join(" ")
 }
 
 const slowClients = async (): Promise<Report> => {
@@ -98,7 +101,7 @@ const slowClients = async (): Promise<Report> => {
   const platform = await PlatformProcess.start({ stateDirectory, deployment: { minInstances: 1 } })
   try {
     const url = platform.gatewayUrl
-    const callers = new Callers(`${url}/f/load/sleep?ms=1`, 4)
+    const callers = new Callers(`${url}/f/other/sleep?ms=1`, 4)
     await callers.call()
     const slow = SlowClients.start({ url, path: "/f/load/count", count, everyMs: 5_000, batch: 20 })
     let over = false

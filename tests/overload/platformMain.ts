@@ -15,7 +15,10 @@ const test = await start({ stateDirectory: options.stateDirectory, buffer: optio
 const { platform } = test
 const command = options.mute === true ? ["node", "-e", "setInterval(() => {}, 1000)"] : ["node", probe]
 const found = platform.registry.listFunctions({ tenant: "default", limit: 10 }).items
-if (found.length === 0) await test.deploy("load", { ...options.deployment, onCallerGone: "continue" }, { command })
+if (found.length === 0) {
+  await test.deploy("load", { ...options.deployment, onCallerGone: "continue" }, { command })
+  await test.deploy("other", { maxInstances: 1 }, { command: ["node", probe] })
+}
 
 const first = setInterval(() => {
   const backlog = platform.directory.backlog()
@@ -27,13 +30,13 @@ const first = setInterval(() => {
 process.on("message", (message) => {
   if (message !== "memory") return
   for (let round = 0; round < 3; round++) globalThis.gc?.()
-  const { heapUsed, rss, external, arrayBuffers } = process.memoryUsage()
+  const { heapUsed, rss, external } = process.memoryUsage()
   const backlog = platform.directory.backlog()
   say({
     kind: "memory",
     heapUsed,
     rss,
-    external: external + arrayBuffers,
+    external,
     pending: backlog.reduce((sum, row) => sum + row.pending, 0),
     leased: backlog.reduce((sum, row) => sum + row.leased, 0)
   })
