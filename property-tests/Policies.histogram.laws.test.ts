@@ -215,6 +215,20 @@ describe("histogram", () => {
     }
   })
 
+  it("G2: a variation that equals its bound is not below it, whatever the number of bins", () => {
+    const known = [0, 1, 2, 3].reduce(
+      (histogram, bin) => IdleHistogram.record(histogram, bin),
+      IdleHistogram.empty(1, 5)
+    )
+    assert.strictEqual(IdleHistogram.variation(known), 0.5)
+    const { reason } = HistogramPolicy.planOf(known, {
+      ...HistogramPolicy.defaults,
+      idleTimesMin: 4,
+      variationMin: 0.5
+    })
+    assert.match(reason, /^4 idle times are known/)
+  })
+
   it("a call every ten minutes is met by an instance that was started a minute before", () => {
     const minuteMs = 60_000
     const history: Array<World.Step> = []
