@@ -38,9 +38,11 @@
  *
  * @module
  */
+
 import * as DueMap from "../collections/DueMap.ts"
+import { unreachable } from "../collections/invariant.ts"
 import * as Table from "../collections/Table.ts"
-import { dueMs, unreachable } from "../request/RequestState.ts"
+import { dueMs } from "../request/RequestState.ts"
 import { arrive } from "./Admission.ts"
 import type {
   AttemptFailed,

@@ -7,3 +7,8 @@
 export function invariant(condition: boolean, message: string): asserts condition {
   if (!condition) throw new Error(`invariant broken: ${message}`)
 }
+
+/** For the `default` of a switch over all cases: the compiler proves it, and data that it never saw stops the machine. */
+export const unreachable = (value: never): never => {
+  throw new Error(`unreachable case ${JSON.stringify(value)}`)
+}

@@ -17,6 +17,7 @@
  * @module
  */
 import * as Data from "effect/Data"
+import { unreachable } from "../collections/invariant.ts"
 
 /** What is known of any instance, whatever its state. Milliseconds; `null` = has not happened. */
 export interface Facts {
@@ -322,8 +323,4 @@ export const isEnded = (state: State): state is Ended => state._tag === "Stopped
 export const wakeAtMs = (state: State): number | null => {
   if (state._tag === "Requested" || state._tag === "Starting") return state.deadlineAtMs
   return state._tag === "Draining" ? state.overdueAtMs : null
-}
-
-const unreachable = (value: never): never => {
-  throw new Error(`unreachable case ${JSON.stringify(value)}`)
 }

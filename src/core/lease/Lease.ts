@@ -18,6 +18,7 @@
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { unreachable } from "../collections/invariant.ts"
 
 /** What the store holds under the key of the thing. Never deleted, or epochs would begin anew. */
 export const Record = Schema.Struct({
@@ -277,7 +278,3 @@ const lose = (
   State.Watching({ seen, seenAtMs: nowMs }),
   [Command.Lost({ epoch: state.epoch, reason }), Command.Read({ atMs: nowMs })]
 ]
-
-const unreachable = (value: never): never => {
-  throw new Error(`unreachable case ${JSON.stringify(value)}`)
-}

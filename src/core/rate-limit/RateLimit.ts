@@ -21,6 +21,7 @@
  */
 import * as Data from "effect/Data"
 import * as DueIndex from "../collections/DueIndex.ts"
+import { unreachable } from "../collections/invariant.ts"
 import * as Table from "../collections/Table.ts"
 import * as Tier from "./Tier.ts"
 
@@ -316,7 +317,3 @@ const factsOf = (state: State, subjects: ReadonlyArray<Subject>): ReadonlyArray<
       }
     })
   })
-
-const unreachable = (value: never): never => {
-  throw new Error(`unreachable case ${JSON.stringify(value)}`)
-}

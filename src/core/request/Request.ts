@@ -26,6 +26,7 @@ import type {
   Ticked
 } from "../buffer/BufferEvent.ts"
 import type { BufferOptions } from "../buffer/BufferOptions.ts"
+import { unreachable } from "../collections/invariant.ts"
 import * as Redelivery from "./Redelivery.ts"
 import {
   type Audience,
@@ -39,8 +40,7 @@ import {
   type Pending,
   type Responding,
   type State,
-  type Terminal,
-  unreachable
+  type Terminal
 } from "./RequestState.ts"
 
 export type Event =

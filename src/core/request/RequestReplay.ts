@@ -7,7 +7,8 @@
  * @module
  */
 import type { DurableRecord, ServiceClass } from "../buffer/BufferEvent.ts"
-import { type Facts, type Pending, type State, type Terminal, unreachable } from "./RequestState.ts"
+import { unreachable } from "../collections/invariant.ts"
+import type { Facts, Pending, State, Terminal } from "./RequestState.ts"
 
 export const arrived = (facts: Facts): Pending => ({
   _tag: "Pending",

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Arrived, Reason, ServiceClass, Terminal as TerminalKind } from "../buffer/BufferEvent.ts"
+import { unreachable } from "../collections/invariant.ts"
 
 /** What never changes. `version` and `tenant` are the numbers of their rows in the buffer's tables. */
 export interface Facts {
@@ -190,7 +191,3 @@ export const copyTerminal = (state: Terminal): Mutable<Terminal> => ({
   told: state.told,
   gone: state.gone
 })
-
-export const unreachable = (value: never): never => {
-  throw new Error(`unreachable case ${JSON.stringify(value)}`)
-}

@@ -15,6 +15,7 @@
  *
  * @module
  */
+import { unreachable } from "../collections/invariant.ts"
 import { Command, type Event } from "./TaskEvent.ts"
 import { End, isHeld, type Limits, type Of, type State } from "./TaskState.ts"
 
@@ -336,7 +337,3 @@ const withFreshTimes = (state: State, nowMs: number): State => {
 }
 
 const cut = (text: string): string => text.slice(0, messageLengthMax)
-
-const unreachable = (value: never): never => {
-  throw new Error(`unreachable case ${JSON.stringify(value)}`)
-}

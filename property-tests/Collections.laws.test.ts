@@ -1,0 +1,282 @@
+/**
+ * The persistent collections against those of the language.
+ *
+ * C1 and C6: the same as a sorted list. C2: an update leaves every older one as it was, but for those of the same edit.
+ * C3: the shape depends on the content alone. Keys collide on purpose: few near each other, around the borders of the
+ * words of 32, of 2^31 and of the safe integers.
+ */
+import * as fc from "fast-check"
+import { assert, describe, it } from "vitest"
+import * as IntMap from "../src/core/collections/IntMap.ts"
+import * as IntSet from "../src/core/collections/IntSet.ts"
+import { invariant, unreachable } from "../src/core/collections/invariant.ts"
+import * as NameMap from "../src/core/collections/NameMap.ts"
+import * as Table from "../src/core/collections/Table.ts"
+
+const places = [0, 64, 1_000, 2 ** 15, 2 ** 25, 2 ** 30 - 3, 2 ** 31 - 3, 2 ** 32, 2 ** 40 - 20, 2 ** 52]
+const key = fc.oneof(
+  { weight: 3, arbitrary: fc.nat(70) },
+  {
+    weight: 3,
+    arbitrary: fc.tuple(fc.constantFrom(...places), fc.nat(40)).map(([place, offset]) => place + offset)
+  },
+  { weight: 1, arbitrary: fc.constantFrom(Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER - 1) }
+)
+
+const action = fc.record({
+  kind: fc.constantFrom("set", "set", "set", "replace", "remove", "remove first"),
+  key,
+  /** Of the update: the same edit as the one before, a new one, or none. */
+  edit: fc.constantFrom("same", "same", "new", "none")
+})
+
+/** Entries of the model in the order of their keys. */
+const sorted = <V>(model: ReadonlyMap<number, V>): ReadonlyArray<readonly [number, V]> =>
+  [...model].sort(([one], [other]) => one - other)
+
+const entries = <V>(map: IntMap.IntMap<V>): ReadonlyArray<readonly [number, V]> => {
+  const found: Array<readonly [number, V]> = []
+  IntMap.forEach(map, (value, at) => found.push([at, value]))
+  return found
+}
+
+const isEqual = (map: IntMap.IntMap<number>, model: ReadonlyMap<number, number>, asked: Iterable<number>): void => {
+  const all = sorted(model)
+  assert.deepStrictEqual(entries(map), all)
+  assert.deepStrictEqual(
+    IntMap.keys(map),
+    all.map(([at]) => at)
+  )
+  assert.deepStrictEqual(
+    IntMap.values(map),
+    all.map(([, value]) => value)
+  )
+  assert.strictEqual(IntMap.size(map), model.size)
+  assert.strictEqual(IntMap.firstKey(map), all[0]?.[0])
+  assert.strictEqual(IntMap.first(map), all[0]?.[1])
+  for (const at of asked) {
+    assert.strictEqual(IntMap.get(map, at), model.get(at), `at ${at}`)
+    assert.strictEqual(IntMap.has(map, at), model.has(at), `at ${at}`)
+  }
+}
+
+/** Without the edits, which are no part of the shape. */
+const shape = (map: unknown): unknown => JSON.parse(JSON.stringify(map), (name, value) => (name === "edit" ? 0 : value))
+
+describe("a map from whole numbers", () => {
+  it("C1, C2: it is a sorted list of pairs, and every older one stays as it was", () => {
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 60 }), fc.array(key, { maxLength: 10 }), (actions, others) => {
+        let map = IntMap.empty<number>()
+        let edit = 0
+        let lastEdit = 0
+        const model = new Map<number, number>()
+        const asked = [...actions.flatMap((each) => [each.key, each.key + 1, each.key + 32]), ...others]
+        const older: Array<readonly [IntMap.IntMap<number>, Map<number, number>]> = []
+        actions.forEach((each, index) => {
+          if (each.edit === "new") edit = ++lastEdit
+          if (each.edit === "none") edit = 0
+          if (each.edit !== "same" || edit === 0) older.push([map, new Map(model)])
+          const at = each.kind === "remove first" ? (IntMap.firstKey(map) ?? each.key) : each.key
+          const before = map
+          if (each.kind === "set") map = IntMap.set(map, at, index, edit)
+          else if (each.kind === "replace") map = IntMap.replace(map, at, index, edit)
+          else map = IntMap.remove(map, at, edit)
+          if (each.kind !== "set" && !model.has(at)) assert.strictEqual(map, before, "nothing happened")
+          if (each.kind === "set" || (each.kind === "replace" && model.has(at))) model.set(at, index)
+          if (each.kind.startsWith("remove")) model.delete(at)
+          isEqual(map, model, [at])
+        })
+        isEqual(map, model, asked)
+        for (const [one, itsModel] of older) isEqual(one, itsModel, asked)
+      }),
+      { numRuns: 300 }
+    )
+  })
+
+  it("C3: its shape is that of its content, whatever the order of the updates", () => {
+    fc.assert(
+      fc.property(fc.uniqueArray(key, { maxLength: 40 }), fc.array(key, { maxLength: 20 }), (kept, gone) => {
+        let map = IntMap.empty<number>()
+        for (const at of gone) map = IntMap.set(map, at, 0)
+        for (const at of kept) map = IntMap.set(map, at, at)
+        for (const at of gone) if (!kept.includes(at)) map = IntMap.remove(map, at)
+        let straight = IntMap.empty<number>()
+        for (const at of [...kept].sort((one, other) => one - other)) straight = IntMap.set(straight, at, at, 7)
+        assert.deepStrictEqual(shape(map), shape(straight))
+      }),
+      { numRuns: 200 }
+    )
+  })
+
+  it("C2: an edit copies a branch once, and without an edit each update copies", () => {
+    const built = [1, 2, 33, 2_000, 2 ** 40].reduce((map, at) => IntMap.set(map, at, at), IntMap.empty<number>())
+    const first = IntMap.set(built, 33, 0, 1)
+    assert.notStrictEqual(first, built)
+    assert.strictEqual(IntMap.set(first, 33, 5, 1), first)
+    assert.strictEqual(IntMap.set(first, 34, 5, 1), first)
+    assert.strictEqual(IntMap.replace(first, 34, 6, 1), first)
+    assert.strictEqual(IntMap.remove(first, 34, 1), first)
+    assert.strictEqual(IntMap.remove(IntMap.set(first, 3_000, 5, 1), 3_000, 1), first)
+    assert.notStrictEqual(IntMap.set(first, 33, 7, 2), first)
+    assert.notStrictEqual(IntMap.set(built, 33, 7, 0), built)
+  })
+
+  it("the arithmetic of bits is that of a loop over 32", () => {
+    fc.assert(
+      fc.property(fc.integer(), (bits) => {
+        const set = Array.from({ length: 32 }, (_, slot) => slot).filter((slot) => ((bits >>> slot) & 1) === 1)
+        assert.strictEqual(IntMap.ones(bits), set.length)
+        if (bits !== 0) assert.strictEqual(IntMap.lowest(bits), set[0])
+      })
+    )
+    for (let length = 0; length <= 32; length++) {
+      assert.deepStrictEqual(IntMap.blank(length), new Array(length).fill(undefined))
+    }
+    assert.notStrictEqual(IntMap.blank(3), IntMap.blank(3), "each caller has its own")
+  })
+})
+
+describe("a set of whole numbers", () => {
+  const setAction = fc.record({
+    kind: fc.constantFrom("add", "add", "add", "remove", "remove first", "remove first"),
+    key: fc.oneof({ weight: 4, arbitrary: fc.nat(200) }, { weight: 1, arbitrary: key }),
+    edit: fc.constantFrom(0, 1, 2)
+  })
+
+  const isSame = (set: IntSet.IntSet, model: ReadonlySet<number>, asked: Iterable<number>): void => {
+    const all = [...model].sort((one, other) => one - other)
+    assert.deepStrictEqual(IntSet.toArray(set), all)
+    assert.strictEqual(set.size, all.length)
+    assert.strictEqual(IntSet.first(set), all[0])
+    for (const at of asked) {
+      assert.strictEqual(IntSet.has(set, at), model.has(at), `has ${at}`)
+      assert.strictEqual(IntSet.countBelow(set, at), all.filter((each) => each < at).length, `below ${at}`)
+    }
+  }
+
+  it("C6: it is a sorted list without repetitions, and every older one stays as it was", () => {
+    fc.assert(
+      fc.property(fc.array(setAction, { maxLength: 80 }), (actions) => {
+        let set = IntSet.empty
+        const model = new Set<number>()
+        const asked = actions.flatMap((each) => [each.key, each.key + 1, each.key + 31])
+        const older: Array<readonly [IntSet.IntSet, Set<number>]> = []
+        actions.forEach(({ kind, key: any, edit }, index) => {
+          const at = kind === "remove first" ? (IntSet.first(set) ?? any) : any
+          const before = set
+          older.push([set, new Set(model)])
+          // An edit of its own for each update, or none, so that all older ones are kept.
+          const own = edit === 0 ? 0 : index + 1
+          set = kind === "add" ? IntSet.add(set, at, own) : IntSet.remove(set, at, own)
+          if (model.has(at) === (kind === "add")) assert.strictEqual(set, before, "nothing happened")
+          if (kind === "add") model.add(at)
+          else model.delete(at)
+          isSame(set, model, [at])
+        })
+        isSame(set, model, asked)
+        for (const [one, itsModel] of older) isSame(one, itsModel, [])
+      }),
+      { numRuns: 300 }
+    )
+  })
+
+  it("C6: a queue, filled at one end and emptied at the other, holds what was not taken", () => {
+    let set = IntSet.empty
+    let taken = 0
+    for (let next = 0; next < 500; next++) {
+      set = IntSet.add(set, next, 1)
+      if (next % 3 === 0) {
+        assert.strictEqual(IntSet.first(set), taken)
+        set = IntSet.remove(set, taken++, 1)
+      }
+    }
+    assert.deepStrictEqual(
+      IntSet.toArray(set),
+      Array.from({ length: 500 - taken }, (_, index) => taken + index)
+    )
+    while (set.size > 0) {
+      assert.strictEqual(IntSet.first(set), taken)
+      set = IntSet.remove(set, taken++, 1)
+    }
+    assert.strictEqual(taken, 500)
+    assert.isUndefined(IntSet.first(set))
+  })
+})
+
+describe("a map from names", () => {
+  // The hash looks at the first four and the last twelve characters: what is between collides.
+  const name = fc.oneof(
+    fc.constantFrom("", "a", "b", "ab", "ba", "abcd", "abcde"),
+    fc.nat(9).map((middle) => `fn-1${middle}-abcdefghijkl`),
+    fc.nat(9).map((middle) => `fn-1${middle}${middle}-abcdefghijkl`)
+  )
+
+  it("it is a map, also of names whose hashes are equal", () => {
+    const actions = fc.array(fc.record({ isSet: fc.boolean(), name }), { maxLength: 50 })
+    fc.assert(
+      fc.property(actions, (all) => {
+        let map = NameMap.empty
+        const model = new Map<string, number>()
+        all.forEach((each, index) => {
+          const before = map
+          const beforeModel = new Map(model)
+          map = each.isSet ? NameMap.set(map, each.name, index) : NameMap.remove(map, each.name)
+          if (each.isSet) model.set(each.name, index)
+          else model.delete(each.name)
+          assert.strictEqual(NameMap.count(map), model.size)
+          assert.strictEqual(NameMap.count(before), beforeModel.size)
+          for (const one of all) {
+            assert.strictEqual(NameMap.get(map, one.name), model.get(one.name))
+            assert.strictEqual(NameMap.get(before, one.name), beforeModel.get(one.name))
+          }
+        })
+      })
+    )
+  })
+
+  it("names that differ at their beginning, at their end or in their length have places of their own", () => {
+    const places = (names: ReadonlyArray<string>) =>
+      IntMap.size(names.reduce((map, each, index) => NameMap.set(map, each, index), NameMap.empty))
+    const thousand = Array.from({ length: 1_000 }, (_, index) => index)
+    const long = "0123456789abcdef"
+    assert.isAtLeast(places(thousand.map((index) => `fn-${index}`)), 998)
+    assert.isAtLeast(places(thousand.map((index) => `${long}${index}`)), 998)
+    assert.isAtLeast(places(thousand.map((index) => `${String.fromCharCode(index)}bc${long}`)), 998)
+    assert.isAtLeast(places(thousand.map((index) => `a${String.fromCharCode(index, index + 7)}${long}`)), 998)
+    assert.isAtLeast(places(thousand.map((index) => `${long}${String.fromCharCode(index)}23456789abc`)), 998)
+    assert.strictEqual(places(["", "a", "aa", "aaa", `a${long}`, `aa${long}`]), 6)
+    assert.strictEqual(
+      places([`abcd1${long}`, `abcd2${long}`, `abcd3${long}`]),
+      1,
+      "16 characters at most are looked at"
+    )
+  })
+})
+
+describe("a table", () => {
+  it("a row has a name and a number, and a number is never used twice", () => {
+    const none = Table.empty<string>()
+    assert.strictEqual(Table.count(none), 0)
+    const two = Table.add(Table.add(none, "a", "row a"), "b", "row b")
+    assert.deepStrictEqual([Table.find(two, "a"), Table.find(two, "b"), Table.find(two, "c")], [0, 1, undefined])
+    assert.deepStrictEqual([Table.row(two, 0), Table.row(two, 1), Table.row(two, 2)], ["row a", "row b", undefined])
+    const other = Table.replace(two, 1, "another b")
+    assert.deepStrictEqual([Table.find(other, "b"), Table.row(other, 1), Table.count(other)], [1, "another b", 2])
+    assert.strictEqual(Table.row(Table.replace(two, 5, "nobody's"), 5), undefined)
+    const one = Table.drop(other, "a", 0)
+    assert.deepStrictEqual([Table.find(one, "a"), Table.row(one, 0), Table.count(one)], [undefined, undefined, 1])
+    const again = Table.add(one, "a", "a again")
+    assert.deepStrictEqual([Table.find(again, "a"), Table.row(again, 2), again.next], [2, "a again", 3])
+    assert.strictEqual(Table.row(two, 1), "row b", "older tables stay as they were")
+  })
+})
+
+describe("an invariant", () => {
+  it("stops the machine where it is broken, and says what was", () => {
+    invariant(true, "one is one")
+    assert.throws(() => invariant(false, "one is two"), "invariant broken: one is two")
+    // As `never`: what no type allows can still come from outside.
+    assert.throws(() => unreachable({ _tag: "Strange" } as never), 'unreachable case {"_tag":"Strange"}')
+  })
+})

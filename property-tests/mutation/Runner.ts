@@ -1,0 +1,199 @@
+/**
+ * A test runner for Stryker that loads the tests of the core once and runs those that cover a mutant in the same process,
+ * one after the other until one fails: milliseconds a mutant instead of the second that a fresh worker takes. Sound
+ * because the core keeps nothing in its modules. Static mutants, which act while a module loads, get a new process.
+ *
+ * A property runs `runsMax` times at most. What a test says after its properties about the mix that they generated is
+ * not asked for where the limit alone makes it untrue: the dry run finds those tests. Tests of time are left out.
+ *
+ * @module
+ */
+import { globSync, readFileSync, writeFileSync } from "node:fs"
+import { registerHooks } from "node:module"
+import * as path from "node:path"
+import { pathToFileURL } from "node:url"
+import type { StrykerOptions } from "@stryker-mutator/api/core"
+import type {
+  DryRunOptions,
+  DryRunResult,
+  MutantRunOptions,
+  MutantRunResult,
+  TestResult,
+  TestRunner
+} from "@stryker-mutator/api/test-runner"
+import type { Test } from "./Vitest.ts"
+
+interface InProcessOptions {
+  /** Globs; what comes first runs first. */
+  readonly testFiles: ReadonlyArray<string>
+  readonly runsMax: number
+}
+
+/** What the instrumented code reads and writes. */
+interface Namespace {
+  activeMutant?: string
+  currentTestId?: string
+  mutantCoverage?: { static: Record<string, number>; perTest: Record<string, Record<string, number>> }
+  hitCount?: number
+  hitLimit?: number | undefined
+}
+const space: Namespace = {}
+Object.assign(globalThis, { __stryker__: space })
+
+/** They measure the machine, and instrumented code is slower. */
+const isOfTime = (name: string): boolean => name.includes("processor time")
+
+const replaced = (specifier: string, importer: string): string | undefined => {
+  if (specifier === "vitest") return "Vitest.ts"
+  if (specifier === "fast-check" && !importer.endsWith("/mutation/fastCheck.ts")) return "fastCheck.ts"
+  return specifier.endsWith("/zoo/kills.ts") ? "kills.ts" : undefined
+}
+
+const urlOf = (name: string): string => pathToFileURL(path.resolve("property-tests/mutation", name)).href
+
+/** In the sandbox: written by the dry run, read by every other process. */
+const mixedFile = ".tests-of-mix.json"
+
+class InProcess implements TestRunner {
+  readonly #testFiles: ReadonlyArray<string>
+  readonly #runsMax: number
+  readonly #imports = new Map<string, ReadonlyArray<string>>()
+  readonly #loaded = new Set<string>()
+  #tests: ReadonlyArray<Test> = []
+  #mixed: ReadonlySet<string> = new Set()
+  #runs = { max: 0, wereLimited: false, isPropertyBroken: false }
+
+  constructor(options: StrykerOptions) {
+    const { inProcess } = options as StrykerOptions & { readonly inProcess: InProcessOptions }
+    this.#testFiles = inProcess.testFiles.flatMap((glob) => globSync(glob).sort()).map((file) => path.resolve(file))
+    this.#runsMax = inProcess.runsMax
+    registerHooks({
+      resolve: (specifier, context, next) => {
+        const name = replaced(specifier, context.parentURL ?? "")
+        return next(name === undefined ? specifier : urlOf(name), context)
+      }
+    })
+  }
+
+  capabilities() {
+    return { reloadEnvironment: false }
+  }
+
+  async dryRun({ files = [] }: DryRunOptions): Promise<DryRunResult> {
+    await this.#load(this.#related(files))
+    const tests: Array<TestResult> = []
+    const mixed: Array<string> = []
+    for (const test of this.#tests) {
+      const result = await this.#run(test)
+      const isMixed = "failureMessage" in result && this.#runs.wereLimited && !this.#runs.isPropertyBroken
+      if (isMixed) mixed.push(result.id)
+      tests.push(isMixed ? passed(result) : result)
+    }
+    writeFileSync(mixedFile, JSON.stringify(mixed))
+    return { status: "complete" as DryRunResult["status"], tests, mutantCoverage: space.mutantCoverage } as DryRunResult
+  }
+
+  async mutantRun(run: MutantRunOptions): Promise<MutantRunResult> {
+    const { activeMutant, sandboxFileName, testFilter, hitLimit, mutantActivation } = run
+    if (mutantActivation === "static") space.activeMutant = activeMutant.id
+    await this.#load(testFilter === undefined ? this.#related([sandboxFileName]) : filesOf(testFilter))
+    this.#mixed = new Set<string>(JSON.parse(readFileSync(mixedFile, "utf8")))
+    const isAsked = testFilter === undefined ? () => true : (id: string) => testFilter.includes(id)
+    space.activeMutant = activeMutant.id
+    space.hitCount = 0
+    space.hitLimit = hitLimit
+    let nrOfTests = 0
+    for (const test of this.#tests) {
+      if (!isAsked(idOf(test))) continue
+      const result = await this.#run(test)
+      nrOfTests++
+      if (hitLimit !== undefined && space.hitCount > hitLimit) {
+        return { status: "timeout", reason: `it was reached ${hitLimit} times` } as MutantRunResult
+      }
+      if (!("failureMessage" in result)) continue
+      if (this.#mixed.has(result.id) && !this.#runs.isPropertyBroken) continue
+      const { id, failureMessage } = result
+      return { status: "killed", killedBy: [id], failureMessage, nrOfTests } as MutantRunResult
+    }
+    return { status: "survived", nrOfTests } as MutantRunResult
+  }
+
+  async #run(test: Test): Promise<TestResult> {
+    const id = idOf(test)
+    const startedAtMs = performance.now()
+    const result = (more: object) =>
+      ({
+        id,
+        name: test.name,
+        fileName: test.file,
+        timeSpentMs: performance.now() - startedAtMs,
+        ...more
+      }) as TestResult
+    space.currentTestId = id
+    this.#runs.wereLimited = false
+    this.#runs.isPropertyBroken = false
+    try {
+      await test.run()
+      return result({ status: 0 })
+    } catch (error) {
+      return result({ status: 1, failureMessage: error instanceof Error ? error.message : String(error) })
+    } finally {
+      delete space.currentTestId
+    }
+  }
+
+  async #load(files: ReadonlyArray<string>): Promise<void> {
+    const vitest: typeof import("./Vitest.ts") = await import(urlOf("Vitest.ts"))
+    const { runs }: typeof import("./fastCheck.ts") = await import(urlOf("fastCheck.ts"))
+    this.#runs = runs
+    runs.max = this.#runsMax
+    for (const file of files) {
+      if (this.#loaded.has(file)) continue
+      this.#loaded.add(file)
+      vitest.begin(file)
+      await import(pathToFileURL(file).href)
+    }
+    this.#tests = vitest.collected.filter(({ name }) => !isOfTime(name))
+  }
+
+  /** Test files that reach one of these files; those that import it themselves come first. */
+  #related(files: ReadonlyArray<string>): ReadonlyArray<string> {
+    const wanted = new Set(files.map((file) => path.resolve(file)))
+    const reaches = (file: string, seen: Set<string>): boolean =>
+      wanted.has(file) ||
+      this.#importsOf(file).some((each) => {
+        if (seen.has(each)) return false
+        seen.add(each)
+        return reaches(each, seen)
+      })
+    const isDirect = (file: string) => this.#importsOf(file).some((each) => wanted.has(each))
+    const related = this.#testFiles.filter((file) => reaches(file, new Set()))
+    return [...related.filter(isDirect), ...related.filter((file) => !isDirect(file))]
+  }
+
+  #importsOf(file: string): ReadonlyArray<string> {
+    const known = this.#imports.get(file)
+    if (known !== undefined) return known
+    const imports = [...readFileSync(file, "utf8").matchAll(/from "(\.[^"]+)"/g)].map(([, relative]) =>
+      path.resolve(path.dirname(file), relative!)
+    )
+    this.#imports.set(file, imports)
+    return imports
+  }
+}
+
+const idOf = ({ file, name }: Test): string => `${file}#${name}`
+
+const filesOf = (ids: ReadonlyArray<string>): ReadonlyArray<string> => [
+  ...new Set(ids.map((id) => id.slice(0, id.indexOf("#"))))
+]
+
+const passed = ({ id, name, timeSpentMs }: TestResult): TestResult =>
+  ({ id, name, timeSpentMs, status: 0 }) as TestResult
+
+const factory = Object.assign((options: StrykerOptions) => new InProcess(options), { inject: ["options"] })
+
+export const strykerPlugins = [{ kind: "TestRunner", name: "in-process", factory }]
+
+/** Stryker warns of options that no schema knows. */
+export const strykerValidationSchema = { type: "object", properties: { inProcess: { type: "object" } } }

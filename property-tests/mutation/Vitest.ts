@@ -1,0 +1,36 @@
+/**
+ * What the tests of the core use of vitest, for `Runner.ts`: tests are collected under the file that is being loaded, and
+ * run by the runner, again and again in one process.
+ *
+ * @module
+ */
+import { assert, expect } from "chai"
+
+export { assert, expect }
+
+export interface Test {
+  readonly file: string
+  readonly name: string
+  readonly run: () => unknown
+}
+
+export const collected: Array<Test> = []
+
+let file = ""
+let titles: ReadonlyArray<string> = []
+
+/** What is registered from here on belongs to this file. */
+export const begin = (of: string): void => {
+  file = of
+}
+
+export const describe = (title: string, body: () => void): void => {
+  const around = titles
+  titles = [...around, title]
+  body()
+  titles = around
+}
+
+export const it = (name: string, run: () => unknown): void => {
+  collected.push({ file, name: [...titles, name].join(" > "), run })
+}
