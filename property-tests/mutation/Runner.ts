@@ -156,19 +156,17 @@ class InProcess implements TestRunner {
     this.#tests = vitest.collected.filter(({ name }) => !isOfTime(name))
   }
 
-  /** Test files that reach one of these files; those that import it themselves come first. */
+  /** Tests that import a machine of these files, themselves or by what they share; not those of machines that use it. */
   #related(files: ReadonlyArray<string>): ReadonlyArray<string> {
-    const wanted = new Set(files.map((file) => path.resolve(file)))
+    const machines = new Set(files.map((file) => path.dirname(path.resolve(file))))
+    const sources = `${path.resolve("src")}${path.sep}`
     const reaches = (file: string, seen: Set<string>): boolean =>
-      wanted.has(file) ||
       this.#importsOf(file).some((each) => {
         if (seen.has(each)) return false
         seen.add(each)
-        return reaches(each, seen)
+        return machines.has(path.dirname(each)) || (!each.startsWith(sources) && reaches(each, seen))
       })
-    const isDirect = (file: string) => this.#importsOf(file).some((each) => wanted.has(each))
-    const related = this.#testFiles.filter((file) => reaches(file, new Set()))
-    return [...related.filter(isDirect), ...related.filter((file) => !isDirect(file))]
+    return this.#testFiles.filter((file) => reaches(file, new Set()))
   }
 
   #importsOf(file: string): ReadonlyArray<string> {

@@ -84,13 +84,12 @@ export const place = ({
   const explanations: Array<Explanation> = []
   let best: Candidate.Candidate | undefined
   for (const cluster of [...clusters].sort(Candidate.byName)) {
-    const type = cluster.instanceTypes.find(({ name }) => name === request.instanceType)
-    const refusal = Candidate.refuseSite(request, cluster) ?? refuseType(request, cluster, type)
-    if (type === undefined || refusal !== undefined) {
-      explanations.push(Candidate.refused(cluster.name, refusal ?? noType(request, cluster)))
+    const found = Candidate.refuseSite(request, cluster) ?? typeFor(request, cluster)
+    if ("obstacle" in found) {
+      explanations.push(Candidate.refused(cluster.name, found))
       continue
     }
-    const parts = score(request, cluster, type)
+    const parts = score(request, cluster, found)
     const candidate = candidateOf(request, cluster, Candidate.sum(parts))
     explanations.push(Candidate.eligible(candidate, parts, request))
     if (best === undefined || Candidate.isBetter(candidate, best)) best = candidate
@@ -116,12 +115,10 @@ export const reserve = (clusters: ReadonlyArray<Cluster>, cluster: string, reque
 
 export const whyNowhere = Candidate.whyNowhere
 
-const refuseType = (
-  request: Request,
-  cluster: Cluster,
-  type: InstanceType | undefined
-): Candidate.Refusal | undefined => {
+/** The instance type that was asked for, or why not. */
+const typeFor = (request: Request, cluster: Cluster): InstanceType | Candidate.Refusal => {
   const { gpu, memoryBytes } = request
+  const type = cluster.instanceTypes.find(({ name }) => name === request.instanceType)
   if (type === undefined) return noType(request, cluster)
   if (type.gpuCount < gpu.count) {
     return Candidate.no(
@@ -141,7 +138,7 @@ const refuseType = (
   if (!(type.free >= 1)) {
     return Candidate.no("capacity", `0 of ${type.total} instances of type ${type.name} are free`)
   }
-  return undefined
+  return type
 }
 
 const noType = (request: Request, cluster: Cluster): Candidate.Refusal => {
