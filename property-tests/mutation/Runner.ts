@@ -57,7 +57,6 @@ const mixedFile = ".tests-of-mix.json"
 class InProcess implements TestRunner {
   readonly #testFiles: ReadonlyArray<string>
   readonly #runsMax: number
-  readonly #imports = new Map<string, ReadonlyArray<string>>()
   readonly #loaded = new Set<string>()
   #tests: ReadonlyArray<Test> = []
   #mixed: ReadonlySet<string> = new Set()
@@ -96,7 +95,16 @@ class InProcess implements TestRunner {
   async mutantRun(run: MutantRunOptions): Promise<MutantRunResult> {
     const { activeMutant, sandboxFileName, testFilter, hitLimit, mutantActivation } = run
     if (mutantActivation === "static") space.activeMutant = activeMutant.id
-    await this.#load(testFilter === undefined ? this.#related([sandboxFileName]) : filesOf(testFilter))
+    try {
+      await this.#load(testFilter === undefined ? this.#related([sandboxFileName]) : filesOf(testFilter))
+    } catch (error) {
+      return {
+        status: "killed",
+        killedBy: [],
+        failureMessage: messageOf(error),
+        nrOfTests: 0
+      } as object as MutantRunResult
+    }
     this.#mixed = new Set<string>(JSON.parse(readFileSync(mixedFile, "utf8")))
     const isAsked = testFilter === undefined ? () => true : (id: string) => testFilter.includes(id)
     space.activeMutant = activeMutant.id
@@ -136,7 +144,7 @@ class InProcess implements TestRunner {
       await test.run()
       return result({ status: 0 })
     } catch (error) {
-      return result({ status: 1, failureMessage: error instanceof Error ? error.message : String(error) })
+      return result({ status: 1, failureMessage: messageOf(error) })
     } finally {
       delete space.currentTestId
     }
@@ -156,29 +164,18 @@ class InProcess implements TestRunner {
     this.#tests = vitest.collected.filter(({ name }) => !isOfTime(name))
   }
 
-  /** Tests that import a machine of these files, themselves or by what they share; not those of machines that use it. */
+  /** Tests that import the machines of these files; not those of machines that use them. */
   #related(files: ReadonlyArray<string>): ReadonlyArray<string> {
     const machines = new Set(files.map((file) => path.dirname(path.resolve(file))))
-    const sources = `${path.resolve("src")}${path.sep}`
-    const reaches = (file: string, seen: Set<string>): boolean =>
-      this.#importsOf(file).some((each) => {
-        if (seen.has(each)) return false
-        seen.add(each)
-        return machines.has(path.dirname(each)) || (!each.startsWith(sources) && reaches(each, seen))
-      })
-    return this.#testFiles.filter((file) => reaches(file, new Set()))
-  }
-
-  #importsOf(file: string): ReadonlyArray<string> {
-    const known = this.#imports.get(file)
-    if (known !== undefined) return known
-    const imports = [...readFileSync(file, "utf8").matchAll(/from "(\.[^"]+)"/g)].map(([, relative]) =>
-      path.resolve(path.dirname(file), relative!)
+    return this.#testFiles.filter((file) =>
+      [...readFileSync(file, "utf8").matchAll(/from "(\.[^"]+)"/g)].some(([, relative]) =>
+        machines.has(path.dirname(path.resolve(path.dirname(file), relative!)))
+      )
     )
-    this.#imports.set(file, imports)
-    return imports
   }
 }
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 const idOf = ({ file, name }: Test): string => `${file}#${name}`
 

@@ -158,6 +158,12 @@ describe("rate limit", () => {
     assert.deepEqual(settled(Number.NaN), [30, 200, []])
   })
 
+  it("a cost that was estimated right changes nothing", () => {
+    const [used] = run(empty, Requested({ nowMs: 0, subjects: both, tokens: 20 }))
+    const right = Settled({ nowMs: 0, subjects: both, estimatedTokens: 20, actualTokens: 20 })
+    assert.strictEqual(run(used, right)[0], used)
+  })
+
   it("a debt of a key for which there is no room is forgiven, for its tokens alone", () => {
     const [full] = run(
       RateLimit.empty({ keysMax: 1 }),
@@ -225,7 +231,9 @@ describe("a tier", () => {
   it("lets pass what is on time but for the last bit, and waits a whole millisecond at least", () => {
     const tier = { ...tokens, burst: 50 }
     assert.isTrue(Tier.lets(tier, 40, 10 + 4e-8))
+    assert.isTrue(Tier.lets(tier, 0, 50 + 50 * 1e-9))
     assert.isFalse(Tier.lets(tier, 40, 10 + 6e-8))
+    assert.strictEqual(Tier.waitMs(tier, 0, 50 + 50 * 1e-9), 1)
     assert.strictEqual(Tier.waitMs(tier, 50, 10), 100)
     assert.strictEqual(Tier.waitMs(tier, 40, 10.001), 1)
     assert.strictEqual(Tier.waitMs(tier, 0, 50 + 4e-8), 1)
@@ -239,7 +247,7 @@ describe("a tier", () => {
   it("is refused where a number of it is no limit", () => {
     const accepted = (more: object) => isTier({ ...tokens, ...more })
     assert.isTrue(accepted({}))
-    assert.isTrue(accepted({ debtMax: 0, limit: 0.001 }))
+    assert.isTrue(accepted({ meter: "requests", debtMax: 0, limit: 0.001 }))
     for (const more of [
       { name: "" },
       { meter: "bytes" },

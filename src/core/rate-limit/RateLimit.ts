@@ -231,13 +231,11 @@ const settled = (state: State, event: Extract<Event, { _tag: "Settled" }>): Step
   return [next, commands]
 }
 
-const nothingUsed: ReadonlyArray<number> = []
-
 /** By index of the subject's tiers, now. */
 const usedOf = (state: State, { key, tiers }: Subject): ReadonlyArray<number> => {
   const number = Table.find(state.buckets, key)
   const bucket = number === undefined ? undefined : Table.row(state.buckets, number)
-  if (bucket === undefined) return tiers.length === 0 ? nothingUsed : tiers.map(() => 0)
+  if (bucket === undefined) return tiers.map(() => 0)
   const elapsedMs = state.lastMs - bucket.atMs
   const now = bucket.used.map((units, index) => Tier.decay(bucket.tiers[index]!, units, elapsedMs))
   if (tiers === bucket.tiers) return now
