@@ -121,6 +121,7 @@ const ticked = (before: Machine, nowMs: number): Step => {
   return isAgain && !isStoredAnyway ? [next, [...commands, Command.Store({ state: next.state })]] : [next, commands]
 }
 
+/** Of a state that `dueAtMs` knows. */
 const overdue = (machine: Machine, nowMs: number): Step => {
   const { state } = machine
   const { limits } = state
@@ -142,8 +143,6 @@ const overdue = (machine: Machine, nowMs: number): Step => {
       return end(machine, state.end)
     case "Ended":
       return [machine, []]
-    default:
-      return unreachable(state)
   }
 }
 
