@@ -1,7 +1,8 @@
 /**
  * A test runner for Stryker that loads the tests of the core once and runs those that cover a mutant in the same process,
  * one after the other until one fails: milliseconds a mutant instead of the second that a fresh worker takes. Sound
- * because the core keeps nothing in its modules. Static mutants, which act while a module loads, get a new process.
+ * because the core keeps nothing in its modules. For a static mutant, which acts while a module loads, the modules of the
+ * sandbox are loaded anew; those of packages stay.
  *
  * A property runs `runsMax` times at most. What a test says after its properties about the mix that they generated is
  * not asked for where the limit alone makes it untrue: the dry run finds those tests. Tests of time are left out.
@@ -45,7 +46,7 @@ const isOfTime = (name: string): boolean => name.includes("processor time")
 
 const replaced = (specifier: string, importer: string): string | undefined => {
   if (specifier === "vitest") return "Vitest.ts"
-  if (specifier === "fast-check" && !importer.endsWith("/mutation/fastCheck.ts")) return "fastCheck.ts"
+  if (specifier === "fast-check" && !importer.includes("/mutation/fastCheck.ts")) return "fastCheck.ts"
   return specifier.endsWith("/zoo/kills.ts") ? "kills.ts" : undefined
 }
 
@@ -58,6 +59,7 @@ class InProcess implements TestRunner {
   readonly #testFiles: ReadonlyArray<string>
   readonly #runsMax: number
   readonly #loaded = new Set<string>()
+  #loads = 0
   #tests: ReadonlyArray<Test> = []
   #mixed: ReadonlySet<string> = new Set()
   #runs = { max: 0, wereLimited: false, isPropertyBroken: false }
@@ -66,16 +68,19 @@ class InProcess implements TestRunner {
     const { inProcess } = options as StrykerOptions & { readonly inProcess: InProcessOptions }
     this.#testFiles = inProcess.testFiles.flatMap((glob) => globSync(glob).sort()).map((file) => path.resolve(file))
     this.#runsMax = inProcess.runsMax
+    const sandbox = `${pathToFileURL(path.resolve(".")).href}/`
     registerHooks({
       resolve: (specifier, context, next) => {
         const name = replaced(specifier, context.parentURL ?? "")
-        return next(name === undefined ? specifier : urlOf(name), context)
+        const found = next(name === undefined ? specifier : urlOf(name), context)
+        const isOurs = found.url.startsWith(sandbox) && !found.url.includes("/node_modules/")
+        return isOurs ? { ...found, url: `${found.url}?load=${this.#loads}` } : found
       }
     })
   }
 
   capabilities() {
-    return { reloadEnvironment: false }
+    return { reloadEnvironment: true }
   }
 
   async dryRun({ files = [] }: DryRunOptions): Promise<DryRunResult> {
@@ -94,6 +99,11 @@ class InProcess implements TestRunner {
 
   async mutantRun(run: MutantRunOptions): Promise<MutantRunResult> {
     const { activeMutant, sandboxFileName, testFilter, hitLimit, mutantActivation } = run
+    if (run.reloadEnvironment) {
+      this.#loads++
+      this.#loaded.clear()
+    }
+    delete space.activeMutant
     if (mutantActivation === "static") space.activeMutant = activeMutant.id
     try {
       await this.#load(testFilter === undefined ? this.#related([sandboxFileName]) : filesOf(testFilter))
