@@ -56,8 +56,8 @@ export const due = (index: DueIndex, nowMs: number): ReadonlyArray<number> => {
   const first = nextMs(index)
   if (first === undefined || first > nowMs) return nothing
   const number = spanOf(first)
-  const ids = IntMap.get(IntMap.get(index, number) ?? null, first - number * spanMs)
-  return IntSet.toArray(ids ?? IntSet.empty)
+  // `nextMs` found them there.
+  return IntSet.toArray(IntMap.get(IntMap.get(index, number)!, first - number * spanMs)!)
 }
 
 /** The ids of every time that has come. */
@@ -67,7 +67,7 @@ export const allDue = (index: DueIndex, nowMs: number): ReadonlyArray<number> =>
   for (let first = nextMs(left); first !== undefined && first <= nowMs; first = nextMs(left)) {
     for (const id of due(left, nowMs)) found.push(id)
     const number = spanOf(first)
-    left = withSpan(left, number, IntMap.remove(IntMap.get(left, number) ?? null, first - number * spanMs))
+    left = withSpan(left, number, IntMap.remove(IntMap.get(left, number)!, first - number * spanMs))
   }
   return found
 }
@@ -90,4 +90,5 @@ const spanOf = (key: number): number => Math.floor(key / spanMs)
 const withSpan = (index: DueIndex, number: number, span: Span, edit = 0): DueIndex =>
   span === null ? IntMap.remove(index, number, edit) : IntMap.set(index, number, span, edit)
 
-const firstOf = (index: DueIndex, number: number): number => IntMap.firstKey(IntMap.get(index, number) ?? null) ?? 0
+/** `number`: of a span that is in the index, which is never without times. */
+const firstOf = (index: DueIndex, number: number): number => IntMap.firstKey(IntMap.get(index, number)!)!

@@ -122,6 +122,17 @@ describe("rate limit", () => {
     assert.strictEqual(refusal(run(RateLimit.empty({ keysMax: 0 }), request("a", 0))[1]).retryAfterMs, null)
   })
 
+  it("of several keys for which there is no room, each is still asked whether it would refuse", () => {
+    const [full] = run(
+      RateLimit.empty({ keysMax: 1 }),
+      Requested({ nowMs: 0, subjects: [subject("z", requests)], tokens: 0 })
+    )
+    const subjects = [subject("a", requests), subject("z", requests)]
+    assert.deepEqual(refusal(run(full, Requested({ nowMs: 0, subjects, tokens: 0 }))[1]).reason, "keys-exhausted")
+    const [used] = run(full, Requested({ nowMs: 0, subjects: [subject("z", requests)], tokens: 0 }))
+    assert.deepEqual(refusal(run(used, Requested({ nowMs: 0, subjects, tokens: 0 }))[1]).reason, "exceeded")
+  })
+
   it("each event forgets one key more than it brings, and a tick forgets all", () => {
     const keys = ["a", "b", "c", "d", "e", "f"]
     const all = keys.map((key) => subject(key, requests))

@@ -281,19 +281,20 @@ const drop = (state: State, key: string): State => {
   }
 }
 
+/** At least 1 at most. */
 const forget = (state: State, most: number): State => {
   let next = state
-  for (let left = most; left > 0; ) {
+  let left = most
+  for (;;) {
     const due = DueIndex.due(next.fullAt, next.lastMs)
     if (due.length === 0) return next
     for (const number of due) {
-      const bucket = Table.row(next.buckets, number)
-      if (bucket !== undefined) next = drop(next, bucket.key)
+      // What is in the index is in the table.
+      next = drop(next, Table.row(next.buckets, number)!.key)
       left -= 1
       if (left <= 0) return next
     }
   }
-  return next
 }
 
 const factsOf = (state: State, subjects: ReadonlyArray<Subject>): ReadonlyArray<Fact> =>

@@ -88,8 +88,7 @@ const sync = (rules: HpaRules.Memory, at: Observation, options: HpaOptions): rea
     bounds,
     options
   )
-  const ratio = recommendation.ratio ?? 0
-  const recommended = recommendation.replicas
+  const { ratio, replicas: recommended } = recommendation
   const reason =
     `${plural(recommended, "instance")} recommended at ${figure(ratio)} times the target of ` +
     `${figure(targetPerInstance)} requests an instance${outcome({ recommended, stabilized, replicas, options })}`

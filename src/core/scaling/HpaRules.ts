@@ -73,7 +73,10 @@ export interface PodFigures {
 }
 
 /** Null when no ready pod gives a metric: nothing is decided then. */
-export const byPods = (figures: PodFigures, tolerance: number): Recommendation | null => {
+export const byPods = (
+  figures: PodFigures,
+  tolerance: number
+): (Recommendation & { readonly ratio: number }) | null => {
   const { current, ready, unready, usage, targetPerPod } = figures
   if (ready === 0) return null
   const ratio = usage / ready / targetPerPod

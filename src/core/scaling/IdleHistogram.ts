@@ -56,12 +56,12 @@ export const headMs = (histogram: IdleHistogram, percentile: number): number =>
 export const tailMs = (histogram: IdleHistogram, percentile: number): number =>
   (binOf(histogram, percentile) + 1) * histogram.binMs
 
-/** By the nearest rank. */
+/** By the nearest rank; of nothing, the last. */
 const binOf = ({ counts, withinCount }: IdleHistogram, percentile: number): number => {
   const rank = Math.max(1, Math.ceil((percentile / 100) * withinCount))
   let below = 0
   for (let bin = 0; bin < counts.length; bin++) {
-    below += counts[bin] ?? 0
+    below += counts[bin]!
     if (below >= rank) return bin
   }
   return counts.length - 1

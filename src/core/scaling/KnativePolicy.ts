@@ -78,7 +78,8 @@ export const knative = (options: KnativeOptions = defaults): Policy<Memory> => {
   const decide = (memory: Memory, seen: Observation): readonly [Memory, Decision] => {
     const observation = Ticks.taken(memory.ticks, seen)
     const due = Ticks.due(memory.ticks, observation, tickIntervalMs)
-    const [evaluated, looked] = due === null ? [memory, null] : evaluate(memory, due, shape, options)
+    const [evaluated, looked] =
+      due === null || memory.history === null ? [memory, null] : evaluate(memory, memory.history, due, shape, options)
     const decision = Ticks.told(looked, due, observation) ?? between(evaluated, observation, options)
     const history = LoadHistory.observe(
       shape,
@@ -134,14 +135,15 @@ const rounded = (value: number): number => Math.round(value * 1e6) / 1e6
 
 const evaluate = (
   memory: Memory,
+  before: LoadHistory.LoadHistory,
   at: Observation,
   shape: LoadHistory.Shape,
   options: KnativeOptions
 ): readonly [Memory, Decision] => {
   const { nowMs, desired, ready } = at
-  const history = memory.history === null ? null : LoadHistory.advance(shape, memory.history, nowMs)
-  const stable = history === null ? "unknown" : LoadHistory.average(shape, history, options.stableWindowMs)
-  const recent = history === null ? "unknown" : LoadHistory.average(shape, history, options.panicWindowMs)
+  const history = LoadHistory.advance(shape, before, nowMs)
+  const stable = LoadHistory.average(shape, history, options.stableWindowMs)
+  const recent = LoadHistory.average(shape, history, options.panicWindowMs)
   if (stable === "unknown" || recent === "unknown") {
     return [{ ...memory, history }, holdUnknown(desired, stable, recent)]
   }

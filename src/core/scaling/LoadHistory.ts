@@ -110,14 +110,13 @@ export const average = ({ bucketMs }: Shape, { closed }: LoadHistory, windowMs: 
   let loadMs = 0
   let knownMs = 0
   for (let index = Math.max(0, end - windowMs / bucketMs); index < end; index++) {
-    const bucket = closed[index]
-    if (bucket === undefined) continue
+    const bucket = closed[index]!
     loadMs += bucket.loadMs
     knownMs += bucket.knownMs
   }
   return knownMs === 0 ? "unknown" : loadMs / knownMs
 }
 
-/** The bucket that ended `agoMs` before the last whole one. */
-export const bucketAt = ({ bucketMs }: Shape, { closed }: LoadHistory, agoMs: number): Bucket | undefined =>
-  closed[closed.length - 1 - agoMs / bucketMs]
+/** The bucket that ended `agoMs` before the last whole one; within what is kept, in whole buckets. */
+export const bucketAt = ({ bucketMs }: Shape, { closed }: LoadHistory, agoMs: number): Bucket =>
+  closed[closed.length - 1 - agoMs / bucketMs]!

@@ -103,7 +103,8 @@ export const nvcf = (options: NvcfOptions = defaults): Policy<Memory> => {
       const due = Ticks.due(memory.ticks, observation, options.loopIntervalMs)
       // What was heard at this look was not yet heard at a beat that was missed.
       const before = due !== null && due.nowMs < nowMs ? memory : heard(memory, observation)
-      const [evaluated, looked] = due === null ? [before, null] : look(before, due, shape, options)
+      const [evaluated, looked] =
+        due === null || before.history === null ? [before, null] : look(before, before.history, due, shape, options)
       const decision = Ticks.told(looked, due, observation) ?? between(observation, options)
       const known = heard(evaluated, observation)
       const signal = signalOf(observation)
@@ -157,17 +158,18 @@ const between = ({ desired }: Observation, { loopIntervalMs }: NvcfOptions): Dec
 
 const look = (
   memory: Memory,
+  before: LoadHistory.LoadHistory,
   at: Observation,
   shape: LoadHistory.Shape,
   options: NvcfOptions
 ): readonly [Memory, Decision] => {
   const { nowMs, desired } = at
-  const history = memory.history === null ? null : LoadHistory.advance(shape, memory.history, nowMs)
+  const history = LoadHistory.advance(shape, before, nowMs)
   const skip = (reason: string, inputs: Inputs, isQuiet = false): readonly [Memory, Decision] => [
     { ...memory, history, isQuiet },
     { desired, reason: `${reason}: ${plural(desired, "instance")} as before`, inputs, wakeAtMs: null }
   ]
-  if (history === null || at.leased === "unknown" || at.arrivalsTotal === "unknown") {
+  if (at.leased === "unknown" || at.arrivalsTotal === "unknown") {
     return skip("the utilisation or the invocations are unknown", {
       desired,
       leased: at.leased,
@@ -180,8 +182,8 @@ const look = (
   const samples = samplesOf(shape, history, options)
   const sinceInvokedMs = memory.invokedAtMs === null ? null : nowMs - memory.invokedAtMs
   const isRecentlyInvoked = sinceInvokedMs !== null && sinceInvokedMs < options.idleTimeoutMs + invocationWindowMs
-  const isRemembered = memory.requested !== null && nowMs - memory.requested.atMs < requestedTtlMs
-  const requested = isRemembered ? (memory.requested?.count ?? null) : null
+  const requested =
+    memory.requested !== null && nowMs - memory.requested.atMs < requestedTtlMs ? memory.requested.count : null
   const verdict = NvcfRules.decide(options, { samples, current, isRecentlyInvoked, requested })
   const newest = samples.at(-1) ?? null
   const isQuiet = !isRecentlyInvoked && history.closed.every(({ ready, slots }) => ready === 0 && slots === 0)
@@ -221,7 +223,7 @@ const look = (
 const settledCount = (shape: LoadHistory.Shape, history: LoadHistory.LoadHistory, nowMs: number): number => {
   const endMs = Math.floor(nowMs / minuteMs) * minuteMs - minuteMs
   for (let atMs = endMs; atMs >= endMs - countLookbackMs; atMs -= minuteMs) {
-    const ready = LoadHistory.bucketAt(shape, history, nowMs - atMs)?.ready ?? 0
+    const ready = LoadHistory.bucketAt(shape, history, nowMs - atMs).ready
     if (ready > 0) return ready
   }
   return 0
@@ -234,7 +236,7 @@ const samplesOf = (
 ): ReadonlyArray<number> => {
   const samples: Array<number> = []
   for (let agoMs = Math.floor(lookbackMs / minuteMs) * minuteMs; agoMs >= 0; agoMs -= minuteMs) {
-    const slots = LoadHistory.bucketAt(shape, history, agoMs)?.slots ?? 0
+    const slots = LoadHistory.bucketAt(shape, history, agoMs).slots
     const busy = LoadHistory.average(shape, history, utilizationWindowMs, agoMs)
     if (slots > 0 && busy !== "unknown") samples.push((100 * busy) / slots)
   }
@@ -253,6 +255,7 @@ interface Explained {
 const explain = ({ verdict, newest, current, requested, sinceInvokedMs, options }: Explained): string => {
   const { desired, rule, mean } = verdict
   const answer = plural(desired ?? 0, "instance")
+  const last = figure(newest ?? 0)
   const { up, down } = options
   switch (rule) {
     case "stale-zero":
@@ -264,10 +267,10 @@ const explain = ({ verdict, newest, current, requested, sinceInvokedMs, options 
     case "empty":
       return `no sample of utilisation, ${current} counted: ${answer}`
     case "up":
-      return `${figure(newest ?? 0)} % is above ${up.thresholdPercent} %, ${current} counted × ${up.factor}: ${answer}`
+      return `${last} % is above ${up.thresholdPercent} %, ${current} counted × ${up.factor}: ${answer}`
     case "down":
-      return `${figure(newest ?? 0)} % is below ${down.thresholdPercent} %, ${current} counted × ${down.factor}: ${answer}`
+      return `${last} % is below ${down.thresholdPercent} %, ${current} counted × ${down.factor}: ${answer}`
     case "rest":
-      return `${figure(newest ?? 0)} % is within ${down.thresholdPercent} to ${up.thresholdPercent} %: ${answer}`
+      return `${last} % is within ${down.thresholdPercent} to ${up.thresholdPercent} %: ${answer}`
   }
 }

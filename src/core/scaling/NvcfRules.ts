@@ -104,7 +104,7 @@ export const weightedMean = (values: ReadonlyArray<number>, decayFactor: number)
   for (let index = 0; index < values.length; index++) {
     const age = values.length - 1 - index
     const weight = f32(Math.exp(f32(-f32(decayFactor) * f32(age))))
-    total = f32(total + f32(weight * f32(values[index] ?? 0)))
+    total = f32(total + f32(weight * f32(values[index]!)))
     weights = f32(weights + weight)
   }
   return f32(total / weights)

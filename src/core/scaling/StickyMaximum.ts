@@ -29,8 +29,7 @@ export const seen = (levels: Levels, value: number, nowMs: number): Levels => {
   const next = [...higher, { value, atMs: nowMs }]
   if (next.length <= levelsMax) return next
   // The value of the one and the time of the other: instances stay a little longer, never shorter.
-  const above = next[levelsMax - 1]
-  return above === undefined ? next : [...next.slice(0, levelsMax - 1), { value: above.value, atMs: nowMs }]
+  return [...next.slice(0, levelsMax - 1), { value: next[levelsMax - 1]!.value, atMs: nowMs }]
 }
 
 export const expire = (levels: Levels, nowMs: number, windowMs: number): Levels => {
