@@ -267,10 +267,23 @@ const explain = ({ verdict, newest, current, requested, sinceInvokedMs, options 
     case "empty":
       return `no sample of utilisation, ${current} counted: ${answer}`
     case "up":
-      return `${last} % is above ${up.thresholdPercent} %, ${current} counted × ${up.factor}: ${answer}`
+      return `${beyond(up, "above", last)}, ${current} counted × ${up.factor}: ${answer}`
     case "down":
-      return `${last} % is below ${down.thresholdPercent} %, ${current} counted × ${down.factor}: ${answer}`
-    case "rest":
-      return `${last} % is within ${down.thresholdPercent} to ${up.thresholdPercent} %: ${answer}`
+      return `${beyond(down, "below", last)}, ${current} counted × ${down.factor}: ${answer}`
+    case "rest": {
+      const isWithin = newest !== null && newest >= down.thresholdPercent && newest <= up.thresholdPercent
+      const text = isWithin ? "is within" : "is not for long enough outside of"
+      return `${last} % ${text} ${down.thresholdPercent} to ${up.thresholdPercent} %: ${answer}`
+    }
   }
 }
+
+/** Sticky, the newest sample need not be beyond the threshold itself. */
+const beyond = (
+  { thresholdPercent, stickiness }: NvcfRules.Direction,
+  side: "above" | "below",
+  last: string
+): string =>
+  stickiness === null
+    ? `${last} % is ${side} ${thresholdPercent} %`
+    : `enough samples are ${side} ${thresholdPercent} %, the newest is ${last} %`

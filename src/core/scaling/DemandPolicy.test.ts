@@ -1,0 +1,132 @@
+import { assert, describe, it } from "vitest"
+import { lines, tell } from "../../../property-tests/PolicyStory.ts"
+import { demand } from "./DemandPolicy.ts"
+
+describe("demand, word for word", () => {
+  it("it starts what the work needs at once, keeps it for the idle window, and what is unknown stops nothing", () => {
+    const { decisions } = tell(demand, [
+      { nowMs: 1000 },
+      { nowMs: 1000, pending: 3, leased: 2, arrivalsTotal: 5, oldestPendingMs: 40 },
+      { nowMs: 2500, pending: 0, leased: 1, arrivalsTotal: 5, ready: 3, oldestPendingMs: null },
+      { nowMs: 3000, pending: "unknown", ready: 4, starting: 1 },
+      { nowMs: 3500, pending: 0, leased: "unknown", ready: 1, starting: 0 },
+      { nowMs: 4000, leased: 0, ready: 3, arrivalsTotal: "unknown" },
+      { nowMs: 10_999 },
+      { nowMs: 11_000 },
+      { nowMs: 12_500, arrivalsTotal: 9 },
+      { nowMs: 22_500, arrivalsTotal: 9 }
+    ])
+    assert.deepStrictEqual(lines(decisions), [
+      "0 until ever: nothing was pending or leased for 10.0 s, the idle window",
+      "3 until ever: 3 pending + 2 leased at 2 slots an instance: 3 instances",
+      "3 until 12500: 0 pending + 1 leased at 2 slots an instance need 1 instance; 3 instances were needed 0.00 s ago, within the idle window of 10.0 s",
+      "5 until ever: the demand is unknown: 5 instances kept as they are",
+      "5 until ever: the demand is unknown: 5 instances kept as they are",
+      "3 until 12500: 0 pending + 0 leased at 2 slots an instance need 0 instances; 3 instances were needed 1.5 s ago, within the idle window of 10.0 s",
+      "3 until 12500: 0 pending + 0 leased at 2 slots an instance need 0 instances; 3 instances were needed 8.5 s ago, within the idle window of 10.0 s",
+      "3 until 12500: 0 pending + 0 leased at 2 slots an instance need 0 instances; 3 instances were needed 8.5 s ago, within the idle window of 10.0 s",
+      "1 until 22500: 0 pending + 0 leased at 2 slots an instance need 0 instances; 1 instance were needed 0.00 s ago, within the idle window of 10.0 s",
+      "0 until ever: nothing was pending or leased for 10.0 s, the idle window"
+    ])
+    assert.deepStrictEqual(decisions[1]?.inputs, {
+      pending: 3,
+      leased: 2,
+      expectedConcurrency: 0,
+      slotsPerInstance: 2,
+      needed: 3,
+      highestNeeded: 3,
+      highestSinceMs: 0,
+      ready: 0,
+      starting: 0,
+      idleWindowMs: 10000,
+      oldestPendingMs: 40
+    })
+    assert.deepStrictEqual(decisions[3]?.inputs, {
+      pending: "unknown",
+      leased: "unknown",
+      ready: 4,
+      starting: 1,
+      desired: 3
+    })
+    assert.deepStrictEqual(decisions[5]?.inputs, {
+      pending: 0,
+      leased: 0,
+      expectedConcurrency: 0,
+      slotsPerInstance: 2,
+      needed: 0,
+      highestNeeded: 3,
+      highestSinceMs: 1500,
+      ready: 3,
+      starting: 0,
+      idleWindowMs: 10000,
+      oldestPendingMs: null
+    })
+  })
+
+  it("what was there before it gets the whole window", () => {
+    const { decisions } = tell(demand, [
+      { nowMs: 500, ready: 2, starting: 1, arrivalsTotal: "unknown" },
+      { nowMs: 10_499 },
+      { nowMs: 10_500 }
+    ])
+    assert.deepStrictEqual(lines(decisions), [
+      "3 until 10500: 0 pending + 0 leased at 2 slots an instance need 0 instances; 3 instances were needed 0.00 s ago, within the idle window of 10.0 s",
+      "3 until 10500: 0 pending + 0 leased at 2 slots an instance need 0 instances; 3 instances were needed 10.0 s ago, within the idle window of 10.0 s",
+      "0 until ever: nothing was pending or leased for 10.0 s, the idle window"
+    ])
+  })
+
+  it("what is expected of steady arrivals is started before it comes, and said", () => {
+    const { decisions } = tell(demand, [
+      { nowMs: 0, arrivalsTotal: 0, slotsPerInstance: 1 },
+      { nowMs: 400, leased: 9, arrivalsTotal: 10 },
+      { nowMs: 900, leased: 9, arrivalsTotal: 20 },
+      { nowMs: 1400, arrivalsTotal: 30 },
+      { nowMs: 1900, arrivalsTotal: 40 },
+      { nowMs: 2400, leased: 1, arrivalsTotal: 50 },
+      { nowMs: 2900, leased: 0, arrivalsTotal: 60 },
+      { nowMs: 2950, arrivalsTotal: 60 }
+    ])
+    assert.deepStrictEqual(lines(decisions), [
+      "0 until ever: nothing was pending or leased for 10.0 s, the idle window",
+      "9 until ever: 0 pending + 9 leased at 1 slot an instance: 9 instances",
+      "9 until ever: 0 pending + 9 leased at 1 slot an instance: 9 instances",
+      "9 until ever: 0 pending + 9 leased at 1 slot an instance: 9 instances",
+      "9 until ever: 0 pending + 9 leased at 1 slot an instance: 9 instances",
+      "9 until 12400: 0 pending + 1 leased at 1 slot an instance, 7.2 at a time expected of the arrivals: 9 instances",
+      "9 until 12400: 0 pending + 0 leased at 1 slot an instance, 6.1 at a time expected of the arrivals: 9 instances",
+      "9 until 12400: 0 pending + 0 leased at 1 slot an instance need 0 instances; 9 instances were needed 0.55 s ago, within the idle window of 10.0 s"
+    ])
+    assert.deepStrictEqual(decisions[5]?.inputs, {
+      pending: 0,
+      leased: 1,
+      expectedConcurrency: 7.16,
+      slotsPerInstance: 1,
+      needed: 1,
+      highestNeeded: 9,
+      highestSinceMs: 0,
+      ready: 0,
+      starting: 0,
+      idleWindowMs: 10000,
+      oldestPendingMs: null
+    })
+    assert.deepStrictEqual(decisions[6]?.inputs, {
+      pending: 0,
+      leased: 0,
+      expectedConcurrency: 6.11,
+      slotsPerInstance: 1,
+      needed: 0,
+      highestNeeded: 9,
+      highestSinceMs: 500,
+      ready: 0,
+      starting: 0,
+      idleWindowMs: 10000,
+      oldestPendingMs: null
+    })
+  })
+
+  it("an instance offers a slot at least", () => {
+    const { decisions } = tell(demand, [{ slotsPerInstance: 0, pending: 3, arrivalsTotal: 3 }])
+    assert.deepStrictEqual(lines(decisions), ["3 until ever: 3 pending + 0 leased at 1 slot an instance: 3 instances"])
+  })
+})
