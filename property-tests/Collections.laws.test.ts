@@ -96,15 +96,20 @@ describe("a map from whole numbers", () => {
 
   it("C3: its shape is that of its content, whatever the order of the updates", () => {
     fc.assert(
-      fc.property(fc.uniqueArray(key, { maxLength: 40 }), fc.array(key, { maxLength: 20 }), (kept, gone) => {
-        let map = IntMap.empty<number>()
-        for (const at of gone) map = IntMap.set(map, at, 0)
-        for (const at of kept) map = IntMap.set(map, at, at)
-        for (const at of gone) if (!kept.includes(at)) map = IntMap.remove(map, at)
-        let straight = IntMap.empty<number>()
-        for (const at of [...kept].sort((one, other) => one - other)) straight = IntMap.set(straight, at, at, 7)
-        assert.deepStrictEqual(shape(map), shape(straight))
-      }),
+      fc.property(
+        fc.uniqueArray(key, { maxLength: 40 }),
+        fc.array(key, { maxLength: 20 }),
+        fc.nat(1),
+        (kept, gone, edit) => {
+          let map = IntMap.empty<number>()
+          for (const at of gone) map = IntMap.set(map, at, 0, edit)
+          for (const at of kept) map = IntMap.set(map, at, at, edit)
+          for (const at of gone) if (!kept.includes(at)) map = IntMap.remove(map, at, edit)
+          let straight = IntMap.empty<number>()
+          for (const at of [...kept].sort((one, other) => one - other)) straight = IntMap.set(straight, at, at, 7)
+          assert.deepStrictEqual(shape(map), shape(straight))
+        }
+      ),
       { numRuns: 200 }
     )
   })
@@ -120,6 +125,13 @@ describe("a map from whole numbers", () => {
     assert.strictEqual(IntMap.remove(IntMap.set(first, 3_000, 5, 1), 3_000, 1), first)
     assert.notStrictEqual(IntMap.set(first, 33, 7, 2), first)
     assert.notStrictEqual(IntMap.set(built, 33, 7, 0), built)
+    const leaf = IntMap.set(IntMap.set(IntMap.empty<number>(), 1, 1, 3), 2, 2, 3)
+    for (const at of [0, 5, 31]) assert.strictEqual(IntMap.set(leaf, at, at, 3), leaf)
+    for (const at of [0, 31]) assert.strictEqual(IntMap.remove(leaf, at, 3), leaf)
+    assert.deepStrictEqual(IntMap.keys(leaf), [1, 2, 5])
+    assert.strictEqual(IntMap.replace(built, 3_000, 1), built)
+    assert.strictEqual(IntMap.replace(built, 34, 1), built)
+    assert.strictEqual(IntMap.replace(built, 2 ** 41, 1), built)
   })
 
   it("the arithmetic of bits is that of a loop over 32", () => {

@@ -5,7 +5,7 @@
  * sandbox are loaded anew; those of packages stay.
  *
  * A property runs `runsMax` times at most. What a test says after its properties about the mix that they generated is
- * not asked for where the limit alone makes it untrue: the dry run finds those tests. Tests of time are left out.
+ * not asked for where the limit alone makes it untrue: the dry run finds those tests. Tests of time, and those that the zoo is killed by, are left out.
  *
  * @module
  */
@@ -41,8 +41,8 @@ interface Namespace {
 const space: Namespace = {}
 Object.assign(globalThis, { __stryker__: space })
 
-/** They measure the machine, and instrumented code is slower. */
-const isOfTime = (name: string): boolean => name.includes("processor time")
+/** They measure the computer, where instrumented code is slower; or the zoo, which says again what the laws say. */
+const isLeftOut = (name: string): boolean => name.includes("processor time") || / kills?:/.test(name)
 
 const replaced = (specifier: string, importer: string): string | undefined => {
   if (specifier === "vitest") return "Vitest.ts"
@@ -171,17 +171,20 @@ class InProcess implements TestRunner {
       vitest.begin(file)
       await import(pathToFileURL(file).href)
     }
-    this.#tests = vitest.collected.filter(({ name }) => !isOfTime(name))
+    this.#tests = vitest.collected.filter(({ name }) => !isLeftOut(name))
   }
 
-  /** Tests that import the machines of these files; not those of machines that use them. */
+  /** Tests that import the machines of these files; those of the simulation, which uses all machines, are its own. */
   #related(files: ReadonlyArray<string>): ReadonlyArray<string> {
+    const core = path.resolve("src/core")
     const machines = new Set(files.map((file) => path.dirname(path.resolve(file))))
-    return this.#testFiles.filter((file) =>
-      [...readFileSync(file, "utf8").matchAll(/from "(\.[^"]+)"/g)].some(([, relative]) =>
-        machines.has(path.dirname(path.resolve(path.dirname(file), relative!)))
-      )
-    )
+    return this.#testFiles.filter((file) => {
+      const imports = [...readFileSync(file, "utf8").matchAll(/from "(\.[^"]+)"/g)]
+      const folders = imports.map(([, relative]) => path.dirname(path.resolve(path.dirname(file), relative!)))
+      const simulation = path.join(core, "simulation")
+      if (folders.includes(simulation)) return machines.has(simulation)
+      return folders.some((folder) => machines.has(folder))
+    })
   }
 }
 

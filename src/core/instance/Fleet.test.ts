@@ -34,7 +34,9 @@ describe("fleet", () => {
     assert.deepStrictEqual(drained(1, member("a", { ...start, leased: "unknown" }), member("b")), ["b"])
     assert.deepStrictEqual(drained(1, member("a"), member("b", { requestedAtMs: 11 })), ["b"])
     assert.deepStrictEqual(drained(1, member("a", { requestedAtMs: 11 }), member("b")), ["a"])
-    assert.deepStrictEqual(drained(1, member("c"), member("b"), member("a")), ["a", "b"])
+    for (const ids of ["cba", "abc", "bca", "cab", "bac", "acb"]) {
+      assert.deepStrictEqual(drained(1, ...[...ids].map((id) => member(id))), ["a", "b"], ids)
+    }
     assert.deepStrictEqual(drained(1, member("a"), member("a")), ["a"])
   })
 
@@ -75,6 +77,7 @@ describe("fleet", () => {
     assert.deepStrictEqual(tried([member("a", { generation: 1 })]), [1, null], "an older one is no proof")
     assert.deepStrictEqual(tried([], { nextTryAtMs: 1_001 }), [0, 1_001])
     assert.deepStrictEqual(tried([], { failures: 0 }), [3, null])
+    assert.deepStrictEqual(plan(0, [], { budget }), { create: 0, drain: [], retryAtMs: null }, "nothing is missing")
     const held = plan(0, [member("a")], { budget: { ...budget, nextTryAtMs: 5_000 } })
     assert.deepStrictEqual([held.drain.length, held.retryAtMs], [1, null], "nothing is missing")
     const waits = plan(2, [member("a", { generation: 1 })], { budget: { ...budget, nextTryAtMs: 5_000 } })

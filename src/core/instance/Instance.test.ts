@@ -134,6 +134,7 @@ describe("instance", () => {
   it("with a silent agent it is given up and not counted, but for one whose worker serves or that drains", () => {
     const event = E.AgentSilent({ nowMs: 300, detail: "silent for 30 s" })
     changesNothing(event, ready, draining, stopped, failed)
+    changesNothing(E.AgentSilent({ nowMs: 9_000, detail: "silent for 30 s" }), draining)
     for (const state of [requested, starting, gone]) {
       leads(state, event, failure(state.facts, "silent for 30 s"), [terminate(0, "silent for 30 s")])
     }
@@ -197,6 +198,8 @@ describe("instance", () => {
     changesNothing(phase("weights"), starting)
     const early: Instance.State = { ...starting, facts }
     leads(early, phase("weights"), { ...starting, facts: toldOf })
+    const known: Instance.State = { ...starting, facts: { ...facts, pid: 9 } }
+    leads(known, phase("weights"), { ...starting, facts: toldOf })
     changesNothing(phase("image"), gone, ready)
     leads({ _tag: "Ready", facts: { ...wasReady, pid: null } }, phase("image"), {
       _tag: "Ready",

@@ -152,5 +152,6 @@ describe("a candidate", () => {
       ["a", "b", "b", "c"]
     )
     assert.strictEqual(Candidate.byName({ name: "b" }, { name: "b" }), 0)
+    assert.strictEqual(Candidate.byName({ name: "b" }, { name: "a" }), 1)
   })
 })

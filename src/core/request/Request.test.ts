@@ -486,6 +486,11 @@ describe("the log", () => {
       const untold: RequestState.Terminal = { ...terminal, arrivedRecord, endedRecord: "failed" }
       leads(untold, storeFailed("arrived"), { ...untold, gone: true }, [forget])
     }
+    const early: RequestState.Terminal = { ...terminal, arrivedRecord: "flushing" }
+    leads(early, storeFailed("arrived"), over({ ...early, arrivedRecord: "none" }, "failed", "store-failed"), [
+      tell("failed", "store-failed"),
+      forget
+    ])
     for (const arrivedRecord of settled) changesNothing(storeFailed("arrived"), { ...pending, arrivedRecord })
     changesNothing(storeFailed("leased"), { ...pending, arrivedRecord: "urgent" }, terminal)
   })

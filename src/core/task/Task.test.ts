@@ -300,6 +300,7 @@ describe("task", () => {
     )
     const stored = (revision: number) => Task.step(before, Event.Stored({ nowMs: 500, revision }))
     for (const revision of [3, 2, 6]) assert.deepStrictEqual(stored(revision), [before, []])
+    changesNothing(Event.Stored({ nowMs: 500, revision: 5 }), assigned)
     const [half, some] = stored(4)
     assert.deepStrictEqual(half, { ...before, storedRevision: 4, outbox: orders.slice(1) })
     assert.deepEqual(plain(some), plain([orders[0]!.command]))
@@ -414,6 +415,8 @@ describe("the stored state of a task", () => {
     for (const state of all) assert.deepEqual({ ...again({ ...state, leaving }) }, { ...state, leaving })
     const isState = Schema.is(TaskState.State)
     assert.isFalse(isState({ ...ended, end: { _tag: "TimedOut", of: "start", detail: "" } }))
+    assert.isFalse(isState({ ...ended, end: { _tag: "Completed", result: {} } }))
+    assert.isFalse(isState({ ...ended, leaving: {} }))
     for (const field of ["revision", "attempt", "token", "percent"]) {
       assert.isFalse(isState({ ...queued, [field]: 0.5 }), field)
     }
