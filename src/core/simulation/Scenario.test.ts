@@ -1,0 +1,194 @@
+import { assert, describe, it } from "vitest"
+import { defaults } from "../buffer/BufferOptions.ts"
+import * as Policies from "../scaling/Policies.ts"
+import type { Decision, Policy } from "../scaling/Policy.ts"
+import * as Arrivals from "./Arrivals.ts"
+import * as Optimum from "./Optimum.ts"
+import * as PolicyLaws from "./PolicyLaws.ts"
+import * as Scenario from "./Scenario.ts"
+import * as StartModel from "./StartModel.ts"
+
+const cluster: Scenario.SimulatedCluster = {
+  name: "c",
+  nodes: 2,
+  gpusPerNode: 8,
+  gpuKind: "H100",
+  slotsPerNode: 3,
+  instanceTypes: [
+    { name: "cpu", gpuCount: 0 },
+    { name: "3x", gpuCount: 3 }
+  ],
+  pricePerHour: 1
+}
+const target: Scenario.SimulatedFunction = {
+  name: "f",
+  tenant: "t",
+  policy: () => Policies.start("demand"),
+  spec: { minInstances: 0, maxInstances: 4, concurrency: 1, idleWindowMs: 1_000 },
+  instanceType: "3x",
+  gpu: { kind: "H100", count: 3 },
+  clusters: [],
+  start: StartModel.fixed(100),
+  startDeadlineMs: 1_000,
+  requestTimeoutMs: 1_000,
+  maxAttempts: 1
+}
+const problems = (more: Partial<Scenario.Scenario>) =>
+  Scenario.problems({
+    seed: 1,
+    functions: [target],
+    clusters: [cluster],
+    arrivals: () => Arrivals.merge([]),
+    faults: [],
+    livenessMs: 1_000,
+    sloWaitMs: 100,
+    shards: 1,
+    buffer: defaults,
+    times: Scenario.platformTimes,
+    timelineMs: 0,
+    ...more
+  })
+const ofCluster = (more: Partial<Scenario.SimulatedCluster>) => problems({ clusters: [{ ...cluster, ...more }] })
+const ofFunction = (more: Partial<Scenario.SimulatedFunction>) => problems({ functions: [{ ...target, ...more }] })
+const spec = (minInstances: number, maxInstances: number) => ({ ...target.spec, minInstances, maxInstances })
+
+describe("a scenario", () => {
+  it("needs a function and a cluster", () => {
+    assert.deepStrictEqual(problems({}), [])
+    assert.deepStrictEqual(problems({ functions: [] }), ["there is no function"])
+    assert.deepStrictEqual(problems({ functions: [], clusters: [] }), ["there is no function", "there is no cluster"])
+  })
+
+  it("needs clusters that hold one of each of their types", () => {
+    const whole = "a whole number from 0 on is needed"
+    for (const nodes of [0, -1, 1.5]) {
+      assert.include(ofCluster({ nodes }), `cluster c has ${nodes} nodes: at least 1 is needed`)
+    }
+    assert.deepStrictEqual(ofCluster({ nodes: 1 }), [])
+    assert.include(ofCluster({ gpusPerNode: 8.5 }), `cluster c has 8.5 GPUs a node: ${whole}`)
+    assert.include(ofCluster({ slotsPerNode: -1 }), `cluster c has -1 slots a node: ${whole}`)
+    assert.include(
+      ofCluster({ gpusPerNode: 2 }),
+      "cluster c cannot hold one instance of type 3x: it takes 3 GPUs on one node, and a node has 2"
+    )
+    assert.deepStrictEqual(ofCluster({ gpusPerNode: 3 }), [])
+    assert.deepStrictEqual(ofCluster({ slotsPerNode: 0 }), [
+      "cluster c cannot hold one instance of type cpu: it takes no GPU, and nodes have 0 slots"
+    ])
+    assert.deepStrictEqual(ofCluster({ slotsPerNode: 1 }), [])
+  })
+
+  it("needs functions that have room where they may go", () => {
+    assert.deepStrictEqual(ofFunction({ clusters: ["c", "d"] }), ["function f names the cluster d, which is not there"])
+    assert.deepStrictEqual(ofFunction({ spec: spec(3, 2) }), ["function f wants at least 3 and at most 2 instances"])
+    assert.deepStrictEqual(ofFunction({ spec: spec(4, 4) }), [])
+    assert.deepStrictEqual(ofFunction({ spec: spec(5, 9) }), [
+      "function f wants at least 5 instances, and there is room for 4"
+    ])
+    assert.deepStrictEqual(ofFunction({ instanceType: "cpu", gpu: { kind: "none", count: 0 }, spec: spec(7, 9) }), [
+      "function f wants at least 7 instances, and there is room for 6"
+    ])
+    const none = "no cluster has the instance type"
+    assert.deepStrictEqual(ofFunction({ gpu: { kind: "H200", count: 3 } }), [
+      `${none} 3x with 3 GPUs of kind H200 that function f needs`
+    ])
+    assert.deepStrictEqual(ofFunction({ gpu: { kind: "any", count: 3 } }), [])
+    assert.deepStrictEqual(ofFunction({ gpu: { kind: "H100", count: 4 } }), [
+      `${none} 3x with 4 GPUs of kind H100 that function f needs`
+    ])
+    assert.deepStrictEqual(ofFunction({ instanceType: "x", gpu: { kind: "none", count: 0 } }), [
+      `${none} x that function f needs`
+    ])
+    const two = [cluster, { ...cluster, name: "d", nodes: 10 }]
+    const many = { ...target, spec: spec(5, 9) }
+    assert.deepStrictEqual(problems({ clusters: two, functions: [many] }), [])
+    assert.lengthOf(problems({ clusters: two, functions: [{ ...many, clusters: ["c"] }] }), 1)
+    assert.strictEqual(Scenario.capacity(cluster, "other"), 0)
+  })
+
+  it("needs faults about what is there, that end after they began", () => {
+    const lost = { kind: "cluster-lost", atMs: 5, toMs: 5, cluster: 0 } as const
+    const of = (fault: Scenario.Fault) => problems({ faults: [fault] })
+    assert.deepStrictEqual(of(lost), [])
+    assert.deepStrictEqual(of({ ...lost, cluster: 1 }), [
+      "a fault of kind cluster-lost is about cluster 1, and there are 1"
+    ])
+    assert.deepStrictEqual(of({ ...lost, toMs: 4 }), ["a fault of kind cluster-lost ends before it begins"])
+    assert.deepStrictEqual(of({ kind: "instance-dies", atMs: 5 }), [])
+    assert.deepStrictEqual(of({ kind: "instance-dies", atMs: 5, function: 0 }), [])
+    assert.deepStrictEqual(of({ kind: "instance-dies", atMs: 5, function: 2 }), [
+      "a fault of kind instance-dies is about function 2, and there are 1"
+    ])
+  })
+})
+
+describe("the optimum", () => {
+  const terms: Optimum.Terms = { windowMs: 100, slots: 1, startMs: 50, waitMs: 0, minInstances: 0, maxInstances: 5 }
+
+  it("of nothing is nothing, and what even all instances cannot do in time has none", () => {
+    assert.strictEqual(Optimum.instanceMs([], terms), 0)
+    const burst = Array.from({ length: 20 }, () => ({ atMs: 0, serviceMs: 100 }))
+    assert.isUndefined(Optimum.instanceMs(burst, terms))
+    assert.isDefined(Optimum.instanceMs(burst, { ...terms, maxInstances: 20 }))
+  })
+
+  it("holds to the least number of instances", () => {
+    const one = [{ atMs: 0, serviceMs: 100 }]
+    assert.strictEqual(Optimum.instanceMs(one, terms), 150)
+    assert.isAbove(Optimum.instanceMs(one, { ...terms, minInstances: 1, waitMs: 300 })!, 150)
+  })
+})
+
+describe("the laws for a policy of one's own", () => {
+  const answering = (more: object): Policy<null> => ({
+    name: "mine",
+    empty: null,
+    // As a file could answer, whatever its types say.
+    decide: (memory) => [memory, { desired: 5, reason: "because", inputs: {}, wakeAtMs: null, ...more } as Decision]
+  })
+  const breach = (policy: Policy<never> | Policy<null>) => {
+    // One of the two, which `check` takes alike.
+    const found = PolicyLaws.check(policy as Policy<null>)
+    return found === undefined ? "none" : `${found.law}: ${found.what}`
+  }
+
+  it("say what is no decision", () => {
+    assert.strictEqual(breach(answering({ desired: "2" })), "total: it answered 2, which is no number from 0 on")
+    assert.strictEqual(breach(answering({ desired: -1 })), "total: it answered -1, which is no number from 0 on")
+    assert.strictEqual(breach(answering({ reason: "" })), "total: it gave no reason")
+    assert.strictEqual(breach(answering({ reason: 3 })), "total: it gave no reason")
+    assert.strictEqual(
+      breach(answering({ wakeAtMs: "soon" })),
+      "total: it wants to be woken at soon: a time in milliseconds, or null"
+    )
+    assert.match(breach(answering({ wakeAtMs: Number.NaN })), /^total: it wants to be woken at NaN/)
+  })
+
+  it("reject a policy that changes what it sees, throws what is no error, or keeps what is not plain", () => {
+    const changes: Policy<null> = {
+      ...answering({}),
+      decide: (memory, seen) => {
+        Object.assign(seen, { ready: 99 })
+        return [memory, { desired: 5, reason: "because", inputs: {}, wakeAtMs: null }]
+      }
+    }
+    assert.strictEqual(breach(changes), "pure: it changed the observation")
+    const throws: Policy<null> = {
+      ...answering({}),
+      decide: () => {
+        throw "no error at all"
+      }
+    }
+    assert.strictEqual(breach(throws), "total: it threw: no error at all")
+    const keeps: Policy<{ readonly seen: Map<number, number> } | null> = {
+      name: "keeps",
+      empty: null,
+      decide: (memory) => {
+        const size = memory?.seen instanceof Map ? 1 : 2
+        return [{ seen: new Map([[1, 1]]) }, { desired: 4 + size, reason: "because", inputs: {}, wakeAtMs: null }]
+      }
+    }
+    const found = PolicyLaws.check(keeps)
+    assert.deepStrictEqual([found?.law, found?.what], ["plain", "with a copy of its memory it answered differently"])
+  })
+})
