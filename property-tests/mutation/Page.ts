@@ -39,7 +39,7 @@ Made by \`npm run mutate\` from what Stryker found and from \`property-tests/mut
 Every machine of \`src/core\` is changed in one place at a time (a comparison turned, a branch left out, a text emptied),
 and its laws and examples are run until one fails. The score is the share of the changes that were noticed; one that
 runs for ever counts as noticed, one that cannot even be loaded is killed. Which tests count: those that import the
-machine itself, not those of the machines that use it, with 30 runs of a property and one seed. No kind of change is
+machine itself, not those of the machines that use it, with 15 runs of a property and one seed. No kind of change is
 left out, the texts of messages included.
 `
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { unreachable } from "../collections/invariant.ts"
 import * as Random from "./Random.ts"
 
 export type Distribution =
@@ -74,8 +75,4 @@ export const median = (distribution: Distribution): number => {
     default:
       return unreachable(distribution)
   }
-}
-
-const unreachable = (value: never): never => {
-  throw new Error(`unreachable case ${JSON.stringify(value)}`)
 }

@@ -16,7 +16,9 @@
  *
  * @module
  */
+
 import type { Terminal } from "../buffer/BufferEvent.ts"
+import { unreachable } from "../collections/invariant.ts"
 import type * as Arrivals from "./Arrivals.ts"
 import { EventQueue } from "./EventQueue.ts"
 import { LogHash } from "./LogHash.ts"
@@ -271,6 +273,7 @@ class Run implements World {
     else this.#faultsLeft -= 1
   }
 
+  /** Of those that have an end. */
   #faultEnds(fault: Fault): void {
     const { compute, control } = this
     this.#lastTroubleMs = this.nowMs
@@ -283,11 +286,6 @@ class Run implements World {
         return compute.slow(fault.cluster, 1 / fault.factor)
       case "telemetry-lost":
         return control.deafen(fault.function, -1)
-      case "instance-dies":
-      case "agent-restart":
-        return
-      default:
-        return unreachable(fault)
     }
   }
 
@@ -355,8 +353,4 @@ class Run implements World {
       picture: measured.timeline?.picture(nowMs)
     }
   }
-}
-
-const unreachable = (value: never): never => {
-  throw new Error(`unreachable case ${JSON.stringify(value)}`)
 }

@@ -1,0 +1,289 @@
+/** Whole runs in which one thing happens, told by their figures. */
+import { assert, describe, it } from "vitest"
+import { defaults } from "../buffer/BufferOptions.ts"
+import * as Policies from "../scaling/Policies.ts"
+import type { Policy } from "../scaling/Policy.ts"
+import * as Scaling from "../scaling/Scaling.ts"
+import * as Arrivals from "./Arrivals.ts"
+import * as Distribution from "./Distribution.ts"
+import * as Random from "./Random.ts"
+import { platformTimes, type Scenario, type SimulatedFunction } from "./Scenario.ts"
+import * as Simulation from "./Simulation.ts"
+import * as StartModel from "./StartModel.ts"
+
+const target: SimulatedFunction = {
+  name: "f",
+  tenant: "t",
+  policy: () => Policies.start("demand"),
+  spec: { minInstances: 0, maxInstances: 4, concurrency: 1, idleWindowMs: 1_000 },
+  instanceType: "one",
+  gpu: { kind: "H100", count: 1 },
+  clusters: [],
+  start: StartModel.fixed(100),
+  startDeadlineMs: 5_000,
+  requestTimeoutMs: 60_000,
+  maxAttempts: 2
+}
+
+/** [atMs, function, serviceMs] */
+type Call = readonly [number, number, number]
+
+const scenario = (calls: ReadonlyArray<Call>, more: Partial<Scenario> = {}): Scenario => ({
+  seed: 1,
+  functions: [target],
+  clusters: [
+    {
+      name: "c",
+      nodes: 2,
+      gpusPerNode: 2,
+      gpuKind: "H100",
+      slotsPerNode: 1,
+      instanceTypes: [
+        { name: "one", gpuCount: 1 },
+        { name: "two", gpuCount: 2 },
+        { name: "cpu", gpuCount: 0 }
+      ],
+      pricePerHour: 36
+    }
+  ],
+  arrivals: () =>
+    Arrivals.fromArrays({
+      atMs: calls.map(([atMs]) => atMs),
+      functions: calls.map(([, index]) => index),
+      serviceMs: calls.map(([, , serviceMs]) => serviceMs)
+    }),
+  faults: [],
+  livenessMs: 60_000,
+  sloWaitMs: 1_000,
+  shards: 1,
+  buffer: defaults,
+  times: platformTimes,
+  timelineMs: 0,
+  ...more
+})
+const run = (calls: ReadonlyArray<Call>, more: Partial<Scenario> = {}) => Simulation.run(scenario(calls, more))
+
+/** Desires what is said from each time on, whatever the demand. */
+const planned = (plan: ReadonlyArray<readonly [fromMs: number, desired: number]>) => () => {
+  const policy: Policy<null> = {
+    name: "planned",
+    empty: null,
+    decide: (memory, { nowMs }) => {
+      const desired = plan.filter(([fromMs]) => nowMs >= fromMs).at(-1)?.[1] ?? 0
+      const next = plan.find(([fromMs]) => nowMs < fromMs)?.[0] ?? null
+      return [memory, { desired, reason: "planned", inputs: {}, wakeAtMs: next }]
+    }
+  }
+  return Scaling.running(policy)
+}
+
+describe("a run", () => {
+  it("of one call starts one instance, answers, and pays for it until it is stopped", () => {
+    const result = run([[0, 0, 400]])
+    assert.strictEqual(result.ended.responded, 1)
+    assert.deepStrictEqual([result.coldStarts, result.open, result.refused, result.redelivered], [1, 0, 0, 0])
+    // The decision, the order, the start and the reports.
+    assert.closeTo(result.wait.max, 100, 15)
+    assert.strictEqual(result.sloAttainment, 1)
+    assert.closeTo(result.instanceSeconds, result.spanMs / 1_000 - 0.003, 0.01)
+    assert.closeTo(result.cost, (result.instanceSeconds / 3_600) * 36, 1e-9)
+    assert.closeTo(result.busyShare, 0.4 / result.instanceSeconds, 1e-9)
+    assert.isUndefined(result.picture)
+  })
+
+  it("of nothing costs nothing and keeps its objective", () => {
+    const result = run([])
+    assert.deepInclude(result, { arrivals: 0, cost: 0, busyShare: 0, sloAttainment: 1, directionChangesPerHour: 0 })
+    assert.strictEqual(result.events, 0)
+  })
+
+  it("keeps a picture where one is asked for", () => {
+    const { picture } = run(
+      [
+        [0, 0, 400],
+        [50, 0, 400]
+      ],
+      { timelineMs: 600 }
+    )
+    assert.deepStrictEqual([picture?.arrivals[0], picture?.arrivals[50]], [1, 1])
+    assert.isAbove(Math.max(...picture!.means.ready), 0.9)
+    assert.isAbove(Math.max(...picture!.means.starting), 0.9)
+    assert.isAbove(Math.max(...picture!.means.backlog), 0.9)
+    assert.isAbove(Math.max(...picture!.means.desired), 0.9)
+  })
+
+  it("of functions without a GPU takes the slots of the nodes, one after the other, and pays for each", () => {
+    const cpu = { ...target, instanceType: "cpu", gpu: { kind: "none", count: 0 } }
+    const simulation = Simulation.start(
+      scenario(
+        [
+          [0, 0, 900],
+          [0, 0, 900],
+          [0, 0, 900]
+        ],
+        { functions: [cpu] }
+      )
+    )
+    let nodes: ReadonlyArray<number> = []
+    while (!simulation.advance(5)) {
+      const { instances } = simulation.inspect()
+      const serving = instances.filter(({ life }) => life === "serving").map(({ node }) => node)
+      if (serving.length > nodes.length) nodes = serving
+    }
+    assert.deepStrictEqual([...nodes].sort(), [0, 1], "two of three have room")
+    const result = simulation.result()
+    assert.strictEqual(result.ended.responded, 3)
+    assert.isAbove(result.wait.max, 900)
+    assert.closeTo(result.cost, (result.instanceSeconds / 3_600) * 36, 1e-9)
+  })
+
+  it("puts small ones where least is left, so that a large one finds a whole node", () => {
+    const two = { ...target, name: "g", instanceType: "two", gpu: { kind: "H100", count: 2 } }
+    const calls: ReadonlyArray<Call> = [
+      [0, 0, 5_000],
+      [10, 0, 5_000],
+      [500, 1, 300]
+    ]
+    const result = run(calls, { functions: [target, two] })
+    assert.strictEqual(result.ended.responded, 3)
+    assert.isBelow(result.wait.max, 150)
+    assert.strictEqual(result.failedStarts, 0)
+  })
+
+  it("in which two kinds are ordered for one room lets one of them try again", () => {
+    const two = { ...target, name: "g", instanceType: "two", gpu: { kind: "H100", count: 2 } }
+    const one = scenario(
+      [
+        [0, 0, 300],
+        [0, 1, 300]
+      ],
+      { functions: [target, two] }
+    )
+    const result = Simulation.run({ ...one, clusters: [{ ...one.clusters[0]!, nodes: 1 }] })
+    assert.strictEqual(result.ended.responded, 2)
+    assert.isAbove(result.wait.max, 400)
+  })
+
+  it("a drained instance finishes what it holds, and one that is told to end while it starts is stopped", () => {
+    const drained = {
+      ...target,
+      policy: planned([
+        [0, 2],
+        [1_000, 1]
+      ])
+    }
+    const result = run(
+      [
+        [0, 0, 3_000],
+        [0, 0, 3_000]
+      ],
+      { functions: [drained] }
+    )
+    assert.deepStrictEqual([result.ended.responded, result.redelivered, result.coldStarts], [2, 0, 2])
+    const hasty = {
+      ...target,
+      policy: planned([
+        [0, 3],
+        [50, 1]
+      ])
+    }
+    const slow = run([[0, 0, 300]], { functions: [hasty], times: { ...platformTimes, orderMs: 400 } })
+    assert.deepStrictEqual([slow.ended.responded, slow.coldStarts], [1, 3])
+  })
+
+  it("a start without phases is at once, and one that always fails ends in nothing but failed starts", () => {
+    const quick = { ...target, start: { ...target.start, phases: [] } }
+    assert.isBelow(run([[0, 0, 10]], { functions: [quick] }).wait.max, 20)
+    const broken = { ...target, requestTimeoutMs: 3_000, start: { ...target.start, failureShare: 1 } }
+    const result = run([[0, 0, 10]], { functions: [broken] })
+    assert.strictEqual(result.ended.expired, 1)
+    assert.isAbove(result.failedStarts, 1)
+    assert.strictEqual(result.sloAttainment, 0)
+    assert.isAtLeast(result.wait.max, 2_900)
+  })
+
+  it("an order that is older than its start deadline is not begun", () => {
+    const late = { ...target, startDeadlineMs: 300, requestTimeoutMs: 2_000 }
+    const result = run([[0, 0, 10]], { functions: [late], times: { ...platformTimes, orderMs: 400 } })
+    assert.deepStrictEqual([result.ended.expired, result.coldStarts], [1, 0])
+  })
+
+  it("a full queue refuses, and what was refused is not open", () => {
+    const calls = Array.from({ length: 5 }, (): Call => [0, 0, 50])
+    const result = run(calls, { buffer: { ...defaults, pendingCountMax: 2 } })
+    assert.deepStrictEqual([result.refused, result.ended.responded, result.open], [3, 2, 0])
+  })
+
+  it("a request that takes longer than it may is cancelled, and its slot is free again", () => {
+    const short = { ...target, requestTimeoutMs: 500, spec: { ...target.spec, maxInstances: 1 } }
+    const result = run(
+      [
+        [0, 0, 30_000],
+        [450, 0, 10]
+      ],
+      { functions: [short] }
+    )
+    assert.deepStrictEqual([result.ended.expired, result.ended.responded], [1, 1])
+    assert.isBelow(result.spanMs, 5_000)
+  })
+
+  it("one of a function dies where that is asked for, and its request comes again elsewhere", () => {
+    const functions = [target, { ...target, name: "g" }]
+    const calls: ReadonlyArray<Call> = [
+      [0, 0, 2_000],
+      [0, 1, 2_000]
+    ]
+    const dies = (index?: number) =>
+      run(calls, {
+        functions,
+        faults: [{ kind: "instance-dies", atMs: 1_000, ...(index === undefined ? {} : { function: index }) }]
+      })
+    for (const result of [dies(), dies(0), dies(1)]) {
+      assert.deepStrictEqual([result.ended.responded, result.redelivered, result.coldStarts], [2, 1, 3])
+    }
+    const none = run([[0, 0, 10]], { faults: [{ kind: "instance-dies", atMs: 0 }] })
+    assert.deepStrictEqual([none.ended.responded, none.redelivered], [1, 0])
+  })
+
+  it("cuts of one cluster that overlap are one cut, and all is well after the last", () => {
+    const cut = (atMs: number, toMs: number) => ({ kind: "partition", atMs, toMs, cluster: 0 }) as const
+    const result = run(
+      [
+        [0, 0, 100],
+        [3_000, 0, 100]
+      ],
+      { faults: [cut(1_000, 30_000), cut(2_000, 60_000)] }
+    )
+    assert.strictEqual(result.ended.responded + result.ended.expired + result.ended["dead-lettered"], 2)
+    assert.strictEqual(result.open, 0)
+    assert.isAtLeast(result.spanMs, 60_000)
+  })
+
+  it("a slow start is slow for its time alone", () => {
+    const slow = { kind: "slow-start", atMs: 0, toMs: 1_000, cluster: 0, factor: 20 } as const
+    const idle = { ...target, spec: { ...target.spec, idleWindowMs: 10 } }
+    const during = run([[10, 0, 10]], { functions: [idle], faults: [slow] })
+    assert.closeTo(during.wait.max, 2_000, 30)
+    const later = run([[1_500, 0, 10]], { functions: [idle], faults: [slow] })
+    assert.closeTo(later.wait.max, 100, 15)
+  })
+
+  it("that cannot be is refused before it begins, and all that is wrong is said", () => {
+    const impossible = () => Simulation.start(scenario([], { functions: [], clusters: [] }))
+    assert.throws(
+      impossible,
+      Simulation.ImpossibleScenario,
+      "this cannot be simulated: there is no function; there is no cluster"
+    )
+    // As `never`: what a file may hold, which the types rule out.
+    const strange = { kind: "strange", atMs: 0 } as never
+    assert.throws(() => run([[0, 0, 1]], { faults: [strange] }), /^unreachable case .*"kind":"strange"/)
+  })
+
+  it("draws its service times where they are drawn", () => {
+    const pattern = { perSecond: 20, untilMs: 3_000, weights: [1], service: Distribution.constant(20) }
+    const result = run([], { arrivals: () => Arrivals.poisson(Random.make(4), pattern) })
+    assert.isAbove(result.arrivals, 30)
+    assert.strictEqual(result.ended.responded, result.arrivals)
+  })
+})
