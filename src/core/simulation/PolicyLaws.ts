@@ -135,11 +135,11 @@ const replay = <Memory>(policy: Policy<Memory>, history: ReadonlyArray<Seen>): B
       reason: decision?.reason ?? ""
     }
     lines.push(line)
-    const broken = asker.broken ?? (decision === undefined ? undefined : unlawful(decision, asked))
+    if (asker.broken !== undefined) return { ...asker.broken, history: lines }
+    const broken = unlawful(asker.decision, asked)
     if (broken !== undefined) return { ...broken, history: lines }
-    if (decision === undefined || asker.memory === undefined) return undefined
     memory = asker.memory
-    world.desired = Scaling.lawful(decision, asked).desired
+    world.desired = Scaling.lawful(asker.decision, asked).desired
     world.ready = world.desired
   }
   return undefined
@@ -147,11 +147,9 @@ const replay = <Memory>(policy: Policy<Memory>, history: ReadonlyArray<Seen>): B
 
 type Broken = Omit<Breach, "history">
 
-interface Asked<Memory> {
-  readonly memory?: Memory
-  readonly decision?: Decision
-  readonly broken?: Broken
-}
+type Asked<Memory> =
+  | { readonly broken: Broken; readonly decision?: Decision }
+  | { readonly broken?: never; readonly memory: Memory; readonly decision: Decision }
 
 const ask = <Memory>(policy: Policy<Memory>, memory: Memory, asked: Observation): Asked<Memory> => {
   const before = text(memory)

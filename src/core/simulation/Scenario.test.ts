@@ -164,6 +164,19 @@ describe("the laws for a policy of one's own", () => {
     assert.match(breach(answering({ wakeAtMs: Number.NaN })), /^total: it wants to be woken at NaN/)
   })
 
+  it("hold for a policy without a memory, at its second look as at its first", () => {
+    const forgets = (then: number): Policy<undefined> => ({
+      name: "forgets",
+      empty: undefined,
+      decide: (_, { desired }) => [
+        undefined,
+        { desired: desired > 0 ? then : 50, reason: "because", inputs: {}, wakeAtMs: null }
+      ]
+    })
+    assert.strictEqual(PolicyLaws.check(forgets(0))?.law, "L14")
+    assert.isUndefined(PolicyLaws.check(forgets(50)))
+  })
+
   it("reject a policy that changes what it sees, throws what is no error, or keeps what is not plain", () => {
     const changes: Policy<null> = {
       ...answering({}),
