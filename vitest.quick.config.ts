@@ -30,7 +30,13 @@ export default defineConfig({
       exclude: ["**/*.test.ts"],
       reporter: ["text", "json"],
       reportsDirectory: "coverage",
-      reportOnFailure: true
+      reportOnFailure: true,
+      thresholds: {
+        "src/core/{collections,deployment,instance,lease,placement,rate-limit,request,routing,scaling,task}/**/*.ts": {
+          branches: 100
+        },
+        "src/core/{buffer,simulation}/**/*.ts": { branches: 94 }
+      }
     }
   }
 })

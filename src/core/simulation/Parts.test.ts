@@ -46,6 +46,10 @@ describe("arrivals", () => {
     for (const [index, share] of [0.25, 0.5, 0.25].entries()) {
       assert.closeTo(found.filter((each) => each.function === index).length / found.length, share, 0.04)
     }
+    const uneven = all(Arrivals.poisson(Random.make(1), { ...plain, weights: [1, 5, 6] }))
+    for (const [index, share] of [1 / 12, 5 / 12, 1 / 2].entries()) {
+      assert.closeTo(uneven.filter((each) => each.function === index).length / uneven.length, share, 0.04)
+    }
     const other = all(Arrivals.poisson(Random.make(2), plain))
     assert.notDeepEqual(other.slice(0, 3), found.slice(0, 3))
     assert.deepEqual(all(Arrivals.poisson(Random.make(1), plain)), found)

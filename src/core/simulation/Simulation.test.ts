@@ -202,6 +202,17 @@ describe("a run", () => {
     assert.isAtLeast(result.wait.max, 2_900)
   })
 
+  it("goes through its phases one after the other, on whichever cluster has the type", () => {
+    const phase = (name: "image" | "weights", ms: number) => ({ name, duration: Distribution.constant(ms) })
+    const phases = [phase("image", 300), phase("weights", 500)]
+    const staged = { ...target, start: { ...target.start, phases } }
+    const one = scenario([[0, 0, 10]], { functions: [staged] })
+    const first = { ...one.clusters[0]!, name: "a", instanceTypes: [{ name: "cpu", gpuCount: 0 }] }
+    const result = Simulation.run({ ...one, clusters: [first, one.clusters[0]!] })
+    assert.closeTo(result.wait.max, 800, 15)
+    assert.strictEqual(result.coldStarts, 1)
+  })
+
   it("an order that is older than its start deadline is not begun", () => {
     const late = { ...target, startDeadlineMs: 300, requestTimeoutMs: 2_000 }
     const result = run([[0, 0, 10]], { functions: [late], times: { ...platformTimes, orderMs: 400 } })
