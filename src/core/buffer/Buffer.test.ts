@@ -1,0 +1,99 @@
+/** What the laws meet too seldom: full tables, many tenants at once, and what nobody sends. */
+import { assert, describe, it } from "vitest"
+import { firstDifference } from "../../../property-tests/BufferIndexes.ts"
+import * as Buffer from "./Buffer.ts"
+import type { Arrived, Event } from "./BufferEvent.ts"
+import { defaults } from "./BufferOptions.ts"
+import { idleRowsMax } from "./BufferState.ts"
+
+const arrived = (sequence: number, more: Partial<Arrived> = {}): Arrived => ({
+  _tag: "Arrived",
+  nowMs: 10,
+  sequence,
+  requestId: `r${sequence}`,
+  tenant: "t",
+  version: "v",
+  mode: "sync",
+  durability: "memory",
+  deadlineMs: 1_000,
+  sizeBytes: 1,
+  maxAttempts: 2,
+  ...more
+})
+const live = (): Buffer.State => Buffer.step(Buffer.empty(defaults), { _tag: "Recovered", nowMs: 1, epoch: 1 })[0]
+const told = (state: Buffer.State, ...events: ReadonlyArray<Event>): Buffer.State =>
+  events.reduce((next, event) => Buffer.step(next, event)[0], state)
+
+describe("buffer", () => {
+  it("forgets versions and tenants without requests when its tables are full, and no others", () => {
+    let state = told(live(), arrived(1, { tenant: "stays", version: "stays", deadlineMs: 1e9 }))
+    const worker: Event = {
+      _tag: "WorkerJoined",
+      nowMs: 10,
+      workerId: "w",
+      instanceId: "i",
+      version: "works",
+      slots: 1,
+      holds: []
+    }
+    state = told(state, worker)
+    for (let sequence = 2; sequence < idleRowsMax + 20; sequence++) {
+      const each = arrived(sequence, { tenant: `t${sequence}`, version: `v${sequence}` })
+      state = Buffer.advance(state, each)[0]
+      state = Buffer.advance(state, { _tag: "CallerLeft", nowMs: 10, sequence, cancel: true })[0]
+    }
+    assert.isBelow(Buffer.versions(state).length, 100)
+    assert.isBelow(Buffer.totals(state).size, 100)
+    assert.includeMembers([...Buffer.versions(state)], ["stays", "works"])
+    assert.isTrue(Buffer.totals(state).has("stays"))
+    assert.strictEqual(Buffer.demand(state, "stays").pending, 1)
+    assert.isNull(firstDifference(state))
+  })
+
+  it("ends the requests of twenty tenants and versions at once", () => {
+    let state = live()
+    for (let sequence = 1; sequence <= 20; sequence++) {
+      state = told(state, arrived(sequence, { tenant: `t${sequence}`, version: `v${sequence}` }))
+    }
+    for (const step of [Buffer.step, Buffer.advance]) {
+      const [next, commands] = step(state, { _tag: "Ticked", nowMs: 1_000 })
+      assert.lengthOf(
+        commands.filter((command) => command._tag === "TellEnded" && command.terminal === "expired"),
+        20
+      )
+      assert.isTrue(
+        [...Buffer.totals(next).values()].every(({ pending, ended }) => pending === 0 && ended.expired === 1)
+      )
+      assert.isNull(firstDifference(next))
+    }
+  })
+
+  it("L19: live, it takes no fact of the past, and reads none of it twice", () => {
+    const past: Event = {
+      _tag: "Replayed",
+      record: { _tag: "RecordArrived", arrived: arrived(1, { durability: "always" }) }
+    }
+    const state = live()
+    for (const step of [Buffer.step, Buffer.advance]) assert.deepStrictEqual(step(state, past), [state, []])
+    const once = told(Buffer.empty(defaults), past)
+    assert.lengthOf(Buffer.liveSequences(told(once, past)), 1)
+    assert.deepStrictEqual(Buffer.totals(told(once, past)), Buffer.totals(once))
+  })
+
+  it("of a version that nobody knows there is nothing to remove and no demand", () => {
+    const state = live()
+    const [next, commands] = Buffer.step(state, { _tag: "VersionRemoved", nowMs: 10, version: "x" })
+    assert.deepStrictEqual(commands, [])
+    assert.deepStrictEqual(Buffer.demand(next, "x"), Buffer.demand(state, "y"))
+    assert.isUndefined(Buffer.position(state, 9))
+    assert.isUndefined(Buffer.expectedStartMs(state, 9, 10))
+  })
+
+  it("what no version of it knows stops it, and is named", () => {
+    // As `never`: what a newer version may have written, which the types rule out.
+    assert.throws(
+      () => Buffer.step(live(), { _tag: "Strange", nowMs: 1 } as never),
+      'unreachable case {"_tag":"Strange","nowMs":1}'
+    )
+  })
+})
