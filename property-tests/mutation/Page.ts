@@ -20,7 +20,8 @@ export interface Finding {
   readonly killed: number
   /** Ran into a loop without an end, which is as good as killed. */
   readonly timedOut: number
-  readonly unmeasured: number
+  /** Not run, or it could not be. */
+  readonly untried: number
   readonly survivors: ReadonlyArray<Survivor>
 }
 
@@ -61,12 +62,12 @@ export const page = (
     )?.reason
   const names = Object.keys(findings).sort()
   const rows = names.map((name) => {
-    const { ranAt, killed, timedOut, survivors } = findings[name]!
+    const { ranAt, killed, timedOut, untried, survivors } = findings[name]!
     const noticed = killed + timedOut
     const all = noticed + survivors.length
     const explained = survivors.filter((each) => reasonOf(each) !== undefined).length
     const score = all === 0 ? "-" : ((100 * noticed) / all).toFixed(1)
-    return `| ${name} | ${all} | ${killed} | ${timedOut} | ${survivors.length} | ${explained} | ${score} % | ${ranAt} |`
+    return `| ${name} | ${all} | ${killed} | ${timedOut} | ${survivors.length} | ${explained} | ${untried} | ${score} % | ${ranAt} |`
   })
   const total = Object.values(findings)
   const noticed = total.reduce((sum, { killed, timedOut }) => sum + killed + timedOut, 0)
@@ -85,8 +86,8 @@ export const page = (
   const text = `${head}
 ## Score
 
-| machine | changes | killed | ran for ever | survived | of which with a reason | score | run on |
-|---|---|---|---|---|---|---|---|
+| machine | changes tried | killed | ran for ever | survived | of which with a reason | not tried | score | run on |
+|---|---|---|---|---|---|---|---|---|
 ${rows.join("\n")}
 
 Together ${noticed} of ${all}: ${((100 * noticed) / all).toFixed(1)} %.

@@ -39,7 +39,7 @@ for (const machine of asked) {
     ranAt: new Date().toISOString().slice(0, 10),
     killed: results.filter(({ status }) => status === "Killed").length,
     timedOut: results.filter(({ status }) => status === "Timeout").length,
-    unmeasured: results.filter(({ status }) => status === "RuntimeError" || status === "Ignored").length,
+    untried: results.filter(({ status }) => status === "RuntimeError" || status === "Ignored").length,
     survivors: results
       .filter(({ status }) => status === "Survived" || status === "NoCoverage")
       .map(({ fileName, location, mutatorName, replacement, status }) => {
