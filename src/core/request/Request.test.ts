@@ -60,7 +60,12 @@ const removed: Request.Event = { _tag: "FunctionRemoved", nowMs: 40 }
 const ticked = (nowMs: number): Request.Event => ({ _tag: "Ticked", nowMs })
 const flushing = (kind: RecordKind): Request.Event => ({ _tag: "RecordFlushing", kind })
 const persisted = (kind: RecordKind): Request.Event => ({ _tag: "RecordPersisted", kind, nowMs: 40 })
-const storeFailed = (kind: RecordKind): Request.Event => ({ _tag: "RecordFailed", kind, nowMs: 40 })
+const storeFailed = (kind: RecordKind, isUnknown = false): Request.Event => ({
+  _tag: "RecordFailed",
+  kind,
+  nowMs: 40,
+  isUnknown
+})
 
 const append = (kind: RecordKind, record: object, urgent: boolean) => ({
   _tag: "Append",
@@ -93,7 +98,7 @@ const recordEnded = (as: string, reason: string | null, urgent: boolean, more: o
     urgent
   )
 const recordArrived = append("arrived", { _tag: "RecordArrived", arrived }, true)
-const refuse = order("Refuse", { refusal: { kind: "store-failed" } })
+const refuse = (kept: "nothing" | "unknown") => order("Refuse", { refusal: { kind: "store-failed", kept } })
 const forget = order("Forget")
 
 const leads = (state: RequestState.State, event: Request.Event, next: object, orders: ReadonlyArray<object> = []) => {
@@ -479,10 +484,14 @@ describe("the log", () => {
         forget
       ])
       const owed: RequestState.Leased = { ...early, audience: "claim-owed" }
-      leads(owed, storeFailed("arrived"), over({ ...owed, arrivedRecord: "none" }, "failed", "store-failed"), [
-        cancelAttempt("store-failed"),
-        refuse
-      ])
+      for (const kept of ["nothing", "unknown"] as const) {
+        leads(
+          owed,
+          storeFailed("arrived", kept === "unknown"),
+          over({ ...owed, arrivedRecord: "none" }, "failed", "store-failed"),
+          [cancelAttempt("store-failed"), refuse(kept)]
+        )
+      }
       const untold: RequestState.Terminal = { ...terminal, arrivedRecord, endedRecord: "failed" }
       leads(untold, storeFailed("arrived"), { ...untold, gone: true }, [forget])
     }
@@ -499,7 +508,12 @@ describe("the log", () => {
     const untold = { ...terminal, endedRecord: "failed", audience: "claim" }
     leads(terminal, storeFailed("ended"), untold)
     for (const audience of ["waiting", "waiting-kept", "claim-owed"] as const) {
-      leads({ ...terminal, audience }, storeFailed("ended"), untold, [refuse])
+      for (const arrivedRecord of ["stored", "flushing", "queued", "urgent"] as const) {
+        const kept = arrivedRecord === "queued" || arrivedRecord === "urgent" ? "nothing" : "unknown"
+        leads({ ...terminal, audience, arrivedRecord }, storeFailed("ended"), { ...untold, arrivedRecord }, [
+          refuse(kept)
+        ])
+      }
     }
     changesNothing(storeFailed("ended"), pending, { ...terminal, told: true }, { ...terminal, endedRecord: "stored" })
   })
