@@ -133,6 +133,20 @@ describe("demand, word for word", () => {
     })
   })
 
+  it("a need that comes back after longer than anybody waits is met when it comes", () => {
+    const { decisions } = tell(demand, [
+      { pending: 3, arrivalsTotal: 3 },
+      { nowMs: 1_000, pending: 0 },
+      { nowMs: 1e9, pending: 3, arrivalsTotal: 6 },
+      { nowMs: 1e9 + 1_000, pending: 0 },
+      { nowMs: 1e9 + 20_000 }
+    ])
+    assert.deepStrictEqual(
+      decisions.map(({ desired }) => desired),
+      [2, 2, 2, 2, 0]
+    )
+  })
+
   it("an instance offers a slot at least", () => {
     const { decisions } = tell(demand, [{ slotsPerInstance: 0, pending: 3, arrivalsTotal: 3 }])
     assert.deepStrictEqual(lines(decisions), ["3 until ever: 3 pending + 0 leased at 1 slot an instance: 3 instances"])

@@ -128,14 +128,14 @@ const explain = (facts: Explained): string => {
     return `nothing was pending or leased for ${seconds(idleWindowMs)}, the idle window`
   }
   const demand = `${pending} pending + ${leased} leased at ${plural(slots, "slot")} an instance`
-  if (desired === held || expected > present) {
+  if (kept === undefined || kept.need <= held || expected > present) {
     const expectedText = expected > present ? `, ${expected.toFixed(1)} at a time expected of the arrivals` : ""
     return `${demand}${expectedText}: ${plural(desired, "instance")}`
   }
-  const since = kept === undefined ? "" : ` ${seconds(observation.nowMs - kept.level.atMs)} ago`
-  const most = kept?.level.value ?? desired
+  const { value: most, atMs } = kept.level
+  const since = seconds(observation.nowMs - atMs)
   return (
-    `${demand} need ${plural(held, "instance")}; ${plural(most, "instance")} were needed${since}, ` +
+    `${demand} need ${plural(held, "instance")}; ${plural(most, "instance")} were needed ${since} ago, ` +
     (most > desired
       ? `and ${desired} of them are worth the wait for their return`
       : `within the idle window of ${seconds(idleWindowMs)}`)

@@ -128,7 +128,8 @@ const moved = ({ bands, need: before }: ReturnTimes, look: Look, costMs: number)
   const next = [...bands]
   if (need < before) {
     for (let index = bandOf(before); index >= 0 && sizeOf(index) > need; index--) {
-      next[index] = { ...(next[index] ?? freshBand), leftAtMs: nowMs }
+      // What was needed has its place.
+      next[index] = { ...next[index]!, leftAtMs: nowMs }
     }
     return next
   }
