@@ -47,6 +47,7 @@ const isLeftOut = (name: string): boolean => name.includes("processor time") || 
 const replaced = (specifier: string, importer: string): string | undefined => {
   if (specifier === "vitest") return "Vitest.ts"
   if (specifier === "fast-check" && !importer.includes("/mutation/fastCheck.ts")) return "fastCheck.ts"
+  if (specifier.endsWith("/upholds.ts")) return "fastCheck.ts"
   return specifier.endsWith("/zoo/kills.ts") ? "kills.ts" : undefined
 }
 
