@@ -26,6 +26,7 @@ export interface CallFacts {
   readonly mode: "sync" | "async"
   readonly durability: "accepted" | "always" | "memory"
   readonly deadlineMs: number
+  readonly sizeBytes: number
   readonly maxAttempts: number
   readonly work: Work
   readonly workMs: number

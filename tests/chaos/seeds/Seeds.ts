@@ -15,7 +15,11 @@ import { stallMaxMs, World } from "./World.ts"
 export interface Variant {
   readonly machine?: Machine
   readonly leases?: Leases
+  /** The disk confirms before it has synced. */
   readonly isDiskLying?: boolean
+  /** The log takes the appends of an owner that was deposed. */
+  readonly isUnfenced?: boolean
+  /** `memory`: calls without a key are never written. */
   readonly durability?: "accepted" | "memory"
 }
 
@@ -36,9 +40,9 @@ export interface SeedReport {
 const inPlace: Machine = { ...rightMachine, step: Buffer.advance }
 
 export const runSeed = (seed: number, variant: Variant = {}): SeedReport => {
-  const { leases = sound, isDiskLying = false, durability = "accepted" } = variant
+  const { leases = sound, isDiskLying = false, isUnfenced = false, durability = "accepted" } = variant
   const machine = variant.machine ?? (seed % 2 === 0 ? inPlace : rightMachine)
-  const world = new World({ seed, machine, leases, isDiskLying, durability })
+  const world = new World({ seed, machine, leases, controls: { isDiskLying, isUnfenced }, durability })
   const thrown: Array<string> = []
   try {
     world.live()

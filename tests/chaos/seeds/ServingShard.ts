@@ -137,7 +137,7 @@ export class ServingShard {
     const { machine, options } = this.#world
     const { disk, invariants } = this.#shard
     const records = disk.open(this.epoch)
-    invariants.opened(this.epoch)
+    invariants.opened()
     let state = machine.empty(options)
     if (disk.saved !== undefined) {
       state = machine.restore(disk.saved.machine, options)
@@ -197,8 +197,6 @@ export class ServingShard {
     const requestId = `${this.plane}-${sequence}`
     const entry = this.#newEntry({ sequence, requestId, call, caller: reply, isStored: false, records: [] })
     this.#index(entry)
-    const isMemory = call.durability === "memory" && call.key === undefined
-    if (isMemory) this.#shard.invariants.declareMemory(this.epoch, sequence)
     this.#send({
       _tag: "Arrived",
       nowMs: this.#nowMs,
@@ -209,7 +207,7 @@ export class ServingShard {
       mode: call.mode,
       durability: call.durability,
       deadlineMs: call.deadlineMs,
-      sizeBytes: 1,
+      sizeBytes: call.sizeBytes,
       maxAttempts: call.maxAttempts,
       ...(call.key === undefined ? {} : { idempotencyKey: call.key, fingerprint: call.body })
     })
@@ -254,7 +252,11 @@ export class ServingShard {
   }
 
   removeVersion(version: string): void {
-    if (this.#mayAct()) this.#send({ _tag: "VersionRemoved", nowMs: this.#nowMs, version })
+    if (!this.#mayAct()) return
+    this.#send({ _tag: "VersionRemoved", nowMs: this.#nowMs, version })
+    const { pending, leased } = Buffer.counts(this.#state, version)
+    const isOver = pending + leased === 0
+    this.#shard.invariants.expect("L18", isOver, () => `${pending + leased} go on though ${version} was removed`)
   }
 
   // --- workers -----------------------------------------------------------------------------------------------------
@@ -426,7 +428,7 @@ export class ServingShard {
     this.#world.met.refusals++
     const mayRun = refusal.kind === "store-failed" && (refusal.kept === "unknown" || entry.hasRun)
     if (mayRun) entry.caller?.unsure()
-    else entry.caller?.refused(refusal.kind === "queue-full" ? 429 : refusal.kind === "store-failed" ? 503 : 504)
+    else entry.caller?.refused(statusOf[refusal.kind])
     for (const joiner of [...entry.joiners, ...entry.acceptedJoiners]) joiner.unsure()
   }
 
@@ -455,10 +457,6 @@ export class ServingShard {
     if (terminal === "responded" && resultKept && entry.answer !== undefined) {
       const { token } = entry.answer
       this.#world.see({ _tag: "Settled", requestId: entry.requestId, token, taken: true })
-    }
-    if (terminal === "expired") {
-      const isDue = this.#nowMs >= entry.call.deadlineMs
-      this.#shard.invariants.expect("L11", isDue, () => `${entry.sequence} expires before its deadline`)
     }
     for (const reply of replies) this.#tell(reply, entry, terminal)
   }
@@ -498,6 +496,14 @@ export class ServingShard {
     this.#byRequestId.delete(entry.requestId)
   }
 }
+
+const statusOf = {
+  "queue-full": 429,
+  "idempotency-conflict": 409,
+  "deadline-passed": 504,
+  "duplicate-sequence": 500,
+  "store-failed": 503
+} as const
 
 /** As through a file: what is read back shares nothing with what was written. */
 // The value is plain data, so its copy has its type.

@@ -16,6 +16,8 @@ export interface Patience {
   /** Of its calls with a key. */
   readonly callsMax: number
   readonly cancels: boolean
+  /** Its key is another's, with another body. */
+  readonly isForger: boolean
 }
 
 export class SimulatedCaller {
@@ -42,7 +44,9 @@ export class SimulatedCaller {
     const found = this.#world.ownerOf(this.#shard)
     if (found === undefined) return timeline.after(30 + dice.between(0, 60), () => this.#begin())
     const { gateway, serving } = found
-    const { item, tenant, body, key, deadlineMs } = this.call
+    const { item, tenant, body, deadlineMs } = this.call
+    // What it sends is no promise to be found again by that key.
+    const key = this.#patience.isForger ? undefined : this.call.key
     const name = `${item}/${++this.#calls}`
     this.#world.see({ _tag: "Called", call: name, tenant, item, body, key, lane: undefined, deadlineAtMs: deadlineMs })
     let isOpen = true
@@ -106,13 +110,13 @@ export class SimulatedCaller {
       isOne,
       () => `${requestId} is answered by ${answer.token} after parts of ${[...parts]}`
     )
-    if (this.call.key !== undefined) this.promised.add(requestId)
+    if (this.call.key !== undefined && !this.#patience.isForger) this.promised.add(requestId)
     this.#again(0.2)
   }
 
   #ended(call: string, requestId: string, terminal: Terminal | "responded"): void {
     if (terminal !== "responded") this.#world.see({ _tag: "Ended", call, requestId, terminal })
-    if (this.call.key !== undefined) this.promised.add(requestId)
+    if (this.call.key !== undefined && !this.#patience.isForger) this.promised.add(requestId)
     this.#again(0.2)
   }
 
@@ -127,7 +131,11 @@ export class SimulatedCaller {
   /** Only who has a key can ask again. */
   #again(share: number): void {
     const { timeline, dice } = this.#world
-    const mayCall = this.call.key !== undefined && this.#calls < this.#patience.callsMax && dice.chance(share)
+    const mayCall =
+      this.call.key !== undefined &&
+      !this.#patience.isForger &&
+      this.#calls < this.#patience.callsMax &&
+      dice.chance(share)
     if (mayCall && timeline.nowMs < this.call.deadlineMs) timeline.after(dice.between(1, 200), () => this.#begin())
     else this.isDone = true
   }

@@ -69,7 +69,9 @@ export class SimulatedDisk {
 
   append(append: Append, answer: (outcome: AppendOutcome) => void): void {
     const power = this.#power
-    this.#soon(() => {
+    const isLate = this.#dice.chance(this.#weather().lateAppendShare)
+    const lateMs = isLate ? this.#dice.between(300, 2_500) : 0
+    this.#timeline.after(lateMs + this.#dice.between(0, this.#weather().delayMaxMs), () => {
       if (power === this.#power) this.#arrive(append, answer)
     })
   }
@@ -91,9 +93,10 @@ export class SimulatedDisk {
 
   #arrive(append: Append, answer: (outcome: AppendOutcome) => void): void {
     const reply = (outcome: AppendOutcome) => this.#soon(() => answer(outcome))
+    const { isDiskLying, isUnfenced, syncMaxMs, syncErrorShare, lostShare } = this.#weather()
     if (append.epoch < this.#epoch || append.position !== this.position) {
       this.met.conflicts++
-      return reply("conflict")
+      if (!isUnfenced) return reply("conflict")
     }
     if (this.#isBroken) return reply("failed")
     const hasArrivals = append.records.some(({ record }) => record._tag === "RecordArrived")
@@ -104,7 +107,6 @@ export class SimulatedDisk {
     }
     const batch: Batch = { records: append.records, isSynced: false, isGone: false }
     this.#batches.push(batch)
-    const { isDiskLying, syncMaxMs, syncErrorShare, lostShare } = this.#weather()
     if (isDiskLying) {
       reply("persisted")
       return this.#timeline.after(this.#dice.between(500, 3_000), () => this.#sync(batch))

@@ -132,6 +132,13 @@ class Ownership {
     return this.#world.leases.isActing(this.#options, this.#state, this.#nowMs)
   }
 
+  /** Asked before each act. An owner that finds its time over has lost it, though a renewal may be on its way. */
+  #mayAct(): boolean {
+    if (this.isActing()) return true
+    this.#send(Lease.Event.Ticked({ nowMs: this.#nowMs }))
+    return false
+  }
+
   #send(event: Lease.Event): void {
     const [state, commands] = this.#world.leases.step(this.#options, this.#state, event)
     this.#state = state
@@ -181,10 +188,10 @@ class Ownership {
   }
 
   #begin(epoch: number): void {
-    if (this.#state._tag !== "Holding" || this.#state.epoch !== epoch || !this.isActing()) return
+    if (this.#state._tag !== "Holding" || this.#state.epoch !== epoch || !this.#mayAct()) return
     this.serving?.close()
     const { receive, onStoreFailed } = this.#owner
-    const isActing = () => this.isActing()
+    const isActing = () => this.#mayAct()
     this.serving = new ServingShard(this.#world, this.shard, { epoch, isActing, receive, onStoreFailed })
   }
 }

@@ -15,20 +15,27 @@ export interface Weather {
   readonly workerDeathEveryMs: number
   readonly workerStallEveryMs: number
   readonly fullDiskEveryMs: number
+  readonly removalEveryMs: number
   /** Of the syncs. */
   readonly syncErrorShare: number
   /** Of the answers of the disk and of the lease store, and of the writes to the latter. */
   readonly lostShare: number
+  /** Of the appends: so late that another may own the log by then. */
+  readonly lateAppendShare: number
   /** One way. */
   readonly delayMaxMs: number
   readonly syncMaxMs: number
   /** The disk confirms before it has synced: a control that must lose. */
   readonly isDiskLying: boolean
+  /** The log takes what comes from whoever it comes: a control that must lose. */
+  readonly isUnfenced: boolean
 }
 
 const never = Number.POSITIVE_INFINITY
 
-export const draw = (dice: Dice, isDiskLying: boolean): Weather => {
+export type Controls = Pick<Weather, "isDiskLying" | "isUnfenced">
+
+export const draw = (dice: Dice, { isDiskLying, isUnfenced }: Controls): Weather => {
   const every = (share: number, meanMs: number) => (dice.chance(share) ? meanMs : never)
   return {
     crashEveryMs: every(0.6, 1_500),
@@ -38,11 +45,14 @@ export const draw = (dice: Dice, isDiskLying: boolean): Weather => {
     workerDeathEveryMs: every(0.6, 800),
     workerStallEveryMs: every(0.6, 800),
     fullDiskEveryMs: every(0.3, 1_500),
+    removalEveryMs: every(0.1, 2_500),
     syncErrorShare: dice.chance(0.3) ? 0.03 : 0,
     lostShare: dice.chance(0.4) ? 0.05 : 0,
+    lateAppendShare: isUnfenced || dice.chance(0.3) ? 0.05 : 0,
     delayMaxMs: dice.pick([2, 10, 40]),
     syncMaxMs: dice.pick([3, 20, 80]),
-    isDiskLying
+    isDiskLying,
+    isUnfenced
   }
 }
 
@@ -56,6 +66,8 @@ export const calm = (weather: Weather): Weather => ({
   workerDeathEveryMs: never,
   workerStallEveryMs: never,
   fullDiskEveryMs: never,
+  removalEveryMs: never,
   syncErrorShare: 0,
-  lostShare: 0
+  lostShare: 0,
+  lateAppendShare: 0
 })

@@ -31,8 +31,7 @@ export interface WorldOptions {
   readonly seed: number
   readonly machine: Machine
   readonly leases: Leases
-  /** A control: confirms before it syncs. */
-  readonly isDiskLying: boolean
+  readonly controls: Weather.Controls
   /** A control: what is never written is lost. */
   readonly durability: "accepted" | "memory"
 }
@@ -55,7 +54,7 @@ const patientMs = 300_000
 /** Small, so that every limit is reached; kept results outlast the world. */
 const bufferOptions: BufferOptions = {
   pendingCountMax: 12,
-  pendingBytesMax: 1_000,
+  pendingBytesMax: 30,
   visibilityTimeoutMs: 600,
   redeliveryDelayMs: 20,
   redeliveryDelayMaxMs: 200,
@@ -92,7 +91,8 @@ export class World {
     drops: 0,
     deaths: 0,
     stalls: 0,
-    fullDisks: 0
+    fullDisks: 0,
+    removals: 0
   }
   isFaulty = true
   #weather: Weather.Weather
@@ -103,7 +103,7 @@ export class World {
   readonly #promised = new Map<string, Set<string>>()
   #lastWorker = 0
 
-  constructor({ seed, machine, leases, isDiskLying, durability }: WorldOptions) {
+  constructor({ seed, machine, leases, controls, durability }: WorldOptions) {
     this.timeline = new Timeline(seed)
     this.machine = machine
     this.leases = leases
@@ -111,7 +111,7 @@ export class World {
     this.networkDice = this.timeline.dice("network")
     this.#plans = this.timeline.dice("plans")
     this.#durability = durability
-    this.#weather = Weather.draw(this.timeline.dice("weather"), isDiskLying)
+    this.#weather = Weather.draw(this.timeline.dice("weather"), controls)
     const shardCount = this.#plans.between(1, 2)
     this.shards = Array.from({ length: shardCount }, (_, index) => this.#makeShard(`s${index + 1}`))
     this.gateways = ["a", "b"].map((name) => new SimulatedGateway(this, name))
@@ -160,7 +160,7 @@ export class World {
   // --- who is there ------------------------------------------------------------------------------------------------
 
   #makeShard(name: string): Shard {
-    const invariants = new Invariants(() => this.timeline.nowMs)
+    const invariants = new Invariants(bufferOptions, () => this.timeline.nowMs)
     const shard: Shard = {
       name,
       disk: new SimulatedDisk(this.timeline, this.timeline.dice(`disk of ${name}`), this.weather),
@@ -188,7 +188,8 @@ export class World {
   #startCaller(index: number): void {
     const plans = this.#plans
     const version = plans.pick(versions)
-    const hasKey = plans.chance(0.4)
+    const isForger = index > 1 && plans.chance(0.1)
+    const hasKey = isForger || plans.chance(0.4)
     // Two tenants in turn have the same keys.
     const tenant = index % 2 === 0 ? "t1" : "t2"
     const { nowMs } = this.timeline
@@ -197,10 +198,11 @@ export class World {
       tenant,
       version,
       body: `body of i${index}`,
-      key: hasKey ? `k${index >> 1}` : undefined,
+      key: hasKey ? `k${(isForger ? index - 2 : index) >> 1}` : undefined,
       mode: plans.chance(0.5) ? "async" : "sync",
       durability: this.#durability === "memory" ? "memory" : plans.chance(0.3) ? "always" : "accepted",
       deadlineMs: nowMs + (plans.chance(0.2) ? plans.between(20, 1_500) : patientMs),
+      sizeBytes: plans.between(1, 4),
       maxAttempts: plans.between(1, 4),
       work: plans.pick([
         "answers",
@@ -220,7 +222,8 @@ export class World {
     const patience = {
       leavesAfterMs: plans.chance(0.2) ? plans.between(10, 400) : 8_000,
       callsMax: 3,
-      cancels: plans.chance(0.1)
+      cancels: plans.chance(0.1),
+      isForger
     }
     const promised = this.#promised.get(tenant) ?? new Set<string>()
     this.#promised.set(tenant, promised)
@@ -269,6 +272,7 @@ export class World {
       met.stalls++
       pickWorker()?.stall(dice.between(100, stallMaxMs))
     })
+    this.#every(dice, this.#weather.removalEveryMs, () => this.#removeVersion(dice.pick(versions)))
     this.#every(dice, this.#weather.fullDiskEveryMs, () => {
       met.fullDisks++
       const { disk } = dice.pick(this.shards as readonly [Shard, ...ReadonlyArray<Shard>])
@@ -277,6 +281,12 @@ export class World {
         disk.isFull = false
       })
     })
+  }
+
+  #removeVersion(version: string): void {
+    this.met.removals++
+    const found = this.ownerOf(this.#shardOf(version))
+    found?.gateway.end(() => undefined).receive(() => found.serving.removeVersion(version))
   }
 
   #every(dice: Dice, meanMs: number, happen: () => void): void {
