@@ -13,13 +13,15 @@ import * as BadWeather from "../faults/tcp/BadWeather.ts"
 import type { Verdict } from "../history/Checker.ts"
 import * as CrashPoints from "./CrashPoints.ts"
 import * as Kills from "./Kills.ts"
+import * as SeedsCommand from "./seeds/SeedsCommand.ts"
 
 const say = (line: string) => process.stderr.write(`${(performance.now() / 1000).toFixed(1).padStart(6)} s  ${line}\n`)
 
 const usage = `npm run chaos -- kill [--requests N] [--kills K] [--seed S] [--json]
 npm run chaos -- crash-points [--k N] [--third 0|1|2|all] [--point NAME] [--json]
 npm run chaos -- power-cut [--cuts N] [--seed S] [--json]
-npm run chaos -- network [--requests N] [--seed S] [--json]`
+npm run chaos -- network [--requests N] [--seed S] [--json]
+npm run chaos -- seeds [--count N] [--seed S] [--json]`
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -33,6 +35,8 @@ const { values, positionals } = parseArgs({
     requests: { type: "string", default: "2000" },
     kills: { type: "string", default: "20" },
     cuts: { type: "string", default: "200" },
+    /** Simulated worlds, from that seed on. */
+    count: { type: "string", default: "300" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) }
   }
 })
@@ -177,7 +181,9 @@ const commands: Readonly<Record<string, () => Promise<boolean>>> = {
   kill,
   "crash-points": crashPoints,
   "power-cut": powerCut,
-  network
+  network,
+  seeds: async () =>
+    SeedsCommand.run({ first: Number(values.seed), count: Number(values.count), json: values.json, say })
 }
 
 const command = commands[positionals[0] ?? ""]

@@ -24,6 +24,8 @@ class Life {
   /** Sequence → token whose bytes were released. */
   readonly released = new Map<number, number>()
   readonly attempts = new Map<number, number>()
+  /** Sequence → token of its last lease of this life. */
+  readonly tokens = new Map<number, number>()
   isStoreBroken = false
 }
 
@@ -124,8 +126,12 @@ export class Invariants {
         const isDone = event._tag === "ResponseEnded" && event.sequence === sequence && event.token === command.token
         return this.expect("L5", !isDone, () => `${sequence} has answered and is told to stop`)
       }
+      case "CollectResponse":
+      case "DiscardResponse":
+        return this.#isOfLastAttempt(life, command)
       case "ReleaseResponse": {
         const { sequence, token } = command
+        this.#isOfLastAttempt(life, command)
         const first = life.released.get(sequence) ?? token
         this.expect("L9", first === token, () => `bytes of tokens ${first} and ${token} of ${sequence} are shown`)
         life.released.set(sequence, token)
@@ -151,6 +157,7 @@ export class Invariants {
     const before = life.attempts.get(sequence) ?? 0
     this.expect("L12", attempt > before, () => `attempt ${attempt} of ${sequence} comes after ${before}`)
     life.attempts.set(sequence, attempt)
+    life.tokens.set(sequence, token)
     const arrived = life.arrived.get(sequence)
     if (arrived === undefined) return
     const { deadlineMs, maxAttempts, durability } = arrived
@@ -174,6 +181,11 @@ export class Invariants {
     const attempt = Buffer.lookup(state, sequence)?.attempt ?? life.attempts.get(sequence) ?? maxAttempts
     const isExhausted = terminal !== "dead-lettered" || attempt >= maxAttempts
     this.expect("L12", isExhausted, () => `${sequence} is set aside after ${attempt} of ${maxAttempts} attempts`)
+  }
+
+  #isOfLastAttempt(life: Life, { sequence, token }: { readonly sequence: number; readonly token: number }): void {
+    const last = life.tokens.get(sequence) ?? token
+    this.expect("L9", last === token, () => `bytes of token ${token} of ${sequence} are meant, and ${last} has it`)
   }
 
   #isStored(life: Life, sequence: number, kind: "arrived" | "ended", told: string): void {

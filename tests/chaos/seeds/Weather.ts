@@ -48,7 +48,7 @@ export const draw = (dice: Dice, { isDiskLying, isUnfenced }: Controls): Weather
     removalEveryMs: every(0.1, 2_500),
     syncErrorShare: dice.chance(0.3) ? 0.03 : 0,
     lostShare: dice.chance(0.4) ? 0.05 : 0,
-    lateAppendShare: isUnfenced || dice.chance(0.3) ? 0.05 : 0,
+    lateAppendShare: isUnfenced || dice.chance(0.3) ? 0.15 : 0,
     delayMaxMs: dice.pick([2, 10, 40]),
     syncMaxMs: dice.pick([3, 20, 80]),
     isDiskLying,
