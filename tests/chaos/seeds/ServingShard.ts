@@ -342,7 +342,7 @@ export class ServingShard {
 
   #send(event: Event): void {
     if (this.isClosed) return
-    this.#shard.acts(this)
+    this.#shard.acts()
     const [state, commands] = this.#world.machine.step(this.#state, event)
     this.#state = state
     this.#shard.invariants.stepped(event, state, commands)

@@ -114,8 +114,8 @@ export class SimulatedCaller {
     this.#again(0.2)
   }
 
-  #ended(call: string, requestId: string, terminal: Terminal | "responded"): void {
-    if (terminal !== "responded") this.#world.see({ _tag: "Ended", call, requestId, terminal })
+  #ended(call: string, requestId: string, terminal: Terminal): void {
+    this.#world.see({ _tag: "Ended", call, requestId, terminal })
     if (this.call.key !== undefined && !this.#patience.isForger) this.promised.add(requestId)
     this.#again(0.2)
   }

@@ -42,7 +42,7 @@ export interface Shard {
   readonly store: SimulatedStore
   readonly invariants: Invariants
   /** An owner takes a step. */
-  readonly acts: (serving: ServingShard) => void
+  readonly acts: () => void
 }
 
 const callCount = 24
