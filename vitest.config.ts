@@ -7,6 +7,7 @@ export default defineConfig({
     include: ["src/**/*.test.ts", "property-tests/**/*.test.ts", "tests/**/*.test.ts", "examples/*/*.test.ts"],
     // Whole processes and worker threads are started by the tests, so files run in processes of their own.
     pool: "forks",
+    setupFiles: ["./tests/support/lawSizes.ts"],
     maxWorkers: 2,
     testTimeout: 20_000,
     hookTimeout: 60_000,

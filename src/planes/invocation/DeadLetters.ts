@@ -82,6 +82,11 @@ export interface LetterContent {
 
 interface Kept {
   letter: DeadLetter
+  /**
+   * Position of its first record: which death of the request it is of. Records of an earlier death may stand behind those
+   * of a later one.
+   */
+  readonly bornAt: number
   position: number
   /** In the log. */
   readonly recordBytes: number
@@ -93,9 +98,17 @@ const formatVersion = 1
 const packr = new Packr({ useRecords: false })
 
 type Stored =
-  | readonly [format: number, "letter", DeadLetter, RequestHead, Uint8Array | string | null, LetterContent["history"]]
-  | readonly [format: number, "replayed", string, Replay]
-  | readonly [format: number, "dropped", string]
+  | readonly [
+      format: number,
+      "letter",
+      DeadLetter,
+      RequestHead,
+      Uint8Array | string | null,
+      LetterContent["history"],
+      bornAt: number | null
+    ]
+  | readonly [format: number, "replayed", requestId: string, Replay, bornAt: number]
+  | readonly [format: number, "dropped", requestId: string, bornAt: number]
 
 const expiryCheckMs = 5_000
 
@@ -154,8 +167,9 @@ export class DeadLetters {
   /** On stable storage when it resolves. A letter of the same request is replaced: its end was not stored yet. */
   async keep(letter: DeadLetter, { head, body, history }: LetterContent): Promise<void> {
     const stored = body.kind === "inline" ? body.bytes : body.kind === "blob" ? body.id : null
-    const [position, recordBytes] = await this.#add([formatVersion, "letter", letter, head, stored, history])
-    this.#put({ letter, position, recordBytes, blobId: body.kind === "blob" ? body.id : undefined })
+    const [position, recordBytes] = await this.#add([formatVersion, "letter", letter, head, stored, history, null])
+    const blobId = body.kind === "blob" ? body.id : undefined
+    this.#put({ letter, bornAt: position, position, recordBytes, blobId })
     this.#makeRoom()
   }
 
@@ -172,7 +186,7 @@ export class DeadLetters {
     return this.#next(async () => {
       const kept = this.#kept.get(requestId)
       if (kept === undefined || kept.letter.replay !== null) return
-      await this.#add([formatVersion, "replayed", requestId, replay])
+      await this.#add([formatVersion, "replayed", requestId, replay, kept.bornAt])
       kept.letter = { ...kept.letter, replay }
     })
   }
@@ -182,7 +196,7 @@ export class DeadLetters {
     return this.#next(async () => {
       const kept = this.#kept.get(requestId)
       if (kept === undefined) return false
-      await this.#add([formatVersion, "dropped", requestId])
+      await this.#add([formatVersion, "dropped", requestId, kept.bornAt])
       this.#remove(kept)
       this.#tidy()
       return true
@@ -217,22 +231,23 @@ export class DeadLetters {
     this.#written(position, bytes.length)
     switch (stored[1]) {
       case "letter": {
-        const [, , letter, , body] = stored
-        return this.#put({
-          letter,
-          position,
-          recordBytes: bytes.length,
-          blobId: typeof body === "string" ? body : undefined
-        })
+        const [, , letter, , body, , before] = stored
+        const bornAt = before ?? position
+        // One that was written again while the request died anew.
+        if ((this.#kept.get(letter.requestId)?.bornAt ?? bornAt) > bornAt) return
+        const blobId = typeof body === "string" ? body : undefined
+        return this.#put({ letter, bornAt, position, recordBytes: bytes.length, blobId })
       }
       case "replayed": {
-        const kept = this.#kept.get(stored[2])
-        if (kept !== undefined) kept.letter = { ...kept.letter, replay: stored[3] }
+        const [, , requestId, replay, bornAt] = stored
+        const kept = this.#kept.get(requestId)
+        if (kept?.bornAt === bornAt) kept.letter = { ...kept.letter, replay }
         return
       }
       case "dropped": {
-        const kept = this.#kept.get(stored[2])
-        if (kept !== undefined) this.#remove(kept)
+        const [, , requestId, bornAt] = stored
+        const kept = this.#kept.get(requestId)
+        if (kept !== undefined && kept.bornAt <= bornAt) this.#remove(kept)
       }
     }
   }
@@ -284,9 +299,10 @@ export class DeadLetters {
       if (oldest === undefined) return
       this.#remove(oldest)
       this.evictedCount++
+      const { bornAt } = oldest
       const { requestId } = oldest.letter
       // Where this is lost with a crash, the next start finds too much again and makes room again.
-      this.#next(() => this.#add([formatVersion, "dropped", requestId])).catch(() => {})
+      this.#next(() => this.#add([formatVersion, "dropped", requestId, bornAt])).catch(() => {})
     }
     this.#tidy()
   }
@@ -308,12 +324,13 @@ export class DeadLetters {
     while (this.#logBytes - this.#liveRecordBytes > Math.max(garbageBytesMax, this.#liveRecordBytes)) {
       const [oldest] = this.#kept.values()
       if (oldest === undefined) return
-      const [format, kind, , ...content] = decode(await this.#open.read(oldest.position))
-      if (kind !== "letter") throw new Error(`the log of dead letters holds no letter at ${oldest.position}`)
-      // Read back as what it was written as: only the letter itself, with what became of it, is new.
-      const [position, recordBytes] = await this.#add([format, kind, oldest.letter, ...content] as unknown as Stored)
+      const stored = decode(await this.#open.read(oldest.position))
+      if (stored[1] !== "letter") throw new Error(`the log of dead letters holds no letter at ${oldest.position}`)
+      const [format, kind, , head, body, history] = stored
+      const again = [format, kind, oldest.letter, head, body, history, oldest.bornAt] as const
+      const [position, recordBytes] = await this.#add(again)
       if (this.#kept.get(oldest.letter.requestId) !== oldest) {
-        await this.#add([formatVersion, "dropped", oldest.letter.requestId])
+        await this.#add([formatVersion, "dropped", oldest.letter.requestId, oldest.bornAt])
         continue
       }
       this.#forget(oldest)
