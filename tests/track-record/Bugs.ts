@@ -129,5 +129,34 @@ export const bugs: ReadonlyArray<Bug> = [
       file: "tests/control/ControlServer.test.ts",
       name: "keeps an idle connection longer than clients and balancers do"
     }
+  },
+  {
+    id: "request-behind-a-refused-body",
+    what: "A request that stood behind the body of a refused call on the same connection was run.",
+    from: day,
+    to: day,
+    foundBy: "the corpus of hostile HTTP",
+    test: { file: "tests/corpus/http.test.ts", name: "a body of a call that is refused, and a request behind it" }
+  },
+  {
+    id: "letters-of-two-deaths",
+    what:
+      "A request that was set aside a second time, after its first dead letter had been dropped or was being written " +
+      "again, lost its letter at the next start.",
+    from: day,
+    to: day,
+    foundBy: "the law of dead letters, once its histories were as long as they said",
+    test: { file: "tests/invocation/DeadLetters.laws.test.ts", name: "D2 to D4" }
+  },
+  {
+    id: "policies-without-a-memory",
+    what: "A scaling policy from a file whose memory is `undefined` passed its check after one look.",
+    from: day,
+    to: day,
+    foundBy: "mutation of the core",
+    test: {
+      file: "src/core/simulation/Scenario.test.ts",
+      name: "hold for a policy without a memory, at its second look as at its first"
+    }
   }
 ]
