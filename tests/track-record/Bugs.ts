@@ -136,7 +136,7 @@ export const bugs: ReadonlyArray<Bug> = [
     from: day,
     to: day,
     foundBy: "the corpus of hostile HTTP",
-    test: { file: "tests/corpus/http.test.ts", name: "a body of a call that is refused, and a request behind it" }
+    test: { file: "tests/corpus/http.test.ts", name: "a body of a call that is refused, and a" }
   },
   {
     id: "letters-of-two-deaths",
