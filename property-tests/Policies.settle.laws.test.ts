@@ -13,7 +13,7 @@
  * | keda | the stabilisation window, 300 s | two |
  * | hpa | the stabilisation window, 300 s | two, or a start and a sync for each step of a quarter, which is all it grows at a time |
  * | histogram | the keep-alive, 4 h for a version without a pattern | two |
- * | nvcf with the present count | the look-back, 600 s | two, or a start, a sample and a look for each step of a fifth |
+ * | nvcf with the present count | the look-back, 600 s | two, or one and a start, a sample and a look for each step of a fifth |
  * | nvcf as shipped | its count is up to two minutes older than its utilisation | never, for some loads |
  *
  * @module
@@ -85,7 +85,8 @@ const policies: ReadonlyArray<readonly [Plain, (given: Steady) => number]> = [
   [{ name: "hpa" }, (given) => Math.max(2 * 300_000, stepsBy(1.25, given) * (given.startupMs + 15_000))],
   [
     { name: "nvcf", countIsSettled: false },
-    (given) => Math.max(2 * 600_000, stepsBy(1.2, given) * (given.startupMs + 70_000 + 30_000))
+    // What it saw of a higher load can take it too far down first, when that leaves the look-back.
+    (given) => Math.max(2 * 600_000, 700_000 + stepsBy(1.2, given) * (given.startupMs + 70_000 + 30_000))
   ]
 ]
 
