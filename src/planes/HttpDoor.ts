@@ -4,8 +4,8 @@
  *
  * D1 a request whose end or whose host two readers could see differently is refused (RFC 9112 6.1, 6.3, 3.2). D2 answers
  * go out in the order of the requests, a refusal of unreadable bytes too. D3 after an answer that closes the connection
- * nothing that came behind its request is looked at (RFC 9112 9.6). D4 what a peer still sends is read and thrown away for a moment, so that it can read the
- * answer.
+ * nothing that came behind its request is looked at (RFC 9112 9.6). D4 what a peer still sends is read and thrown away for
+ * a moment, so that it can read the answer.
  *
  * @module
  */

@@ -114,7 +114,8 @@ const Reason = Schema.Literals([
 ])
 const History = Schema.Array(Schema.Struct({ atMs: Schema.Number, what: Schema.String }))
 
-export const RequestView = Schema.Struct({
+/** What a request is, whatever became of it. */
+const requestFacts = {
   requestId: Schema.String,
   tenant: Schema.String,
   functionId: Schema.String,
@@ -123,7 +124,11 @@ export const RequestView = Schema.Struct({
   method: Schema.String,
   path: Schema.String,
   mode: Schema.Literals(["sync", "async"]),
-  durability: Durability,
+  durability: Durability
+}
+
+export const RequestView = Schema.Struct({
+  ...requestFacts,
   state: RequestState,
   attempt: Schema.Int,
   maxAttempts: Schema.Int,
@@ -160,15 +165,7 @@ export const RequestView = Schema.Struct({
 })
 
 export const DeadLetterView = Schema.Struct({
-  requestId: Schema.String,
-  tenant: Schema.String,
-  functionId: Schema.String,
-  functionName: Schema.String,
-  versionId: Schema.String,
-  method: Schema.String,
-  path: Schema.String,
-  mode: Schema.Literals(["sync", "async"]),
-  durability: Durability,
+  ...requestFacts,
   attempts: Schema.Int,
   maxAttempts: Schema.Int,
   reason: Reason,
