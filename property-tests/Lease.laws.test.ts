@@ -171,6 +171,28 @@ const lateAnswers: Around = {
   fault: fc.record({ delayMs: fc.constantFrom(1, 1, 50, 70), lose: fc.constant(false), drop: fc.constant(false) })
 }
 
+/** They want it, let go and want it again while what they asked before is still on its way. */
+const changesOfMind: Around = {
+  actions: fc
+    .array(fc.record({ who: fc.constantFrom(0, 0, 0, 1), byMs: fc.constantFrom(1, 5, 31) }), {
+      minLength: 6,
+      maxLength: 12
+    })
+    .map((rounds) =>
+      rounds.flatMap(({ who, byMs }) => [
+        { kind: "want", who, byMs },
+        { kind: "tick", who, byMs: 31 },
+        { kind: "tick", who, byMs },
+        { kind: "release", who, byMs }
+      ])
+    ),
+  fault: fc.record({
+    delayMs: fc.constantFrom(1, 1, 1, 80, 120, 200),
+    lose: fc.constant(false),
+    drop: fc.nat(3).map((n) => n === 0)
+  })
+}
+
 const oneAtATime =
   (mix = { grants: 0 }, of = anything) =>
   (machine: Bugs.Leases) =>
@@ -243,6 +265,7 @@ describe("lease: laws", () => {
     upholds(oneAtATime(mix)(Bugs.sound), { numRuns: 1_000 })
     assert.isAbove(mix.grants, 1_000, "the law must reach worlds in which ownership moves")
     upholds(oneAtATime(undefined, lateAnswers)(Bugs.sound), { numRuns: 300 })
+    upholds(oneAtATime(undefined, changesOfMind)(Bugs.sound), { numRuns: 1_000 })
   })
 
   it("E3: it has stopped acting when it asks to release, and at its end without any message", () => {
@@ -259,7 +282,11 @@ describe("lease: laws", () => {
     kills(oneAtATime(undefined, lateAnswers), { countsFromAnswer })
   })
 
-  it("E2 kills: one epoch for all", () => kills(oneAtATime(), { oneEpoch: Bugs.oneEpoch }))
+  it("E2 kills: one epoch for all, and a read of the past", () => {
+    const { oneEpoch, believesOldReads } = Bugs
+    kills(oneAtATime(), { oneEpoch })
+    kills(oneAtATime(undefined, changesOfMind), { believesOldReads })
+  })
 
   it("E3 kills: giving it away before it has stopped", () => kills(stopsInTime, { releasesFirst: Bugs.releasesFirst }))
 

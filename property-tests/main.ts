@@ -36,7 +36,8 @@ const { values } = parseArgs({
     seed: { type: "string" },
     path: { type: "string" },
     file: { type: "string" },
-    law: { type: "string" }
+    law: { type: "string" },
+    help: { type: "boolean", short: "h", default: false }
   }
 })
 
@@ -44,8 +45,25 @@ const factor = Number(values.factor ?? (values.thorough ? thoroughFactor : 1))
 const seed = values.seed === undefined ? undefined : Number(values.seed)
 const isPath = values.path === undefined || (/^\d+(:\d+)*$/.test(values.path) && seed !== undefined)
 
+const help = `${usage}
+
+Tries the laws of Millrace, and tells what was generated for each file.
+
+  --thorough   at least ${thoroughSequences.toLocaleString("en")} sequences
+  --factor N   so many times what \`npm test\` tries; 1 at least
+  --file NAME  only files with this in their name
+  --law NAME   only laws with this in their name
+  --seed=N     the seed of every law
+  --path P     with a seed: that one input, and then the law
+
+Inputs that fail are kept in property-tests/seeds/kept.json and tried first from then on.
+Ends with code 1 when a law failed, or when a thorough run did not try as much as it should.
+`
+
 // Less would not reach the hard cases that some laws count.
-if (!(factor >= 1) || (seed !== undefined && !Number.isInteger(seed)) || !isPath) {
+if (values.help) {
+  process.stdout.write(help)
+} else if (!(factor >= 1) || (seed !== undefined && !Number.isInteger(seed)) || !isPath) {
   process.stderr.write(`${usage}\n`)
   process.exitCode = 1
 } else {

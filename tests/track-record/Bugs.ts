@@ -158,5 +158,15 @@ export const bugs: ReadonlyArray<Bug> = [
       file: "src/core/simulation/Scenario.test.ts",
       name: "hold for a policy without a memory, at its second look as at its first"
     }
+  },
+  {
+    id: "a-lease-twice-with-one-epoch",
+    what:
+      "An owner that gave a lease away and wanted it again at once could take a slow read of before for news, gain it " +
+      "with the epoch that it had given away, and act on while that gift made way for another.",
+    from: day,
+    to: day,
+    foundBy: "the law of the lease, once its histories were as long as they said",
+    test: { file: "property-tests/Lease.laws.test.ts", name: "E1, E2: whatever is delayed or lost" }
   }
 ]

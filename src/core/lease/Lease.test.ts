@@ -12,7 +12,7 @@ const record = (more: Partial<Lease.Record> = {}): Lease.Record => ({
 const seen = (revision: number, more?: Partial<Lease.Record>): Lease.Seen => ({ record: record(more), revision })
 
 const idle: Lease.State = Lease.idle(5)
-const unread: Lease.State = { _tag: "Unread", askedAtMs: 100 }
+const unread: Lease.State = { _tag: "Unread", askedAtMs: 100, newestRevision: 8 }
 const watching: Lease.State = { _tag: "Watching", seen: seen(8), seenAtMs: 100 }
 const acquiring: Lease.State = { _tag: "Acquiring", seen: seen(8), seenAtMs: 100, epoch: 5, sentAtMs: 160 }
 const holding: Lease.State = { _tag: "Holding", epoch: 5, revision: 9, untilMs: 250, renewAtMs: 190 }
@@ -41,7 +41,7 @@ const changesNothing = (state: Lease.State, ...events: ReadonlyArray<Lease.Event
 
 describe("lease", () => {
   it("idle, it cares for nothing until it is wanted; then it reads", () => {
-    leads(idle, Wanted({ nowMs: 9 }), { _tag: "Unread", askedAtMs: 9 }, [read(9)])
+    leads(idle, Wanted({ nowMs: 9 }), { _tag: "Unread", askedAtMs: 9, newestRevision: 0 }, [read(9)])
     const nowMs = 9
     changesNothing(
       idle,
@@ -52,7 +52,7 @@ describe("lease", () => {
       WriteUnknown({ nowMs }),
       Ticked({ nowMs })
     )
-    assert.deepEqual({ ...Lease.idle(5) }, { _tag: "Idle", sinceMs: 5 })
+    assert.deepEqual({ ...Lease.idle(5) }, { _tag: "Idle", sinceMs: 5, newestRevision: 0 })
   })
 
   it("unread, it asks again exactly when the time of a renewal is over", () => {
@@ -64,8 +64,9 @@ describe("lease", () => {
       WriteUnknown({ nowMs: 500 }),
       Ticked({ nowMs: 129 })
     )
-    leads(unread, Ticked({ nowMs: 130 }), { _tag: "Unread", askedAtMs: 130 }, [read(130)])
-    leads(unread, ReleaseWanted({ nowMs: 111 }), { _tag: "Idle", sinceMs: 111 })
+    changesNothing(unread, Seen({ nowMs: 110, seen: seen(7, { holder: null }) }))
+    leads(unread, Ticked({ nowMs: 130 }), { _tag: "Unread", askedAtMs: 130, newestRevision: 8 }, [read(130)])
+    leads(unread, ReleaseWanted({ nowMs: 111 }), { _tag: "Idle", sinceMs: 111, newestRevision: 8 })
   })
 
   it("what is another's is watched for a whole ttl of that other; what is free is taken at once, with the next epoch", () => {
@@ -79,7 +80,7 @@ describe("lease", () => {
     )
     const nothing: Lease.Seen = { record: null, revision: 0 }
     leads(
-      unread,
+      { ...unread, newestRevision: 0 },
       Seen({ nowMs: 110, seen: nothing }),
       { _tag: "Acquiring", seen: nothing, seenAtMs: 110, epoch: 1, sentAtMs: 110 },
       [write(1, 110, 0)]
@@ -99,7 +100,7 @@ describe("lease", () => {
       WriteUnknown({ nowMs: 300 })
     )
     leads(watching, Seen({ nowMs: 150, seen: seen(9) }), { _tag: "Watching", seen: seen(9), seenAtMs: 150 })
-    leads(watching, ReleaseWanted({ nowMs: 150 }), { _tag: "Idle", sinceMs: 150 })
+    leads(watching, ReleaseWanted({ nowMs: 150 }), { _tag: "Idle", sinceMs: 150, newestRevision: 8 })
   })
 
   it("acquiring, it is gained by the sight of its own record, from when that was sent", () => {
@@ -130,7 +131,7 @@ describe("lease", () => {
     }
     changesNothing(acquiring, Ticked({ nowMs: 189 }), Wanted({ nowMs: 500 }))
     leads(acquiring, Ticked({ nowMs: 190 }), { ...acquiring, sentAtMs: 190 }, [write(5, 190, 8), read(190)])
-    leads(acquiring, ReleaseWanted({ nowMs: 170 }), { _tag: "Idle", sinceMs: 170 })
+    leads(acquiring, ReleaseWanted({ nowMs: 170 }), { _tag: "Idle", sinceMs: 170, newestRevision: 8 })
   })
 
   it("holding, it is renewed in time, and a renewal never shortens it", () => {
@@ -191,7 +192,7 @@ describe("lease", () => {
   })
 
   it("E3: it has stopped before it asks to release", () => {
-    leads(holding, ReleaseWanted({ nowMs: 200 }), { _tag: "Idle", sinceMs: 200 }, [
+    leads(holding, ReleaseWanted({ nowMs: 200 }), { _tag: "Idle", sinceMs: 200, newestRevision: 9 }, [
       { _tag: "Lost", epoch: 5, reason: "released" },
       write(5, 200, 9, null)
     ])

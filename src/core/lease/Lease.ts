@@ -57,9 +57,9 @@ export interface Seen {
 
 export type State = Data.TaggedEnum<{
   /** Does not want it. */
-  Idle: { readonly sinceMs: number }
+  Idle: { readonly sinceMs: number; readonly newestRevision: number }
   /** Wants it and has not read yet. */
-  Unread: { readonly askedAtMs: number }
+  Unread: { readonly askedAtMs: number; readonly newestRevision: number }
   /** Free, or another's: since `seenAtMs` at this revision. */
   Watching: { readonly seen: Seen; readonly seenAtMs: number }
   /** Its write is under way, or nobody knows what became of it. */
@@ -98,12 +98,13 @@ export const Command = Data.taggedEnum<Command>()
 
 type Step = readonly [State, ReadonlyArray<Command>]
 
-export const idle = (nowMs: number): State => State.Idle({ sinceMs: nowMs })
+/** `newestRevision`: the newest it has seen in this life of the process. Older ones that still come are of the past. */
+export const idle = (nowMs: number, newestRevision = 0): State => State.Idle({ sinceMs: nowMs, newestRevision })
 
 export const step = (options: Options, state: State, event: Event): Step => {
   switch (state._tag) {
     case "Idle":
-      return event._tag === "Wanted" ? ask(event.nowMs) : [state, []]
+      return event._tag === "Wanted" ? ask(event.nowMs, state.newestRevision) : [state, []]
     case "Unread":
       return stepUnread(options, state, event)
     case "Watching":
@@ -134,14 +135,20 @@ export const wakeAtMs = (options: Options, state: State): number =>
 type Of<Tag extends State["_tag"]> = Extract<State, { readonly _tag: Tag }>
 
 const stepUnread = (options: Options, state: Of<"Unread">, event: Event): Step => {
-  if (event._tag === "ReleaseWanted") return [idle(event.nowMs), []]
-  if (event._tag === "Seen") return watch(options, event.seen, event.nowMs)
-  if (event._tag === "Ticked" && event.nowMs >= state.askedAtMs + options.renewMs) return ask(event.nowMs)
+  const { newestRevision } = state
+  if (event._tag === "ReleaseWanted") return [idle(event.nowMs, newestRevision), []]
+  if (event._tag === "Seen") {
+    // An old read would let it take its own last grant, with its epoch, for a new one.
+    return event.seen.revision < newestRevision ? [state, []] : watch(options, event.seen, event.nowMs)
+  }
+  if (event._tag === "Ticked" && event.nowMs >= state.askedAtMs + options.renewMs) {
+    return ask(event.nowMs, newestRevision)
+  }
   return [state, []]
 }
 
 const stepWatching = (options: Options, state: Of<"Watching">, event: Event): Step => {
-  if (event._tag === "ReleaseWanted") return [idle(event.nowMs), []]
+  if (event._tag === "ReleaseWanted") return [idle(event.nowMs, state.seen.revision), []]
   if (event._tag === "Seen") {
     // Seen again is not renewed; seen late is not new.
     return event.seen.revision > state.seen.revision ? watch(options, event.seen, event.nowMs) : [state, []]
@@ -173,7 +180,7 @@ const stepAcquiring = (options: Options, state: Of<"Acquiring">, event: Event): 
     }
     case "ReleaseWanted":
       // Should the write still happen, it runs out by itself.
-      return [idle(nowMs), []]
+      return [idle(nowMs, state.seen.revision), []]
     case "Wanted":
       return [state, []]
     default:
@@ -209,7 +216,7 @@ const stepHolding = (options: Options, state: Of<"Holding">, event: Event): Step
     }
     case "ReleaseWanted":
       return [
-        idle(nowMs),
+        idle(nowMs, state.revision),
         [
           Command.Lost({ epoch: state.epoch, reason: "released" }),
           Command.CompareAndSet({
@@ -225,7 +232,10 @@ const stepHolding = (options: Options, state: Of<"Holding">, event: Event): Step
   }
 }
 
-const ask = (nowMs: number): Step => [State.Unread({ askedAtMs: nowMs }), [Command.Read({ atMs: nowMs })]]
+const ask = (nowMs: number, newestRevision: number): Step => [
+  State.Unread({ askedAtMs: nowMs, newestRevision }),
+  [Command.Read({ atMs: nowMs })]
+]
 
 /** A free one is taken at once. */
 const watch = (options: Options, seen: Seen, nowMs: number): Step => {

@@ -44,6 +44,7 @@ const unseenLeases: ReadonlyArray<string> = [
   "neverRenews",
   // Nobody gives a shard away here, and a late answer seldom comes just before another's first act.
   "releasesFirst",
+  "believesOldReads",
   "countsFromAnswer"
 ]
 
