@@ -8,6 +8,7 @@ import { explain } from "../../chaos/Explain.ts"
 import { planOf } from "../../chaos/Kills.ts"
 import * as Random from "../../chaos/Random.ts"
 import { type Counts, check, type Verdict } from "../../history/Checker.ts"
+import type { Entry } from "../../history/History.ts"
 import * as ProxiedWorld from "./ProxiedWorld.ts"
 import type { FaultEvent } from "./TcpFaults.ts"
 import * as Weather from "./Weather.ts"
@@ -30,6 +31,8 @@ export interface BadWeatherReport {
 
 const callersCount = 8
 const settleMs = 60_000
+/** Longer than any run takes: what is under way then hangs. */
+const endsWithinMs = 150_000
 const faultPauseMs = 60
 /** Callers go on until there were so many: else a fast machine would be through in fine weather. */
 const faultsMin = 15
@@ -63,10 +66,18 @@ export const run = async ({ where, transport, requests, seed }: BadWeatherOption
       }
     }
     const calling = Promise.all(Array.from({ length: callersCount }, call))
+    let stage = "calls are under way"
     // What a blackhole swallowed is only known to be lost when it is lifted: callers have no clock of their own.
-    const faults = await Promise.race([calling, lasting(requests)]).then(weather.clear)
-    await calling
-    await Promise.all(promised.map((id) => claimUntilEnded(direct, id, settleMs)))
+    const settled = Promise.race([calling, lasting(requests)])
+      .then(weather.clear)
+      .then(async (count) => {
+        stage = "the weather is fine and calls are under way"
+        await calling
+        stage = "results are claimed"
+        await Promise.all(promised.map((id) => claimUntilEnded(direct, id, settleMs)))
+        return count
+      })
+    const faults = await inTime(settled, () => `${stage}: ${openCalls(world.recording.history())}`)
     const history = world.recording.history()
     const { counts, verdicts } = check(history, { startSlackMs })
     const explained = verdicts.slice(0, explainedMax).flatMap((verdict) => explain(history, verdict))
@@ -74,6 +85,24 @@ export const run = async ({ where, transport, requests, seed }: BadWeatherOption
   } finally {
     await proxied.close()
   }
+}
+
+/** Calls that have no outcome yet, for whoever must find out why. */
+const openCalls = (history: ReadonlyArray<Entry>): string => {
+  const open = new Map<string, Entry>()
+  for (const entry of history) {
+    if (entry._tag === "Called") open.set(entry.call, entry)
+    else if ("call" in entry) open.delete(entry.call)
+  }
+  return JSON.stringify([...open.values()])
+}
+
+const inTime = async <A>(work: Promise<A>, state: () => string): Promise<A> => {
+  let timer: NodeJS.Timeout | undefined
+  const overdue = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not over after ${endsWithinMs} ms: ${state()}`)), endsWithinMs)
+  })
+  return Promise.race([work, overdue]).finally(() => clearTimeout(timer))
 }
 
 /** A pause or a blackhole can be the last thing that happens to a caller; at some point the weather is fine again. */

@@ -21,6 +21,6 @@ describe(`a network with faults (seed ${seed})`, () => {
       expect(report.counts.accepted).toBeGreaterThan(10)
       expect(report.faults).toBeGreaterThanOrEqual(15)
     },
-    120_000
+    180_000
   )
 })
