@@ -68,7 +68,7 @@ export const run = async ({ where, transport, requests, seed }: BadWeatherOption
     const calling = Promise.all(Array.from({ length: callersCount }, call))
     let stage = "calls are under way"
     // What a blackhole swallowed is only known to be lost when it is lifted: callers have no clock of their own.
-    const settled = Promise.race([calling, lasting(requests)])
+    const settled = Promise.race([calling, lasting(requests, weather)])
       .then(weather.clear)
       .then(async (count) => {
         stage = "the weather is fine and calls are under way"
@@ -77,7 +77,7 @@ export const run = async ({ where, transport, requests, seed }: BadWeatherOption
         await Promise.all(promised.map((id) => claimUntilEnded(direct, id, settleMs)))
         return count
       })
-    const faults = await inTime(settled, () => `${stage}: ${openCalls(world.recording.history())}`)
+    const faults = await inTime(settled, () => `${stage}: ${stateOf(proxied, where)}`)
     const history = world.recording.history()
     const { counts, verdicts } = check(history, { startSlackMs })
     const explained = verdicts.slice(0, explainedMax).flatMap((verdict) => explain(history, verdict))
@@ -87,14 +87,25 @@ export const run = async ({ where, transport, requests, seed }: BadWeatherOption
   }
 }
 
-/** Calls that have no outcome yet, for whoever must find out why. */
-const openCalls = (history: ReadonlyArray<Entry>): string => {
+/** What there is to know of a run that hangs. */
+const stateOf = ({ world, life, ...proxies }: ProxiedWorld.ProxiedWorld, where: "callers" | "workers"): string => {
   const open = new Map<string, Entry>()
-  for (const entry of history) {
+  const outcomes: Record<string, number> = {}
+  for (const entry of world.recording.history()) {
+    outcomes[entry._tag] = (outcomes[entry._tag] ?? 0) + 1
     if (entry._tag === "Called") open.set(entry.call, entry)
     else if ("call" in entry) open.delete(entry.call)
   }
-  return JSON.stringify([...open.values()])
+  const proxy = proxies[where]
+  return JSON.stringify({
+    open: [...open.values()],
+    outcomes,
+    connections: proxy.connectionCount(),
+    passed: { up: proxy.passedBytes("up"), down: proxy.passedBytes("down") },
+    weather: proxy.events.slice(-20),
+    nowMs: performance.now(),
+    platform: { isOver: life.isOver(), said: life.said().slice(-2_000) }
+  })
 }
 
 const inTime = async <A>(work: Promise<A>, state: () => string): Promise<A> => {
@@ -105,5 +116,13 @@ const inTime = async <A>(work: Promise<A>, state: () => string): Promise<A> => {
   return Promise.race([work, overdue]).finally(() => clearTimeout(timer))
 }
 
-/** A pause or a blackhole can be the last thing that happens to a caller; at some point the weather is fine again. */
-const lasting = (requests: number) => new Promise<void>((resolve) => setTimeout(resolve, 2_000 + requests * 40))
+/**
+ * A pause or a blackhole can be the last thing that happens to a caller; at some point the weather is fine again, but not
+ * before the callers have seen as many faults as they wait for.
+ */
+const lasting = async (requests: number, weather: Weather.Weather): Promise<void> => {
+  const untilMs = performance.now() + 2_000 + requests * 40
+  while (performance.now() < untilMs || weather.count() < faultsMin) {
+    await new Promise((resolve) => setTimeout(resolve, faultPauseMs))
+  }
+}
