@@ -59,9 +59,9 @@ export const make = Effect.fnUntraced(function* (options: ProcessBackend.Options
   const zygotes = options.zygotes ?? 1
   const backend = yield* ProcessBackend.make({ zygoteCalmMs: 0, ...options, zygotes })
   yield* Effect.orDie(backend.launch(entrySpec("first", "setInterval(() => {}, 1000)")))
-  const [first] = yield* backend.list
+  const [first] = yield* Effect.orDie(backend.list)
   spawners.set(backend, parentOf(first?.pid ?? 0))
-  yield* backend.terminate("first", 0)
+  yield* Effect.orDie(backend.terminate("first", 0))
   yield* untilWaiting(backend, zygotes)
   return backend
 })

@@ -6,8 +6,8 @@
  */
 import * as Effect from "effect/Effect"
 import { ComputeBackend } from "../../src/backends/ComputeBackend.ts"
-import { stubborn } from "./backendLaws.ts"
 import * as PooledBackend from "./PooledBackend.ts"
+import { stubborn } from "./scripts.ts"
 
 const program = Effect.gen(function* () {
   const backend = yield* ComputeBackend

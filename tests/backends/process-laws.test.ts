@@ -3,17 +3,15 @@
  *
  * @module
  */
-import { backendLaws, obedient } from "./backendLaws.ts"
 import * as PooledBackend from "./PooledBackend.ts"
-import { isAlive } from "./waitFor.ts"
+import { harnessOf } from "./processHarness.ts"
+import { runLaws } from "./runLaws.ts"
 
-backendLaws("process, with zygotes", {
-  layer: (options) => PooledBackend.layer({ ...options, zygotes: 2 }),
-  spec: PooledBackend.entrySpec,
-  failingSpec: (instanceId) => ({
-    ...PooledBackend.entrySpec(instanceId, obedient),
-    workingDirectory: "/nowhere/at/all"
-  }),
-  addedVariables: ["PATH", "HOME", "TMPDIR", "LANG", "MILLRACE_BACKEND_ID"],
-  isRunning: isAlive
-})
+runLaws(
+  harnessOf({
+    name: "process, with zygotes",
+    make: (instancesMax) => PooledBackend.make({ instancesMax, zygotes: 2 }),
+    specOf: PooledBackend.entrySpec,
+    cannotStart: { workingDirectory: "/nowhere/at/all" }
+  })
+)

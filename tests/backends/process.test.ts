@@ -23,21 +23,24 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import { ComputeBackend, type InstanceObservation, type InstanceSpec } from "../../src/backends/ComputeBackend.ts"
 import * as ProcessBackend from "../../src/backends/process/ProcessBackend.ts"
-import { backendLaws, obedient, stubborn } from "./backendLaws.ts"
 import { nodeSpec } from "./nodeSpec.ts"
+import { harnessOf } from "./processHarness.ts"
 import { childrenOf, commandOf, parentOf } from "./processTree.ts"
+import { runLaws } from "./runLaws.ts"
+import { obedient, stubborn } from "./scripts.ts"
 import { isAlive, waitFor } from "./waitFor.ts"
 
 const quiet = Logger.layer([])
 const layerOf = (options: ProcessBackend.Options) => ProcessBackend.layer(options).pipe(Layer.provide(quiet))
 
-backendLaws("process, without zygotes", {
-  layer: (options) => layerOf({ ...options, zygotes: 0 }),
-  spec: nodeSpec,
-  failingSpec: (instanceId) => ({ ...nodeSpec(instanceId, obedient), command: ["/nowhere/at/all"] }),
-  addedVariables: ["PATH", "HOME", "TMPDIR", "LANG", "MILLRACE_BACKEND_ID"],
-  isRunning: isAlive
-})
+runLaws(
+  harnessOf({
+    name: "process, without zygotes",
+    make: (instancesMax) => ProcessBackend.make({ instancesMax, zygotes: 0 }),
+    specOf: nodeSpec,
+    cannotStart: { command: ["/nowhere/at/all"] }
+  })
+)
 
 const withDirectory = <A>(use: (directory: string) => Effect.Effect<A, unknown, never>) =>
   Effect.acquireUseRelease(
@@ -157,19 +160,22 @@ describe("process backend", () => {
           chmodSync(plain, 0o644)
           const good = nodeSpec("a", obedient)
           const cases: ReadonlyArray<readonly [Partial<InstanceSpec>, string, RegExp]> = [
-            [{ command: ["no-such-program-here"] }, "command-not-found", /full path/],
-            [{ command: [plain] }, "command-not-found", /chmod/],
-            [{ command: [] }, "bad-spec", /command/],
-            [{ command: ["node", "a\0b"] }, "bad-spec", /null bytes/],
-            [{ environment: { A: "a\0b" } }, "bad-spec", /null bytes/],
-            [{ environment: { A: "x".repeat(3_000_000) } }, "bad-spec", /too long/],
-            [{ workingDirectory: join(directory, "missing") }, "bad-spec", /working directory .*missing/],
-            [{ instanceType: "GB200.8x" }, "bad-spec", /deploy with local/],
-            [{ gpu: { kind: "H100", count: 1 } }, "no-capacity", /GPU/]
+            [{ command: ["no-such-program-here"] }, "CommandNotFound", /full path/],
+            [{ command: [plain] }, "CommandNotFound", /chmod/],
+            [{ command: [] }, "BadSpec", /command/],
+            [{ command: ["node", "a\0b"] }, "BadSpec", /null bytes/],
+            [{ environment: { A: "a\0b" } }, "BadSpec", /null bytes/],
+            [{ environment: { A: "x".repeat(3_000_000) } }, "BadSpec", /too long/],
+            [{ workingDirectory: join(directory, "missing") }, "BadSpec", /working directory .*missing/],
+            [{ instanceType: "GB200.8x" }, "BadSpec", /deploy with local/],
+            [{ image: "registry.invalid/a:1" }, "BadSpec", /no images/],
+            [{ health: { port: 8000, path: "/health" } }, "BadSpec", /worker wrap/],
+            [{ secrets: { "a/b": "x" } }, "BadSpec", /letters, digits/],
+            [{ gpu: { kind: "H100", count: 1 } }, "BadSpec", /GPU/]
           ]
-          for (const [change, reason, advice] of cases) {
+          for (const [change, tag, advice] of cases) {
             const failed = yield* Effect.flip(backend.launch({ ...good, ...change }))
-            assert.strictEqual(failed.reason, reason, JSON.stringify(change).slice(0, 80))
+            assert.strictEqual(failed._tag, tag, JSON.stringify(change).slice(0, 80))
             assert.match(failed.message, advice)
           }
           assert.deepStrictEqual(yield* backend.list, [])

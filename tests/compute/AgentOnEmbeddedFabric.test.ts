@@ -16,7 +16,7 @@ import * as Agent from "../../src/planes/compute/Agent.ts"
 import type { CreateInstance } from "../../src/planes/compute/AgentMessage.ts"
 import * as EmbeddedFabric from "../../src/planes/fabric/EmbeddedFabric.ts"
 import { WorkQueue } from "../../src/planes/fabric/WorkQueue.ts"
-import { obedient } from "../backends/backendLaws.ts"
+import { obedient } from "../backends/scripts.ts"
 import { waitFor } from "../backends/waitFor.ts"
 
 const createOf = (instanceId: string): CreateInstance => ({

@@ -7,7 +7,7 @@
  *
  * Laws: D1 after the death of this process no announced group lives on. D2 a group that was withdrawn is not touched.
  * D3 on Linux, processes that left their group (`setsid`), or were started in the instant before their announcement, are
- * found by the mark in their environment.
+ * found by the mark in their environment. D4 after the death of this process the directory of secrets is gone.
  *
  * @module
  */
@@ -17,14 +17,15 @@ import { type ChildProcess, spawn } from "node:child_process"
 export const markVariable = "MILLRACE_BACKEND_ID"
 
 /**
- * `$1` is the mark, the others are the groups that live already. The signals are ignored because Ctrl-C in a terminal and
- * a service manager's stop reach the watcher too, and it must be the last to go. The second look at /proc catches what
- * was forked during the first.
+ * `$1` is the mark, `$2` the directory of secrets, the others are the groups that live already. The signals are ignored
+ * because Ctrl-C in a terminal and a service manager's stop reach the watcher too, and it must be the last to go. The
+ * second look at /proc catches what was forked during the first.
  */
 const script = `
 trap '' HUP INT TERM
 mark=$1
-shift
+secrets=$2
+shift 2
 live="$*"
 while read -r sign group; do
   case $sign in
@@ -35,6 +36,7 @@ while read -r sign group; do
   esac
 done
 for each in $live; do kill -s KILL -- "-$each" 2>/dev/null; done
+rm -rf -- "$secrets"
 [ -d /proc/self ] || exit 0
 for round in 1 2; do
   for file in $(grep -lasF "${markVariable}=$mark" /proc/[0-9]*/environ 2>/dev/null); do
@@ -55,14 +57,15 @@ export interface DeathWatch {
   readonly isWatching: () => boolean
 }
 
-export const make = (mark: string): DeathWatch => {
+/** `secrets`: a directory that goes with this process. */
+export const make = (mark: string, secrets: string): DeathWatch => {
   const live = new Set<number>()
   let closed = false
   let restarts = 0
   let watcher = start()
 
   function start(): ChildProcess {
-    const child = spawn("/bin/sh", ["-c", script, "millrace-death-watch", mark, ...[...live].map(String)], {
+    const child = spawn("/bin/sh", ["-c", script, "millrace-death-watch", mark, secrets, ...[...live].map(String)], {
       cwd: "/",
       detached: true,
       env: { PATH: "/usr/bin:/bin" },

@@ -4,7 +4,8 @@
  * @module
  */
 import { statSync } from "node:fs"
-import { type InstanceSpec, LaunchFailed } from "../ComputeBackend.ts"
+import { type InstanceSpec, isSecretName } from "../ComputeBackend.ts"
+import { BadSpec, CommandNotFound, type LaunchError, NoCapacity } from "../LaunchError.ts"
 
 export interface Places {
   readonly instanceTypeName: string
@@ -13,20 +14,33 @@ export interface Places {
 }
 
 /** Why this cannot be started here, if so; known before anything is tried. */
-export const refusal = (spec: InstanceSpec, { instanceTypeName, free, total }: Places): LaunchFailed | undefined => {
-  const no = (reason: LaunchFailed["reason"], detail: string, retryable: boolean) =>
-    new LaunchFailed({ instanceId: spec.instanceId, reason, detail, retryable })
+export const refusal = (spec: InstanceSpec, { instanceTypeName, free, total }: Places): LaunchError | undefined => {
+  const { instanceId } = spec
+  const bad = (field: string, detail: string) => new BadSpec({ instanceId, field, detail })
   if (spec.command.length === 0 || spec.command[0] === "") {
-    return no("bad-spec", "the process backend runs commands, not images: give the version a command", false)
+    return bad("command", "the process backend runs commands, not images: give the version a command")
+  }
+  if (spec.image !== undefined) {
+    return bad("image", "the process backend runs no images: give the version a command alone, or use another backend")
   }
   if (spec.instanceType !== instanceTypeName) {
-    return no("bad-spec", `instance type ${spec.instanceType} is unknown here: deploy with ${instanceTypeName}`, false)
+    return bad("instance type", `${spec.instanceType} is unknown here: deploy with ${instanceTypeName}`)
   }
   if (spec.gpu.count > 0) {
-    return no("no-capacity", `${spec.gpu.count} GPUs were asked for and the process backend hands out none`, false)
+    return bad("gpu", `${spec.gpu.count} GPUs were asked for and the process backend hands out none: ask for none`)
+  }
+  if (spec.health !== undefined) {
+    return bad(
+      "health",
+      "the process backend has no sidecar: wrap the server, `millrace worker wrap --forward URL --health PATH -- command`"
+    )
+  }
+  const secret = Object.keys(spec.secrets ?? {}).find((name) => !isSecretName(name))
+  if (secret !== undefined) {
+    return bad("secrets", `${JSON.stringify(secret)} is no name of a secret: use letters, digits, ".", "_" and "-"`)
   }
   if (free <= 0) {
-    return no("no-capacity", `all ${total} places are taken: raise the backend's instancesMax or lower a minimum`, true)
+    return new NoCapacity({ instanceId, detail: `all ${total} places of the backend (instancesMax) are taken` })
   }
   return undefined
 }
@@ -38,26 +52,33 @@ const passing = new Set(["EAGAIN", "EMFILE", "ENFILE", "ENOMEM"])
 export const launchFailure = (
   spec: InstanceSpec,
   { code, message }: { readonly code: string; readonly message: string }
-): LaunchFailed => {
+): LaunchError => {
+  const { instanceId } = spec
   const program = spec.command[0] ?? ""
-  const no = (reason: LaunchFailed["reason"], detail: string, retryable = false) =>
-    new LaunchFailed({ instanceId: spec.instanceId, reason, detail, retryable })
   if (passing.has(code)) {
-    return no("no-capacity", `the system refused another process (${code}): stop some, or raise its limits`, true)
+    const detail = `the system refused another process (${code}): stop some, or raise its limits`
+    return new NoCapacity({ instanceId, detail })
   }
   const directory = spec.workingDirectory
   if (directory !== undefined && !isDirectory(directory)) {
-    return no("bad-spec", `the working directory ${directory} is not a directory that can be entered: create it`)
+    const detail = `${directory} is not a directory that can be entered: create it`
+    return new BadSpec({ instanceId, field: "working directory", detail })
   }
   switch (code) {
-    case "ENOENT":
-      return no("command-not-found", `${program} was not found: give its full path, or install it in the PATH`)
-    case "EACCES":
-      return no("command-not-found", `${program} may not be executed (EACCES): check its mode, chmod +x`)
-    case "E2BIG":
-      return no("bad-spec", "command and environment together are too long for the system: shorten them")
+    case "ENOENT": {
+      const detail = `${program} was not found: give its full path, or install it in the PATH`
+      return new CommandNotFound({ instanceId, program, detail })
+    }
+    case "EACCES": {
+      const detail = `${program} may not be executed (EACCES): check its mode, chmod +x`
+      return new CommandNotFound({ instanceId, program, detail })
+    }
+    case "E2BIG": {
+      const detail = "it and the environment together are too long for the system: shorten them"
+      return new BadSpec({ instanceId, field: "command", detail })
+    }
     default:
-      return no("bad-spec", `the system refused to run ${program}: ${message}`)
+      return new BadSpec({ instanceId, field: "command", detail: `the system refused to run ${program}: ${message}` })
   }
 }
 

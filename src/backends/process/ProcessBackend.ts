@@ -9,7 +9,7 @@
  * - The environment is the spec's, plus PATH, HOME, TMPDIR, LANG, the backend's mark and the compile cache; the spec
  *   wins. Nothing else of ours is handed on.
  *
- * Laws: `tests/backends/backendLaws.ts`.
+ * Laws: `../laws/`; what it does not do it refuses as `BadSpec` or says in its abilities.
  *
  * @module
  */
@@ -25,10 +25,12 @@ import {
   type Exit,
   type InstanceObservation,
   type InstanceSpec,
-  LaunchFailed,
   type LogLine,
-  type RunningInstance
+  type RunningInstance,
+  secretsVariable
 } from "../ComputeBackend.ts"
+import { BackendUnavailable, type LaunchError } from "../LaunchError.ts"
+import * as SecretFiles from "../SecretFiles.ts"
 import * as DeathWatch from "./DeathWatch.ts"
 import * as HandOver from "./HandOver.ts"
 import { launchFailure, refusal } from "./LaunchRefusal.ts"
@@ -65,8 +67,11 @@ export const abilities: Abilities = {
   isolation: "none",
   image: false,
   command: true,
-  gpu: false,
-  preWarm: false
+  gpuKinds: [],
+  preWarm: false,
+  tasks: true,
+  limits: [],
+  survivesRestart: false
 }
 
 /** A larger young generation takes 8 to 18 % off the cost of a call, and nothing away from the start (measured). */
@@ -92,7 +97,7 @@ interface Live {
   /** Called once, when it is gone. */
   readonly onGone: Set<() => void>
   /** Called once, when it is known whether there is a process. */
-  readonly onLaunch: Set<(failure: LaunchFailed | undefined) => void>
+  readonly onLaunch: Set<(failure: LaunchError | undefined) => void>
   /** What is known since it runs. */
   running: { readonly pid: number; readonly startedAtMs: number } | undefined
   requested: boolean
@@ -113,7 +118,8 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   const context = yield* Effect.context<never>()
   const runFork = Effect.runForkWith(context)
   const mark = randomUUID()
-  const deathWatch = DeathWatch.make(mark)
+  const secretFiles = SecretFiles.make(mark)
+  const deathWatch = DeathWatch.make(mark, secretFiles.root)
   const live = new Map<string, Live>()
   const byKey = new Map<number, Live>()
   let lastKey = 0
@@ -144,6 +150,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     live.delete(instance.spec.instanceId)
     byKey.delete(instance.key)
     if (live.size === 0) spawner.hold(false)
+    if (instance.spec.secrets !== undefined) secretFiles.remove(instance.key)
     if (instance.running !== undefined) deathWatch.withdraw(instance.running.pid)
   }
 
@@ -157,11 +164,12 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     ended.delete(instanceId)
     ended.set(instanceId, { output: instance.output, endedAtMs: performance.now() })
     forgetOld(performance.now())
-    tell(observers, { _tag: "Exited", instanceId, atMs, exit, lastOutput, requested: instance.requested })
+    const phase = instance.running === undefined ? "process" : "running"
+    tell(observers, { _tag: "Exited", instanceId, atMs, exit, phase, lastOutput, requested: instance.requested })
     for (const resume of instance.onGone) resume()
   }
 
-  const onceRefused = (instance: Live, failure: LaunchFailed) => {
+  const onceRefused = (instance: Live, failure: LaunchError) => {
     leave(instance)
     for (const resume of instance.onLaunch) resume(failure)
     for (const resume of instance.onGone) resume()
@@ -204,8 +212,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     for (const instance of [...byKey.values()]) {
       const { instanceId } = instance.spec
       if (instance.running === undefined) {
-        const reason = "backend-unavailable"
-        onceRefused(instance, new LaunchFailed({ instanceId, reason, detail, retryable: true }))
+        onceRefused(instance, new BackendUnavailable({ backend: "process", operation: `launch ${instanceId}`, detail }))
         continue
       }
       try {
@@ -235,7 +242,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   }
   const spawner = Spawner.make({ zygotes }, { onMessage, onLost })
 
-  const environmentOf = (spec: InstanceSpec): Record<string, string> => {
+  const environmentOf = (spec: InstanceSpec, secrets: string | undefined): Record<string, string> => {
     const cache = options.compileCacheDirectory
     // Code of one function must not be read as that of another, so each has its own folder; odd names have none.
     const cached = cache !== undefined && /^[A-Za-z0-9_-]{1,100}$/.test(spec.functionId)
@@ -243,6 +250,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       ...everyEnvironment,
       ...(cached ? { NODE_COMPILE_CACHE: join(cache, spec.functionId) } : {}),
       ...spec.environment,
+      ...(secrets === undefined ? {} : { [secretsVariable]: secrets }),
       [DeathWatch.markVariable]: mark
     }
   }
@@ -250,6 +258,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   const order = (spec: InstanceSpec): Live => {
     const { instanceId } = spec
     const key = ++lastKey
+    const secrets = spec.secrets === undefined ? undefined : secretFiles.write(key, spec.secrets)
     const instance: Live = {
       spec,
       key,
@@ -264,12 +273,12 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     live.set(instanceId, instance)
     byKey.set(key, instance)
     if (live.size === 1) spawner.hold(true)
-    const [program = "", ...args] = spec.command
+    const [program = "", ...args] = [...spec.command, ...(spec.arguments ?? [])]
     const isNode = program === "node"
     const command: HandOver.Command = {
       program: isNode ? process.execPath : program,
       args: isNode ? [...nodeFlags, ...args] : args,
-      environment: environmentOf(spec)
+      environment: environmentOf(spec, secrets)
     }
     options.onStep?.("backend.beforeSpawn")
     spawner.send({
@@ -283,16 +292,24 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     return instance
   }
 
-  const launch = (spec: InstanceSpec): Effect.Effect<void, LaunchFailed> =>
-    Effect.callback<void, LaunchFailed>((resume) => {
+  const launch = (spec: InstanceSpec): Effect.Effect<void, LaunchError> =>
+    Effect.callback<void, LaunchError>((resume) => {
       const found = live.get(spec.instanceId)
       if (found?.running !== undefined) return resume(Effect.void)
       if (found === undefined) {
         const refused = refusal(spec, { instanceTypeName, free: total - live.size, total })
         if (refused !== undefined) return resume(Effect.fail(refused))
       }
-      const instance = found ?? order(spec)
-      const known = (failure: LaunchFailed | undefined) =>
+      let instance: Live
+      try {
+        instance = found ?? order(spec)
+      } catch (cause) {
+        const detail = `its secrets could not be written: ${String(cause)}`
+        return resume(
+          Effect.fail(new BackendUnavailable({ backend: "process", operation: `launch ${spec.instanceId}`, detail }))
+        )
+      }
+      const known = (failure: LaunchError | undefined) =>
         resume(failure === undefined ? Effect.void : Effect.fail(failure))
       instance.onLaunch.add(known)
       return Effect.sync(() => instance.onLaunch.delete(known))
@@ -335,7 +352,8 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     Effect.forEach([...live.keys()], (instanceId) => terminate(instanceId, 0), { concurrency: "unbounded" }).pipe(
       Effect.timeoutOption(closeWaitMs),
       Effect.andThen(Effect.promise(() => spawner.close(closeWaitMs))),
-      Effect.andThen(Effect.promise(() => deathWatch.close(closeWaitMs)))
+      Effect.andThen(Effect.promise(() => deathWatch.close(closeWaitMs))),
+      Effect.andThen(Effect.sync(secretFiles.close))
     )
   )
   yield* Effect.logWarning(
@@ -358,8 +376,8 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     terminate,
     list: Effect.sync(
       (): ReadonlyArray<RunningInstance> =>
-        [...live.values()].flatMap(({ spec: { instanceId, versionId }, running }) =>
-          running === undefined ? [] : [{ instanceId, versionId, ...running }]
+        [...live.values()].flatMap(({ spec: { instanceId, versionId, labels = {} }, running }) =>
+          running === undefined ? [] : [{ instanceId, versionId, ...running, labels }]
         )
     ),
     watch: (onObservation) => register(observers, onObservation),

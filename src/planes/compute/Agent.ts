@@ -26,13 +26,14 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { ComputeBackend, type InstanceObservation, LaunchFailed, type LogLine } from "../../backends/ComputeBackend.ts"
+import { ComputeBackend, type InstanceObservation, type LogLine } from "../../backends/ComputeBackend.ts"
+import { isLaunchError, isRetryable, type LaunchError } from "../../backends/LaunchError.ts"
 import * as Instance from "../../core/instance/Instance.ts"
 import * as CrashPoint from "../CrashPoint.ts"
 import type { FabricUnavailable } from "../fabric/FabricError.ts"
 import { PubSub } from "../fabric/PubSub.ts"
 import { type Delivery, WorkQueue } from "../fabric/WorkQueue.ts"
-import { describeExit, environmentOf, reported, reportOf, specOf } from "./AgentInstance.ts"
+import { describeExit, environmentOf, isExitRetryable, reported, reportOf, specOf } from "./AgentInstance.ts"
 import {
   type AgentReport,
   CreateInstance,
@@ -97,6 +98,9 @@ const consumeOptions = { ackWaitMs: 30_000, maxInFlight: 1_000 }
 const unwantedGraceMs = 10_000
 const shutdownMsDefault = 15_000
 
+/** Goes on until the agent ends. */
+const terminateAgain = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])
+
 const decodeCreate = Schema.decodeUnknownResult(Schema.fromJsonString(CreateInstance))
 const decodeTerminate = Schema.decodeUnknownResult(Schema.fromJsonString(TerminateInstance))
 const decodeWorker = Schema.decodeUnknownResult(Schema.fromJsonString(WorkerReport))
@@ -158,6 +162,14 @@ export const make: (
       arm(entry)
     }
 
+    /** A backend that does not answer is asked again; what it did meanwhile is done once. */
+    const terminateSurely = (instanceId: string, graceMs: number) =>
+      backend.terminate(instanceId, graceMs).pipe(
+        Effect.tapError((error) => Effect.logWarning(error.message, { cluster, instanceId })),
+        Effect.retry(terminateAgain),
+        Effect.ignore
+      )
+
     /** Has the machine woken at its start deadline. */
     const arm = (entry: Entry) => {
       const { state } = entry
@@ -198,7 +210,7 @@ export const make: (
       const fiber = fork(
         Deferred.await(entry.launched).pipe(
           Effect.andThen(drained),
-          Effect.andThen(backend.terminate(instanceId, order.graceMs))
+          Effect.andThen(terminateSurely(instanceId, order.graceMs))
         )
       )
       // The instance may be gone already: `forget` does not interrupt this fiber, its order is idempotent.
@@ -211,14 +223,14 @@ export const make: (
       Deferred.doneUnsafe(entry.launched, Effect.void)
     }
 
-    const onLaunchFailed = (entry: Entry, cause: Cause.Cause<LaunchFailed>) => {
+    const onLaunchFailed = (entry: Entry, cause: Cause.Cause<LaunchError>) => {
       const { instanceId } = entry.create
       const error = Cause.squash(cause)
-      const known = error instanceof LaunchFailed
+      const known = isLaunchError(error)
       const detail = known ? error.message : `the backend broke when it launched ${instanceId}: ${String(error)}`
       fork(Effect.logWarning(detail, { cluster, instanceId, versionId: entry.create.versionId }))
       entry.ending?.fiber.interruptUnsafe()
-      apply(entry, reported(now(), { state: "failed", detail, retryable: !known || error.retryable }))
+      apply(entry, reported(now(), { state: "failed", detail, retryable: !known || isRetryable(error) }))
       forget(entry)
     }
 
@@ -279,7 +291,7 @@ export const make: (
         if (ended === undefined) remember(order.instanceId, null)
         if (ended?.report != null) publishInstance(ended.report)
         // One that this agent has not started, but finds.
-        fork(backend.terminate(order.instanceId, order.graceMs))
+        fork(terminateSurely(order.instanceId, order.graceMs))
         return delivery.ack()
       }
       const { drainMs, graceMs, reason } = order
@@ -313,6 +325,7 @@ export const make: (
 
     const observe = (observation: InstanceObservation) => {
       CrashPoint.hit("agent.observed")
+      if (observation._tag === "Gap") return void fork(reconcileNow)
       const entry = entries.get(observation.instanceId)
       if (entry === undefined) return
       const nowMs = now()
@@ -324,10 +337,13 @@ export const make: (
         case "Phase":
           return apply(entry, reported(nowMs, { state: "starting", phase: observation.phase }))
         case "Exited": {
-          const detail = describeExit(observation.exit, observation.lastOutput)
+          const detail = describeExit(observation)
           const draining = entry.state._tag === "Draining" ? `${entry.state.reason}; ${detail}` : detail
           CrashPoint.hit("agent.exited")
-          apply(entry, reported(nowMs, { state: "failed", detail: draining, retryable: true }))
+          apply(
+            entry,
+            reported(nowMs, { state: "failed", detail: draining, retryable: isExitRetryable(observation.exit) })
+          )
           return forget(entry)
         }
         default:
@@ -367,7 +383,9 @@ export const make: (
       for (const instanceId of plan.end) {
         fork(
           Effect.logWarning("an instance runs that nobody wants: ended", { cluster, instanceId }).pipe(
-            Effect.andThen(backend.terminate(instanceId, unwantedGraceMs))
+            Effect.andThen(backend.terminate(instanceId, unwantedGraceMs)),
+            // The next heartbeat finds it again.
+            Effect.catch((error) => Effect.logWarning(error.message, { cluster, instanceId }))
           )
         )
       }
@@ -378,6 +396,10 @@ export const make: (
         forget(entry)
       }
     })
+
+    const reconcileNow = Effect.catchCause(reconcile, (cause) =>
+      Effect.logError("the agent could not see what runs", cause, { cluster })
+    )
 
     const heartbeat = Effect.gen(function* () {
       CrashPoint.hit("agent.heartbeat.before")
@@ -399,7 +421,7 @@ export const make: (
         if (next !== entry.state) publishInstance(reportOf(cluster, entry.create, next))
         entry.state = next
       }
-      return Effect.forEach(all, (entry) => backend.terminate(entry.create.instanceId, entry.state.facts.graceMs), {
+      return Effect.forEach(all, (entry) => terminateSurely(entry.create.instanceId, entry.state.facts.graceMs), {
         concurrency: "unbounded",
         discard: true
       }).pipe(Effect.timeoutOption(options.shutdownMs ?? shutdownMsDefault))
@@ -421,7 +443,10 @@ export const make: (
       cluster,
       region,
       instances: Effect.sync(reports),
-      logs: backend.logs,
+      logs: (instanceId) =>
+        Effect.catch(backend.logs(instanceId), ({ message }) =>
+          Effect.succeed([{ atMs: now(), stream: "stderr" as const, text: message }])
+        ),
       followLogs: backend.followLogs
     })
   })

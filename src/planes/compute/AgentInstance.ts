@@ -4,7 +4,8 @@
  *
  * @module
  */
-import type { Exit, InstanceSpec } from "../../backends/ComputeBackend.ts"
+import type { Exit, InstanceObservation, InstanceSpec } from "../../backends/ComputeBackend.ts"
+import { isRetryable } from "../../backends/LaunchError.ts"
 import * as Instance from "../../core/instance/Instance.ts"
 import type { CreateInstance, InstanceReport } from "./AgentMessage.ts"
 
@@ -83,9 +84,14 @@ export const reported = (nowMs: number, change: Partial<Instance.Reported> & Pic
 
 export const detailBytesMax = 4096
 
-/** For people: how it ended, then its last words. */
-export const describeExit = (exit: Exit, lastOutput: string): string => {
-  const how = describe(exit)
+/** Whether another start of the same version can fare better. */
+export const isExitRetryable = (exit: Exit): boolean => exit.kind !== "start-failed" || isRetryable(exit.error)
+
+type Exited = Extract<InstanceObservation, { _tag: "Exited" }>
+
+/** For people: how it ended and in which phase of its start, then its last words. */
+export const describeExit = ({ exit, phase, lastOutput }: Exited): string => {
+  const how = phase === "running" || exit.kind === "start-failed" ? describe(exit) : `${describe(exit)}, in ${phase}`
   return lastOutput === "" ? how : `${how}; last output:\n${lastOutput}`.slice(0, detailBytesMax)
 }
 
@@ -97,6 +103,12 @@ const describe = (exit: Exit): string => {
       return `it was ended by ${exit.signal}`
     case "out-of-memory":
       return "it ran out of memory"
+    case "start-failed":
+      return exit.error.message
+    case "gpu-fault":
+      return `a GPU of it broke (XID ${exit.xid}): ${exit.detail}`
+    case "preempted":
+      return `its place was taken: ${exit.detail}`
     case "lost":
       return `it was lost: ${exit.detail}`
     default:
