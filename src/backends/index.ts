@@ -3,5 +3,6 @@
  *
  * @module
  */
+export * as BackendKit from "./BackendKit.ts"
 export * from "./ComputeBackend.ts"
 export * from "./LaunchError.ts"

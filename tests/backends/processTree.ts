@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readFileSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 
 const read = (path: string): string => {
   try {
@@ -33,3 +33,9 @@ export const waitingZygotes = (spawner: number): ReadonlyArray<number> =>
 /** Zygotes of this spawner, also those that are not ready yet. */
 export const zygotes = (spawner: number): ReadonlyArray<number> =>
   childrenOf(spawner).filter((pid) => /zygote/.test(commandOf(pid)))
+
+/** Processes that run, by their command lines and by the environment that they began with. */
+export const countProcesses = (isWanted: (command: string, environment: string) => boolean): number =>
+  readdirSync("/proc").filter(
+    (name) => /^\d+$/.test(name) && isWanted(commandOf(Number(name)), read(`/proc/${name}/environ`))
+  ).length
