@@ -203,7 +203,7 @@ const cancelOne = async (world: World, carry: (one: Plan) => Promise<string | un
 /** An instance dies in the middle of its work. */
 const killOne = async (recording: Recording) => {
   await new Promise((resolve) => setTimeout(resolve, 150))
-  const pid = alive(recording).at(-1)
+  const pid = recording.alive().at(-1)
   if (pid === undefined) return
   try {
     process.kill(pid, "SIGKILL")
@@ -212,18 +212,9 @@ const killOne = async (recording: Recording) => {
   }
 }
 
-const alive = (recording: Recording): ReadonlyArray<number> =>
-  [...recording.instances()].filter((pid) => {
-    try {
-      return process.kill(pid, 0)
-    } catch {
-      return false
-    }
-  })
-
 const backAtZero = async (recording: Recording) => {
   const until = performance.now() + 3_000
-  while (alive(recording).length > 0 && performance.now() < until) {
+  while (recording.alive().length > 0 && performance.now() < until) {
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }

@@ -44,15 +44,21 @@ const settleMs = 120_000
 export const run = async (options: KillOptions): Promise<KillReport> => {
   const startedMs = performance.now()
   const directory = mkdtempSync(join(tmpdir(), "millrace-chaos-"))
+  const lives: Array<PlatformLife.PlatformLife> = []
   try {
-    const report = await inDirectory(options, directory)
+    const report = await inDirectory(options, directory, lives)
     return { ...report, seconds: (performance.now() - startedMs) / 1000 }
   } finally {
+    await lives.at(-1)?.kill()
     rmSync(directory, { recursive: true, force: true })
   }
 }
 
-const inDirectory = async (options: KillOptions, directory: string): Promise<Omit<KillReport, "seconds">> => {
+const inDirectory = async (
+  options: KillOptions,
+  directory: string,
+  lives: Array<PlatformLife.PlatformLife>
+): Promise<Omit<KillReport, "seconds">> => {
   const { requests, kills, seed, say } = options
   const recording = new Recording(directory)
   const lifeOptions: PlatformLife.LifeOptions = {
@@ -65,15 +71,34 @@ const inDirectory = async (options: KillOptions, directory: string): Promise<Omi
   }
   const random = Random.make(seed)
   const killed = { platform: 0, instance: 0, helper: 0 }
-  let life = PlatformLife.start(lifeOptions)
+  let failure: unknown
+  const fails = Promise.withResolvers<never>()
+  const fail = (error: unknown) => {
+    failure ??= error
+    fails.reject(failure)
+  }
+  // It is waited for only while calls are made.
+  fails.promise.catch(() => {})
+  /** Its end is an end of the run when nobody here asked for it. */
+  const start = async () => {
+    const begun = await PlatformLife.start(lifeOptions)
+    lives.push(begun)
+    void begun.over.then(({ code, signal }) => {
+      if (begun === ending) return
+      fail(new Error(`the platform ended by itself, with ${signal ?? code}: ${begun.said().slice(-2_000)}`))
+    })
+    return begun
+  }
+  let ending: PlatformLife.PlatformLife | undefined
+  let life = start()
   await life
   const world: World = { recording, gatewayUrl: async () => (await life).gatewayUrl, agent: makeAgent() }
 
   const killPlatform = async () => {
-    const running = await life
-    await running.kill()
+    ending = await life
+    await ending.kill()
     recording.see({ _tag: "Crashed" })
-    life = PlatformLife.start(lifeOptions)
+    life = start()
     await life
   }
   const killOne = async () => {
@@ -82,7 +107,7 @@ const inDirectory = async (options: KillOptions, directory: string): Promise<Omi
     say(`kill ${victim}`)
     if (victim === "platform") return killPlatform()
     const { pid } = await life
-    const pids = victim === "instance" ? alive(recording.instances()) : PlatformLife.childrenOf(pid)
+    const pids = victim === "instance" ? recording.alive() : PlatformLife.childrenOf(pid)
     const chosen = random.pick([...pids])
     if (chosen === undefined) return
     try {
@@ -97,25 +122,22 @@ const inDirectory = async (options: KillOptions, directory: string): Promise<Omi
   let done = 0
   let fired = 0
   let killing: Promise<void> = Promise.resolve()
-  let failure: unknown
   const caller = async () => {
-    while (next < requests) {
+    while (next < requests && failure === undefined) {
       const plan = planOf(random, next++)
       const requestId = await carryOut(world, plan)
       if (requestId !== undefined) promised.push(requestId)
       done++
       while (fired < kills && done * kills >= (fired + 1) * requests - requests / 2) {
         fired++
-        killing = killing.then(killOne).catch((error: unknown) => {
-          failure ??= error
-        })
+        killing = killing.then(killOne).catch(fail)
         // A storm of kills without work between them would try nothing.
         await killing
         if (fired % 50 === 0) say(`${done} of ${requests} calls, ${fired} of ${kills} kills`)
       }
     }
   }
-  await Promise.all(Array.from({ length: options.callers }, caller))
+  await Promise.race([Promise.all(Array.from({ length: options.callers }, caller)), fails.promise])
   await killing
   if (failure !== undefined) throw failure
   say(`all calls are made: claiming ${promised.length}`)
@@ -123,9 +145,10 @@ const inDirectory = async (options: KillOptions, directory: string): Promise<Omi
   const claimer = async () => {
     for (let id = left.pop(); id !== undefined; id = left.pop()) await claimUntilEnded(world, id, settleMs)
   }
-  await Promise.all(Array.from({ length: 64 }, claimer))
+  await Promise.race([Promise.all(Array.from({ length: 64 }, claimer)), fails.promise])
   say("claimed")
-  await (await life).stop()
+  ending = await life
+  await ending.stop()
   say("stopped")
   world.agent.destroy()
   const history = recording.history()
@@ -138,15 +161,6 @@ const chooseVictim = (random: Random.Random): Victim => {
   const at = random.next()
   return at < 0.4 ? "platform" : at < 0.9 ? "instance" : "helper"
 }
-
-const alive = (pids: ReadonlySet<number>): ReadonlyArray<number> =>
-  [...pids].filter((pid) => {
-    try {
-      return process.kill(pid, 0)
-    } catch {
-      return false
-    }
-  })
 
 /** What callers want: every kind of call, in a mix that reaches all of them in a few dozen. */
 export const planOf = (random: Random.Random, index: number): Plan => {

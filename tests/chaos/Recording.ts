@@ -7,6 +7,7 @@ import { closeSync, openSync, readFileSync, readSync } from "node:fs"
 import { join } from "node:path"
 import type { Entry, History } from "../history/History.ts"
 import { monotonicMs } from "./Clock.ts"
+import { processStart } from "./ProcessStart.ts"
 import type { Born } from "./recorder.ts"
 
 /** An entry without its time, which is now. */
@@ -16,7 +17,7 @@ export class Recording {
   readonly effectsFile: string
   readonly #seen: Array<Entry>
   #bornOffset = 0
-  readonly #born = new Set<number>()
+  readonly #born: Array<Born> = []
 
   /** `before`: what was seen in an earlier part of the same story. */
   constructor(home: string, before: History = []) {
@@ -33,13 +34,18 @@ export class Recording {
     this.#seen.push({ ...entry, atMs: monotonicMs() } as Entry)
   }
 
-  /** Process ids of the instances that ever were. */
-  instances(): ReadonlySet<number> {
+  /** Process ids of the instances that run, the youngest last. */
+  alive(): ReadonlyArray<number> {
+    return this.instances().flatMap(({ pid, start }) => (start !== "" && processStart(pid) === start ? [pid] : []))
+  }
+
+  /** That ever were. */
+  instances(): ReadonlyArray<Born> {
     const { lines, bytes } = linesFrom(this.effectsFile, this.#bornOffset)
     this.#bornOffset += bytes
     for (const line of lines) {
       const entry = parse(line)
-      if (entry?._tag === "Born") this.#born.add(entry.pid)
+      if (entry?._tag === "Born") this.#born.push(entry)
     }
     return this.#born
   }

@@ -9,6 +9,7 @@ import { join } from "node:path"
 import { serve } from "millrace/worker"
 import type { Attempted, Effected } from "../history/History.ts"
 import { monotonicMs } from "./Clock.ts"
+import { processStart } from "./ProcessStart.ts"
 
 export interface Order {
   readonly item: string
@@ -29,6 +30,8 @@ export interface Order {
 export interface Born {
   readonly _tag: "Born"
   readonly pid: number
+  /** By `processStart`. */
+  readonly start: string
 }
 
 const file = openSync(join(homedir(), "effects.jsonl"), "a")
@@ -38,7 +41,7 @@ const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve,
 // Each life of the platform has a port of its own for workers.
 const plane = new URL(process.env["MILLRACE_WORKER_URL"] ?? "ws://none:0").port
 
-write({ _tag: "Born", pid: process.pid })
+write({ _tag: "Born", pid: process.pid, start: processStart(process.pid) })
 
 serve({
   fetch: async (request, context) => {

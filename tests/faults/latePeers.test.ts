@@ -47,7 +47,7 @@ describe("a worker process that stands still (SIGSTOP) for twice its lease", () 
       try {
         const id = String(await carryOut(world, asyncPlan("late", { ms: 500 })))
         await eventually("it runs", () => seen<Attempted>("Attempted")[0])
-        const [pid = 0] = recording.instances()
+        const [pid = 0] = recording.alive()
         stopped = pid
         process.kill(pid, "SIGSTOP")
         // Two of its leases, by the clock of whoever gave them: the length of the pause is what this is about.

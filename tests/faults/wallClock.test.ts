@@ -98,7 +98,7 @@ describe.skipIf(isSkipped)("a wall clock", () => {
   const round = async (early: () => void, late: () => void): Promise<Round> => {
     await atZero()
     const name = `round-${++count}`
-    const before = { decisions: await decisionCount(), instances: recording.instances().size }
+    const before = { decisions: await decisionCount(), instances: recording.instances().length }
     const plan = (item: string, ms: number, path: Plan["path"], deadlineMs?: number) =>
       asyncPlan(`${name} ${item}`, { ms, heedsSignal: true }, { path, deadlineMs })
     const accepted = async (wanted: Plan) => String(await carryOut(world, wanted))
@@ -122,7 +122,7 @@ describe.skipIf(isSkipped)("a wall clock", () => {
     return {
       results,
       attempts: attempted.map(({ attempt }) => attempt),
-      instances: recording.instances().size - before.instances,
+      instances: recording.instances().length - before.instances,
       decisions: made.map(({ versionId, from, to }) => `${versionId}: ${from} to ${to}`).sort()
     }
   }
