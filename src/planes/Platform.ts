@@ -27,6 +27,7 @@ import type { ControlView } from "./control/ControlView.ts"
 import { defaultTenant, Registry, type StoreFailure } from "./control/Registry.ts"
 import { BlobStore } from "./fabric/BlobStore.ts"
 import * as EmbeddedFabric from "./fabric/EmbeddedFabric.ts"
+import type * as Compactor from "./invocation/Compactor.ts"
 import { DeadLetterBook } from "./invocation/DeadLetterBook.ts"
 import * as DeadLetters from "./invocation/DeadLetters.ts"
 import * as EventStreams from "./invocation/EventStreams.ts"
@@ -47,7 +48,7 @@ export interface PlatformOptions {
   readonly controlPort: number
   readonly workerPort: number
   readonly buffer: Partial<BufferOptions>
-  readonly compact?: Partial<Shards.CompactOptions>
+  readonly compact?: Partial<Compactor.CompactOptions>
   readonly deadLetters: Partial<DeadLetters.DeadLetterOptions>
   readonly eventStreams: Partial<EventStreams.EventStreamOptions>
   /** Between heartbeats of workers; three missed and the peer is gone. */

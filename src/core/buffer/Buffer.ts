@@ -87,7 +87,7 @@ export {
   totals,
   versions
 } from "./BufferQueries.ts"
-export { restore, type Snapshot, snapshot } from "./BufferSnapshot.ts"
+export { recordsAfterArrival, restore, type Snapshot, snapshot } from "./BufferSnapshot.ts"
 
 export type Step = readonly [State, ReadonlyArray<Command>]
 

@@ -40,6 +40,15 @@ export const snapshot = (state: State): Snapshot => {
   return { version: 1, epoch, lastSequence, nextToken, requests }
 }
 
+/**
+ * The records that lead from the arrival of this request to its state, as in a snapshot: for a shell whose log keeps the
+ * arrival anyway. `undefined`: a snapshot leaves the request out.
+ */
+export const recordsAfterArrival = (state: State, sequence: number): ReadonlyArray<DurableRecord> | undefined => {
+  const request = DueMap.get(state.requests, sequence)
+  return request?.arrivedRecord === "stored" ? recordsOf(request) : undefined
+}
+
 /** Not live yet: the records after the snapshot follow as `Replayed`, then `Recovered`. */
 export const restore = (snapshot: Snapshot, options: BufferOptions): State => {
   const { epoch, lastSequence, nextToken } = snapshot

@@ -168,7 +168,7 @@ export class Entry {
   }
 
   set answerBlobId(id: string | undefined) {
-    this.#own.answerBlobId = id
+    if (id !== undefined || this.#rare !== undefined) this.#own.answerBlobId = id
   }
 
   /** Its dead letter is being written, or was. */
@@ -194,7 +194,7 @@ export class Entry {
   }
 
   set keepUntilMs(untilMs: number | undefined) {
-    this.#own.keepUntilMs = untilMs
+    if (untilMs !== undefined || this.#rare !== undefined) this.#own.keepUntilMs = untilMs
   }
 
   get progress(): { readonly percent: number; readonly note: string } | undefined {

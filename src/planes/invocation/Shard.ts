@@ -23,6 +23,7 @@ import * as CrashPoint from "../CrashPoint.ts"
 import type { BlobStore } from "../fabric/BlobStore.ts"
 import type { FabricUnavailable, OutcomeUnknown, PositionConflict } from "../fabric/FabricError.ts"
 import type { AppendOptions } from "../fabric/Log.ts"
+import { AnswerCache } from "./AnswerCache.ts"
 import { Attempt } from "./Attempt.ts"
 import { type Body, BodyBroken, chunks, emptyBytes } from "./Body.ts"
 import type { DeadLetters } from "./DeadLetters.ts"
@@ -32,6 +33,7 @@ import * as EventFrames from "./EventFrames.ts"
 import type { EventStream } from "./EventStream.ts"
 import type { EventStreams } from "./EventStreams.ts"
 import { LogWriter } from "./LogWriter.ts"
+import { bytesOf, type PayloadCache } from "./PayloadCache.ts"
 import { nowMs } from "./PlaneClock.ts"
 import { fromRefusal, quote, storeFull } from "./Problem.ts"
 import { SideLogFailed } from "./SideLog.ts"
@@ -87,12 +89,6 @@ export interface NewCall {
 /** A note of progress is a line for people, and stays in memory as long as its request. */
 const noteLengthMax = 300
 
-/**
- * What stored calls and answers may take of memory; beyond it they are read back from the log when needed. Small beside
- * 100,000 that wait, large beside what the workers take in a second.
- */
-const payloadCacheBytesMax = 4 * 1024 * 1024
-
 export class Shard {
   readonly name: string
   readonly deadLetters: DeadLetters
@@ -110,7 +106,10 @@ export class Shard {
   #lastSequence: number
   #timer: NodeJS.Timeout | undefined
   #timerAtMs = Number.POSITIVE_INFINITY
-  #cachedBytes = 0
+  readonly #payloads: PayloadCache
+  readonly #answers = new AnswerCache()
+  /** The state was given away to be read: the next event leaves it as it is. */
+  #isFrozen = false
   readonly #openLetters = new Set<Promise<void>>()
   #closed = false
   /** Messages of workers that were refused because their lease was over. */
@@ -124,6 +123,7 @@ export class Shard {
     /** What recovery found. */
     readonly state: Buffer_.State
     readonly entries: Iterable<Entry>
+    readonly payloads: PayloadCache
     readonly position: number
     readonly lastSequence: number
     readonly deadLetters: DeadLetters
@@ -137,6 +137,7 @@ export class Shard {
     this.#ports = init.ports
     this.#events = init.events
     this.#state = init.state
+    this.#payloads = init.payloads
     this.#lastSequence = init.lastSequence
     for (const entry of init.entries) this.#index(entry)
     this.#log = new LogWriter({
@@ -376,6 +377,16 @@ export class Shard {
     return this.#log.position
   }
 
+  /**
+   * The state of this moment, which stays as it is, and the position that it stands at: every record before it is in the
+   * state. Undefined where nobody knows any more where the log ends.
+   */
+  freeze(): { readonly state: Buffer_.State; readonly position: number } | undefined {
+    if (this.#stepping || this.#state.storeFailed) return undefined
+    this.#isFrozen = true
+    return { state: this.#state, position: this.#log.position }
+  }
+
   /** Everything ordered so far is on disk, or never will be. */
   async flushed(): Promise<void> {
     await Promise.allSettled(this.#openLetters)
@@ -402,7 +413,9 @@ export class Shard {
     try {
       let current: Event | undefined = event
       while (current !== undefined) {
-        const [state, commands] = Buffer_.advance(this.#state, current)
+        const move = this.#isFrozen ? Buffer_.step : Buffer_.advance
+        const [state, commands] = move(this.#state, current)
+        if (state !== this.#state) this.#isFrozen = false
         this.#state = state
         for (const command of commands) this.#attempt(command)
         current = this.#queue.shift()
@@ -665,10 +678,10 @@ export class Shard {
     if (entry === undefined) return
     CrashPoint.hit("invocation.forget")
     this.#unindex(entry)
-    if (entry.callPosition !== undefined) this.#cachedBytes -= memoryOf(entry.call)
     this.#dropCall(entry)
     const answerBlobId = entry.answer?.body.kind === "blob" ? entry.answer.body.id : entry.answerBlobId
     if (answerBlobId !== undefined) this.#ports.removeBlob(answerBlobId)
+    this.#answers.drop(entry)
     entry.answer = undefined
   }
 
@@ -680,8 +693,7 @@ export class Shard {
       if (ref.kind === "arrived") {
         entry.callPosition = first + index
         entry.tellStored(atMs)
-        this.#cachedBytes += memoryOf(entry.call)
-        if (this.#cachedBytes > payloadCacheBytesMax) this.#evict(entry)
+        this.#payloads.stored(entry)
       } else if (ref.kind === "ended" && entry.answer !== undefined) {
         entry.answerPosition = first + index
       }
@@ -693,16 +705,9 @@ export class Shard {
       const entry = ref.kind === "ended" ? this.#entries.get(ref.sequence) : undefined
       if (entry === undefined) continue
       // Ended and stored: the call is not needed any more, the answer only on request.
-      this.#evict(entry)
       this.#dropCall(entry)
-      if (this.#cachedBytes > payloadCacheBytesMax && entry.answer?.body.kind === "inline") entry.answer = undefined
+      this.#answers.stored(entry)
     }
-  }
-
-  #evict(entry: Entry): void {
-    if (entry.call === undefined || entry.callPosition === undefined || entry.call.body.kind === "spool") return
-    this.#cachedBytes -= memoryOf(entry.call)
-    entry.call = undefined
   }
 
   async #loadCall(entry: Entry): Promise<NonNullable<Entry["call"]>> {
@@ -937,7 +942,7 @@ export class Shard {
   #dropCall(entry: Entry): void {
     const body = entry.call?.body
     const blobId = entry.callBlobId
-    entry.call = undefined
+    this.#payloads.drop(entry)
     entry.callBlobId = undefined
     if (blobId === undefined || entry.letter !== undefined || this.deadLetters.has(entry.requestId)) return
     if (body?.kind !== "spool") return this.#ports.removeBlob(blobId)
@@ -962,20 +967,6 @@ const whyNotAHead = (status: number, headers: HeaderList): string | undefined =>
   }
   return undefined
 }
-
-/** Of an object, and of a pair of strings, beside their characters. */
-const objectBytes = 200
-const pairBytes = 100
-
-/** About what a call takes of memory: its head often more than its body. */
-const memoryOf = (call: Entry["call"]): number => {
-  if (call === undefined) return 0
-  let bytes = objectBytes + bytesOf(call.body)
-  for (const [name, value] of call.head.headers) bytes += pairBytes + name.length + value.length
-  return bytes
-}
-
-const bytesOf = (body: Body | undefined): number => (body?.kind === "inline" ? body.bytes.length : 0)
 
 /** Shown to whoever claims an answer of which more was streamed to a caller than is kept. */
 const tooLargeToKeep: Answer = {

@@ -4,6 +4,7 @@ import type { DurableRecord } from "../../core/buffer/BufferEvent.ts"
 import { defaults } from "../../core/buffer/BufferOptions.ts"
 import type { Log, Snapshot } from "../fabric/Log.ts"
 import * as ShardRecovery from "./ShardRecovery.ts"
+import * as ShardSnapshot from "./ShardSnapshot.ts"
 import * as StoredRecord from "./StoredRecord.ts"
 
 const body = { kind: "inline", bytes: Buffer.from("the body") } as const
@@ -89,12 +90,15 @@ describe("a recovery over a snapshot", () => {
       callPosition: entry.callPosition
     }))
 
-  it("knows of each request what a recovery over the log knows, also of those that had ended", () => {
+  it("knows of each request what a recovery over the log knows, also of those that had ended", async () => {
     const whole = recover(logOf(records))
     expect(known(whole)[0]?.end).toMatchObject({ terminal: "responded", resultKept: true })
     for (let at = 3; at <= records.length; at++) {
-      const before = recover(logOf(records.slice(0, at)))
-      const snapshot = { position: at, bytes: ShardRecovery.encodeSnapshot(before) }
+      const { state, entries } = recover(logOf(records.slice(0, at)))
+      const entryOf = (sequence: number) => entries.get(sequence)
+      const { bytes, firstNeeded } = await ShardSnapshot.take({ state, position: at, entryOf, rest: async () => {} })
+      expect(firstNeeded).toBe(0)
+      const snapshot = { position: at, bytes }
       const after = recover(logOf(records, snapshot))
       expect(known(after), `a snapshot at ${at}`).toEqual(known(whole))
     }

@@ -1,6 +1,6 @@
 /**
- * Brings a shard back from its log: snapshot, then every record after it through the very machine that serves. What
- * comes out is the state that a `Recovered` event turns live.
+ * Brings a shard back from its log: what the snapshot names, then every record after it, through the very machine that
+ * serves. What comes out is the state that a `Recovered` event turns live.
  *
  * @module
  */
@@ -12,11 +12,16 @@ import * as CrashPoint from "../CrashPoint.ts"
 import type { FabricUnavailable } from "../fabric/FabricError.ts"
 import type { Log, LogRecord } from "../fabric/Log.ts"
 import { Entry } from "./Entry.ts"
+import { PayloadCache } from "./PayloadCache.ts"
+import * as ShardSnapshot from "./ShardSnapshot.ts"
 import * as StoredRecord from "./StoredRecord.ts"
+import { ownText, Texts } from "./Texts.ts"
 
 export interface Recovered {
   readonly state: Buffer_.State
   readonly entries: ReadonlyMap<number, Entry>
+  /** What of their calls is in memory. */
+  readonly payloads: PayloadCache
   readonly position: number
   readonly lastSequence: number
   readonly recordCount: number
@@ -24,20 +29,11 @@ export interface Recovered {
   readonly replays: ReadonlyMap<string, string>
 }
 
-/** A snapshot: the machine's durable state, and where each live request's bytes are in the log. */
-interface SnapshotBody {
-  readonly format: 1
-  readonly machine: Buffer_.Snapshot
-  readonly lastSequence: number
-  readonly entries: ReadonlyArray<readonly [sequence: number, callPosition: number, answerPosition: number]>
-}
-
 const readChunk = 1024
 
-/** Calls up to this size stay in memory while a log is replayed; larger ones are read back when they are dispatched. */
+/** Larger calls are read back when they are dispatched. */
 const keptCallBytesMax = 4 * 1024
 
-/** Reads the whole log that is there; also the way to make a snapshot, so that a snapshot is by construction a replay. */
 export const recover = (
   log: Log["Service"],
   shard: string,
@@ -45,128 +41,216 @@ export const recover = (
 ): Effect.Effect<Recovered, FabricUnavailable> =>
   Effect.gen(function* () {
     CrashPoint.hit("invocation.recover.begin")
-    const snapshot = yield* log.loadSnapshot(shard)
-    const entries = new Map<number, Entry>()
-    let state = Buffer_.empty(options)
-    let lastSequence = 0
+    const saved = yield* log.loadSnapshot(shard)
+    const found = new Found(options)
     let position = (yield* log.bounds(shard)).first
-    let recordCount = 0
-    const replays = new Map<string, string>()
-    const noteReplay = (entry: Entry | undefined) => {
-      if (entry?.replayOf !== undefined) replays.set(entry.replayOf, entry.requestId)
-    }
-    if (snapshot !== undefined) {
-      const body = decodeSnapshot(snapshot.bytes)
-      state = Buffer_.restore(body.machine, options)
+    if (saved !== undefined) {
+      const { machine, requests } = ShardSnapshot.decode(saved.bytes)
+      found.begin(machine)
       CrashPoint.hit("invocation.recover.snapshot")
-      lastSequence = body.lastSequence
-      position = snapshot.position
-      for (const [sequence, callPosition, answerPosition] of body.entries) {
-        const [record] = yield* log.read(shard, callPosition, 1)
-        const entry =
-          record === undefined ? undefined : entryOf(StoredRecord.decode(record.bytes), callPosition, options)
-        if (entry === undefined) continue
-        if (answerPosition >= 0) entry.answerPosition = answerPosition
-        recall(entry, Buffer_.lookup(state, sequence))
-        entries.set(sequence, entry)
-        noteReplay(entry)
-      }
+      position = saved.position
+      yield* readNamed(log, shard, requests, found)
     }
     for (;;) {
       const records: ReadonlyArray<LogRecord> = yield* log.read(shard, position, readChunk)
       if (records.length === 0) break
-      for (const { bytes, position: at } of records) {
-        const stored = StoredRecord.decode(bytes)
-        const [next] = Buffer_.advance(state, { _tag: "Replayed", record: stored.record })
-        state = next
-        lastSequence = Math.max(lastSequence, sequenceOf(stored.record))
-        noteReplay(remember(entries, stored, at, options))
-        recordCount++
-      }
+      for (const { bytes, position: at } of records) found.replay(StoredRecord.decode(bytes), at)
       CrashPoint.hit("invocation.recover.chunk")
       position += records.length
     }
     CrashPoint.hit("invocation.recover.done")
-    return { state, entries, position, lastSequence, recordCount, replays }
+    return found.recovered(position)
   })
 
-const decodeSnapshot = (bytes: Uint8Array): SnapshotBody => {
-  // Written by `encodeSnapshot` below and kept whole by the store.
-  const body = JSON.parse(Buffer.from(bytes).toString("utf8")) as SnapshotBody
-  if (body.format !== 1) throw new StoredRecord.UnreadableRecord("a snapshot of a newer Millrace: start that version")
-  return body
+/** Reads the calls that a snapshot names: neighbours together, and nothing of a long stretch between two of them. */
+const readNamed = Effect.fnUntraced(function* (
+  log: Log["Service"],
+  shard: string,
+  requests: ReadonlyArray<ShardSnapshot.Named>,
+  found: Found
+): Effect.fn.Return<void, FabricUnavailable> {
+  let next = 0
+  while (next < requests.length) {
+    const { callPosition: from } = requests[next]!
+    let to = from
+    for (let ahead = next; ahead < requests.length; ahead++) {
+      const { callPosition } = requests[ahead]!
+      if (callPosition - from >= readChunk) break
+      to = callPosition
+    }
+    const records: ReadonlyArray<LogRecord> = yield* log.read(shard, from, to - from + 1)
+    if (records[0]?.position !== from) {
+      throw new StoredRecord.UnreadableRecord(
+        `the snapshot of ${shard} names the record at ${from} and the log does not have it: the store is damaged`
+      )
+    }
+    for (const { bytes, position } of records) {
+      const named = requests[next]
+      if (named?.callPosition !== position) continue
+      next++
+      found.resume(StoredRecord.decode(bytes), named)
+    }
+    CrashPoint.hit("invocation.recover.chunk")
+  }
+})
+
+/** What was found so far. */
+class Found {
+  readonly #options: BufferOptions
+  readonly #entries = new Map<number, Entry>()
+  readonly #replays = new Map<string, string>()
+  readonly #texts = new Texts()
+  readonly #payloads = new PayloadCache()
+  #state: Buffer_.State
+  #lastSequence = 0
+  #recordCount = 0
+
+  constructor(options: BufferOptions) {
+    this.#options = options
+    this.#state = Buffer_.empty(options)
+  }
+
+  begin(machine: Buffer_.Snapshot): void {
+    this.#state = Buffer_.restore(machine, this.#options)
+    this.#lastSequence = machine.lastSequence
+  }
+
+  /** A request of the snapshot. */
+  resume(decoded: StoredRecord.StoredRecord, named: ShardSnapshot.Named): void {
+    const stored = owned(decoded, this.#texts)
+    const { record } = stored
+    if (record._tag !== "RecordArrived") return
+    this.#step(record)
+    for (const later of named.records) this.#step(later)
+    const entry = this.#arrived(stored, named.callPosition)
+    if (entry === undefined) return
+    recall(entry, named, Buffer_.lookup(this.#state, entry.sequence))
+    if (entry.end !== undefined) this.#payloads.drop(entry)
+  }
+
+  replay(decoded: StoredRecord.StoredRecord, position: number): void {
+    const stored = owned(decoded, this.#texts)
+    this.#step(stored.record)
+    this.#lastSequence = Math.max(this.#lastSequence, sequenceOf(stored.record))
+    this.#remember(stored, position)
+    this.#recordCount++
+  }
+
+  recovered(position: number): Recovered {
+    for (const [sequence, entry] of this.#entries) {
+      if (Buffer_.lookup(this.#state, sequence) !== undefined) continue
+      // Ended and owed to nobody, or its key was taken by a later one: the machine forgot it without a record.
+      this.#payloads.drop(entry)
+      this.#entries.delete(sequence)
+    }
+    return {
+      state: this.#state,
+      entries: this.#entries,
+      payloads: this.#payloads,
+      position,
+      lastSequence: this.#lastSequence,
+      recordCount: this.#recordCount,
+      replays: this.#replays
+    }
+  }
+
+  #step(record: DurableRecord): void {
+    const [next] = Buffer_.advance(this.#state, { _tag: "Replayed", record })
+    this.#state = next
+  }
+
+  #remember(stored: StoredRecord.StoredRecord, position: number): void {
+    const { record } = stored
+    switch (record._tag) {
+      case "RecordArrived":
+        this.#arrived(stored, position)
+        return
+      case "RecordEnded":
+        return this.#ended(record, stored.answer, position)
+      case "RecordForgotten": {
+        const entry = this.#entries.get(record.sequence)
+        if (entry !== undefined) this.#payloads.drop(entry)
+        this.#entries.delete(record.sequence)
+        return
+      }
+      case "RecordLeased": {
+        const entry = this.#entries.get(record.sequence)
+        if (entry !== undefined) entry.attempts = record.attempt
+        return
+      }
+      case "RecordAttemptFailed":
+      case "RecordDetached":
+        return
+    }
+  }
+
+  #arrived(stored: StoredRecord.StoredRecord, position: number): Entry | undefined {
+    const entry = entryOf(stored, position, this.#options)
+    if (entry === undefined) return undefined
+    this.#entries.set(entry.sequence, entry)
+    this.#payloads.stored(entry)
+    if (entry.replayOf !== undefined) this.#replays.set(entry.replayOf, entry.requestId)
+    return entry
+  }
+
+  #ended(
+    record: Extract<DurableRecord, { _tag: "RecordEnded" }>,
+    answer: StoredRecord.StoredAnswer | null,
+    at: number
+  ) {
+    const entry = this.#entries.get(record.sequence)
+    if (entry === undefined) return
+    if (answer !== null) {
+      entry.answerPosition = at
+      entry.answerBlobId = answer.body.kind === "blob" ? answer.body.id : undefined
+    }
+    const { terminal, reason, message, resultKept } = record
+    entry.end = { terminal, reason, message, resultKept }
+    entry.times.endedMs = record.endedAtMs
+    if (record.keepUntilMs > record.endedAtMs) entry.keepUntilMs = record.keepUntilMs
+    this.#payloads.drop(entry)
+  }
 }
 
-/** The log before this position is not needed once the snapshot of `recovered` is saved. */
-export const truncatable = (recovered: Recovered): number => {
-  let first = recovered.position
-  for (const entry of recovered.entries.values()) {
-    if (entry.callPosition !== undefined && entry.callPosition < first) first = entry.callPosition
+/** What stays in memory of a decoded arrival is its own. */
+const owned = (stored: StoredRecord.StoredRecord, texts: Texts): StoredRecord.StoredRecord => {
+  const { record, call, answer } = stored
+  if (record._tag !== "RecordArrived" || call === null) return stored
+  const { arrived } = record
+  const { idempotencyKey, fingerprint } = arrived
+  return {
+    record: {
+      _tag: record._tag,
+      arrived: {
+        ...arrived,
+        _tag: "Arrived",
+        requestId: ownText(arrived.requestId),
+        tenant: texts.shared(arrived.tenant),
+        version: texts.shared(arrived.version),
+        // Few words, and each of the type that it was.
+        mode: texts.shared(arrived.mode) as typeof arrived.mode,
+        durability: texts.shared(arrived.durability) as typeof arrived.durability,
+        ...(idempotencyKey === undefined ? {} : { idempotencyKey: ownText(idempotencyKey) }),
+        ...(fingerprint === undefined ? {} : { fingerprint: ownText(fingerprint) })
+      }
+    },
+    call: {
+      ...call,
+      functionId: texts.shared(call.functionId),
+      functionName: texts.shared(call.functionName),
+      head: { method: texts.shared(call.head.method), path: texts.shared(call.head.path), headers: call.head.headers }
+    },
+    answer
   }
-  return first
-}
-
-export const encodeSnapshot = ({ state, entries, lastSequence }: Recovered): Uint8Array => {
-  const live: Array<readonly [number, number, number]> = []
-  for (const entry of entries.values()) {
-    if (entry.callPosition !== undefined) live.push([entry.sequence, entry.callPosition, entry.answerPosition ?? -1])
-  }
-  const body: SnapshotBody = { format: 1, machine: Buffer_.snapshot(state), lastSequence, entries: live }
-  return Buffer.from(JSON.stringify(body))
 }
 
 const sequenceOf = (record: DurableRecord): number =>
   record._tag === "RecordArrived" ? record.arrived.sequence : record.sequence
 
-/** Answers the entry that came with it. */
-const remember = (
-  entries: Map<number, Entry>,
-  stored: StoredRecord.StoredRecord,
-  position: number,
-  options: BufferOptions
-): Entry | undefined => {
-  const { record } = stored
-  switch (record._tag) {
-    case "RecordArrived": {
-      const entry = entryOf(stored, position, options)
-      if (entry !== undefined) entries.set(entry.sequence, entry)
-      return entry
-    }
-    case "RecordEnded": {
-      const entry = entries.get(record.sequence)
-      if (entry === undefined) return undefined
-      // Ended without a kept result and without anyone who may ask: the machine forgets it in the same step.
-      if (stored.answer !== null) {
-        entry.answerPosition = position
-        entry.answerBlobId = stored.answer.body.kind === "blob" ? stored.answer.body.id : undefined
-      }
-      entry.end = {
-        terminal: record.terminal,
-        reason: record.reason,
-        message: record.message,
-        resultKept: record.resultKept
-      }
-      entry.times.endedMs = record.endedAtMs
-      if (record.keepUntilMs > record.endedAtMs) entry.keepUntilMs = record.keepUntilMs
-      entry.call = undefined
-      return undefined
-    }
-    case "RecordForgotten":
-      entries.delete(record.sequence)
-      return undefined
-    case "RecordLeased": {
-      const entry = entries.get(record.sequence)
-      if (entry !== undefined) entry.attempts = record.attempt
-      return undefined
-    }
-    case "RecordAttemptFailed":
-    case "RecordDetached":
-      return undefined
-  }
-}
-
 /** What the records before the snapshot said of it. */
-const recall = (entry: Entry, figures: Buffer_.RequestFigures | undefined): void => {
+const recall = (entry: Entry, named: ShardSnapshot.Named, figures: Buffer_.RequestFigures | undefined): void => {
+  if (named.answerPosition !== undefined) entry.answerPosition = named.answerPosition
+  entry.answerBlobId = named.answerBlobId
   if (figures === undefined) return
   entry.attempts = figures.attempt
   if (figures.terminal === undefined) return
@@ -174,7 +258,6 @@ const recall = (entry: Entry, figures: Buffer_.RequestFigures | undefined): void
   entry.end = { terminal, reason, message, resultKept }
   entry.times.endedMs = figures.endedAtMs
   entry.keepUntilMs = figures.keepUntilMs
-  entry.call = undefined
 }
 
 const entryOf = (stored: StoredRecord.StoredRecord, position: number, options: BufferOptions): Entry | undefined => {

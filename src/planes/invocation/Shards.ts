@@ -16,6 +16,7 @@ import type { FabricUnavailable } from "../fabric/FabricError.ts"
 import type { KeyValue } from "../fabric/KeyValue.ts"
 import { Log } from "../fabric/Log.ts"
 import { PubSub } from "../fabric/PubSub.ts"
+import * as Compactor from "./Compactor.ts"
 import { type DeadLetterOptions, DeadLetters } from "./DeadLetters.ts"
 import type { Entry } from "./Entry.ts"
 import type { EventStream } from "./EventStream.ts"
@@ -33,14 +34,7 @@ export interface ShardsOptions {
   readonly buffer: BufferOptions
   readonly deadLetters: DeadLetterOptions
   readonly eventStreams: EventStreamOptions
-  readonly compact?: Partial<CompactOptions>
-}
-
-export interface CompactOptions {
-  /** Records after the last snapshot that make a new one worth its replay. Default 20,000. */
-  readonly afterRecords: number
-  /** Between two looks. Default 5,000. */
-  readonly checkMs: number
+  readonly compact?: Partial<Compactor.CompactOptions>
 }
 
 export interface ShardsEvents {
@@ -70,8 +64,6 @@ const demandIntervalMs = 100
  * of two in one burst would decide the same.
  */
 const urgentIntervalMs = 5
-
-const compactDefaults: CompactOptions = { afterRecords: 20_000, checkMs: 5_000 }
 
 export const open = (
   options: ShardsOptions,
@@ -117,6 +109,7 @@ export const open = (
         options: options.buffer,
         state: recovered.state,
         entries: recovered.entries.values(),
+        payloads: recovered.payloads,
         position: recovered.position,
         lastSequence: recovered.lastSequence,
         deadLetters,
@@ -140,7 +133,13 @@ export const open = (
       CrashPoint.hit("invocation.shard.afterBegin")
       yield* deadLetters.expiring(nowMs)
       yield* eventStreams.pruning()
-      yield* compactor(log, shard, options, events)
+      yield* Compactor.start({
+        log,
+        shard,
+        replayedCount: recovered.recordCount,
+        options: options.compact ?? {},
+        onDefect: events.defect
+      })
       yield* Effect.addFinalizer(() =>
         Effect.promise(async () => {
           demand.stop()
@@ -247,31 +246,6 @@ const demandPublisher = (pubSub: PubSub["Service"], shardOf: () => Shard) => {
       clearTimeout(urgentTimer)
     }
   }
-}
-
-/** Replays what came since the last snapshot into a new one, beside the serving shard, and frees the log before it. */
-const compactor = (
-  log: Log["Service"],
-  shard: Shard,
-  { buffer, compact: when }: ShardsOptions,
-  events: ShardsEvents
-) => {
-  const { afterRecords, checkMs } = { ...compactDefaults, ...when }
-  let compactedTo = shard.logPosition
-  const compact = Effect.gen(function* () {
-    if (shard.logPosition - compactedTo < afterRecords) return
-    const recovered = yield* ShardRecovery.recover(log, shard.name, buffer)
-    CrashPoint.hit("invocation.compact.beforeSnapshot")
-    yield* log.saveSnapshot(shard.name, {
-      position: recovered.position,
-      bytes: ShardRecovery.encodeSnapshot(recovered)
-    })
-    CrashPoint.hit("invocation.compact.afterSnapshot")
-    yield* log.truncate(shard.name, ShardRecovery.truncatable(recovered))
-    CrashPoint.hit("invocation.compact.afterTruncate")
-    compactedTo = recovered.position
-  }).pipe(Effect.catchCause((cause) => Effect.sync(() => events.defect(cause))))
-  return Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(checkMs), compact)))
 }
 
 /** A replay whose request was stored, and whose mark at the dead letter was not when the process ended. */
