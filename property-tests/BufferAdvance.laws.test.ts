@@ -68,6 +68,20 @@ const keepsTheQuiet: typeof Buffer.advance = (state, event) => {
   return [commands.length === 0 ? state : next, commands]
 }
 
+/** As a log gives it back whose snapshot only names the arrivals. */
+const rebuilt = (state: Buffer.State): Buffer.State => {
+  const { epoch, lastSequence, nextToken, options } = state
+  let rebuilt = Buffer.restore({ version: 1, epoch, lastSequence, nextToken, requests: [] }, options)
+  for (const { arrived } of Buffer.snapshot(state).requests) {
+    const later = Buffer.recordsAfterArrival(state, arrived.sequence) ?? []
+    for (const record of [{ _tag: "RecordArrived", arrived } as const, ...later]) {
+      const [next] = Buffer.advance(rebuilt, { _tag: "Replayed", record })
+      rebuilt = next
+    }
+  }
+  return rebuilt
+}
+
 describe("a buffer that is changed in place", () => {
   it("L24: gives what step gives, whatever happens", () => {
     const met = { steps: 0 }
@@ -77,6 +91,28 @@ describe("a buffer that is changed in place", () => {
 
   it("L24 kills: losing an order, and taking silence for nothing", () =>
     kills(isStep(), { forgetsRefusals, keepsTheQuiet }))
+
+  it("L19: an arrival and what recordsAfterArrival gives rebuild what a snapshot does", () => {
+    let steps = 0
+    let compared = 0
+    const checked: Machine = {
+      empty: Buffer.empty,
+      restore: Buffer.restore,
+      step: (state, event) => {
+        const [next, commands] = Buffer.step(state, event)
+        if (++steps % 4 === 0) {
+          compared += Buffer.snapshot(next).requests.length > 0 ? 1 : 0
+          assert.deepStrictEqual(figures(rebuilt(next)), figures(Buffer.restore(Buffer.snapshot(next), next.options)))
+        }
+        return [next, commands]
+      }
+    }
+    const property = fc.property(actions({ ...usual, restart: 2, save: 2 }, {}, 60), (commands) => {
+      fc.modelRun(() => ({ model: {}, real: new World(checked) }), commands)
+    })
+    upholds(property, { numRuns: 60 })
+    assert.isAbove(compared, 100)
+  })
 
   it("a state that was given to step answers as before after its successor was changed in place", () => {
     const options = { ...new World({ empty: Buffer.empty, step: Buffer.step, restore: Buffer.restore }).options }

@@ -25,22 +25,22 @@ const fill = async (url: string, count: number, bodyBytes: number) => {
 
 const total = ({ heapUsed, external }: PlatformProcess.Memory) => heapUsed + external
 
-/** The least of some readings: a snapshot of the log that is being written meanwhile is not what waiting costs. */
-const atRest = async (platform: PlatformProcess.PlatformProcess, forMs: number): Promise<PlatformProcess.Memory> => {
+/** The most of some readings: snapshots of the log are written meanwhile, and are part of what waiting costs. */
+const mostOf = async (platform: PlatformProcess.PlatformProcess, forMs: number): Promise<PlatformProcess.Memory> => {
   const untilMs = performance.now() + forMs
-  let least = await platform.memory()
+  let most = await platform.memory()
   while (performance.now() < untilMs) {
     await new Promise((resolve) => setTimeout(resolve, 500))
     const next = await platform.memory()
-    if (total(next) < total(least)) least = next
+    if (total(next) > total(most)) most = next
   }
-  return least
+  return most
 }
 
 export const memory = async (options: {
   readonly count: number
   readonly bodyBytes: number
-  /** How long snapshots have to be over. */
+  /** How long it is watched then. */
   readonly restMs: number
   readonly say: (line: string) => void
 }) => {
@@ -56,13 +56,24 @@ export const memory = async (options: {
     const before = await platform.memory()
     options.say(`${before.pending} wait, ${Math.round(before.heapUsed / 1024)} KiB of heap`)
     const count = await fill(url, options.count - warm, options.bodyBytes)
-    const after = await atRest(platform, options.restMs)
-    return {
-      pending: after.pending,
-      heapBytesEach: Math.round((after.heapUsed - before.heapUsed) / count),
-      bytesEach: Math.round((total(after) - total(before)) / count),
-      heapMiB: Math.round(after.heapUsed / 1_048_576),
-      residentMiB: Math.round(after.rss / 1_048_576)
+    const after = await mostOf(platform, options.restMs)
+    await platform.kill()
+    options.say(`${after.pending} wait; killed`)
+    const again = await PlatformProcess.start({ stateDirectory, mute: true })
+    try {
+      const readBack = await again.memory()
+      const each = (bytes: number) => Math.round(bytes / count)
+      return {
+        pending: after.pending,
+        heapBytesEach: each(after.heapUsed - before.heapUsed),
+        bytesEach: each(total(after) - total(before)),
+        readBack: readBack.pending + readBack.leased,
+        readBackBytesEach: each(total(readBack) - total(before)),
+        heapMiB: Math.round(after.heapUsed / 1_048_576),
+        residentMiB: Math.round(after.rss / 1_048_576)
+      }
+    } finally {
+      await again.kill()
     }
   } finally {
     await platform.kill()

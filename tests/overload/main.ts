@@ -57,8 +57,15 @@ const storm = async (): Promise<Report> => {
 }
 
 const pending = async (): Promise<Report> => {
-  const figures = await Pending.memory({ count: Number(values.count ?? 100_000), bodyBytes: 100, restMs: 45_000, say })
-  return { figures, broken: broken({ "at most 1 KiB each": figures.bytesEach <= 1024 }) }
+  const figures = await Pending.memory({ count: Number(values.count ?? 100_000), bodyBytes: 100, restMs: 15_000, say })
+  return {
+    figures,
+    broken: broken({
+      "at most 1 KiB each": figures.bytesEach <= 1024,
+      "at most 1 KiB each after a restart": figures.readBackBytesEach <= 1024,
+      "all are there after it": figures.readBack === figures.pending
+    })
+  }
 }
 
 const restart = async (): Promise<Report> => {

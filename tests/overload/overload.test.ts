@@ -21,6 +21,8 @@ it("a request that waits keeps nothing of the connection that brought it", async
   const seen = await Pending.memory({ count: 3_000, bodyBytes: 100, restMs: 0, say })
   expect(seen.pending).toBe(3_000)
   expect(seen.heapBytesEach).toBeLessThan(3_000)
+  expect(seen.readBack).toBe(3_000)
+  expect(seen.readBackBytesEach).toBeLessThan(3_000)
 }, 90_000)
 
 it("after the plug was pulled all that waited are there, and the first is given out", async () => {

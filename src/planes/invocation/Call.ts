@@ -163,7 +163,7 @@ export class Call implements Caller {
     if (this.#init.headers.respondAsync) {
       this.#stopWaiting = original.onEnd(() => {
         // Every request with a key is stored, unless the store failed.
-        if (original.times.storedMs === undefined) this.#answerFrom(original)
+        if (original.storedMs === undefined) this.#answerFrom(original)
       })
       return original.onStored(() => this.#accept(original))
     }

@@ -44,10 +44,10 @@ export const write = async (
       maxAttempts: entry.maxAttempts,
       reason: death.reason,
       message: death.message,
-      arrivedAtMs: entry.times.arrivedMs,
+      arrivedAtMs: entry.arrivedMs,
       deadAtMs: death.deadAtMs,
       keepUntilMs: death.deadAtMs + death.retentionMs,
-      timeoutMs: Math.max(1, entry.deadlineMs - entry.times.receivedMs),
+      timeoutMs: Math.max(1, entry.deadlineMs - entry.receivedMs),
       bodyBytes: await sizeOf(blobs, kept),
       bodyKept: kept.kind !== "none",
       replay: null

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import type { Durability, Mode, Reason, Terminal } from "../../core/buffer/BufferEvent.ts"
+import type { Arrived, Durability, Mode, Reason, Terminal } from "../../core/buffer/BufferEvent.ts"
+import { isWritten } from "../../core/request/RequestState.ts"
 import type { HeaderList, RequestHead } from "../../worker-sdk/protocol/WorkerMessage.ts"
 import type { Attempt } from "./Attempt.ts"
 import type { Body } from "./Body.ts"
@@ -40,18 +41,6 @@ export interface Caller {
   readonly ended: (end: End) => void
 }
 
-export interface Times {
-  /** The head of the call was here. */
-  readonly receivedMs: number
-  /** The machine was told. */
-  arrivedMs: number
-  storedMs: number | undefined
-  firstAssignedMs: number | undefined
-  assignedMs: number | undefined
-  headMs: number | undefined
-  endedMs: number | undefined
-}
-
 export interface Story {
   readonly atMs: number
   readonly what: string
@@ -60,7 +49,21 @@ export interface Story {
 /** A request's story is bounded: a poison request must not grow it. */
 const storyMax = 40
 
-/** What most of those that wait do not have; an object of its own, because there may be a hundred thousand of them. */
+// A hundred thousand may wait, so what most of those that wait do not have is in objects of its own.
+
+/** Since its first attempt, or its end. */
+interface Course {
+  firstAssignedMs: number | undefined
+  assignedMs: number | undefined
+  headMs: number | undefined
+  endedMs: number | undefined
+  attempt: Attempt | undefined
+  attempts: number
+  lastInstanceId: string | undefined
+  answer: Answer | undefined
+  end: End | undefined
+}
+
 interface Rare {
   replayOf?: string
   answerBlobId?: string | undefined
@@ -75,82 +78,180 @@ interface Rare {
 }
 
 export class Entry {
-  readonly sequence: number
-  readonly requestId: string
-  readonly tenant: string
+  /** The machine has the same object. */
+  readonly arrived: Arrived
   readonly functionId: string
   readonly functionName: string
-  readonly versionId: string
   readonly method: string
   readonly path: string
-  readonly mode: Mode
-  readonly durability: Durability
-  readonly deadlineMs: number
-  readonly maxAttempts: number
-  readonly resultRetentionMs: number
   /** Something of it may be on disk. */
   readonly isWritten: boolean
-  readonly times: Times
+  /** It was found in the log when the process started. */
+  readonly isReadBack: boolean
+  /** The head of the call was here. */
+  readonly receivedMs: number
+  storedMs: number | undefined
   /** Undefined once it was stored and memory was needed: it is read back from `callPosition`. */
   call: { readonly head: RequestHead; readonly body: Body } | undefined
   callPosition: number | undefined
   /** Blobs that are to be removed with it. */
   callBlobId: string | undefined
-  answer: Answer | undefined
   caller: Caller | undefined
-  attempt: Attempt | undefined
-  attempts = 0
-  lastInstanceId: string | undefined
-  end: End | undefined
+  #course: Course | undefined
   #rare: Rare | undefined
 
   constructor(init: {
-    readonly sequence: number
-    readonly requestId: string
-    readonly tenant: string
+    readonly arrived: Arrived
     readonly functionId: string
     readonly functionName: string
-    readonly versionId: string
-    readonly mode: Mode
-    readonly durability: Durability
-    readonly deadlineMs: number
-    readonly maxAttempts: number
     readonly receivedMs: number
-    readonly arrivedMs: number
     readonly head: RequestHead
     readonly body: Body
     readonly caller: Caller | undefined
-    readonly resultRetentionMs: number
-    readonly isWritten: boolean
+    readonly isReadBack?: boolean
     readonly replayOf?: string | undefined
   }) {
-    this.sequence = init.sequence
-    this.requestId = init.requestId
-    this.tenant = init.tenant
+    this.arrived = init.arrived
     this.functionId = init.functionId
     this.functionName = init.functionName
-    this.versionId = init.versionId
     this.method = init.head.method
     this.path = init.head.path
-    this.mode = init.mode
-    this.durability = init.durability
-    this.deadlineMs = init.deadlineMs
-    this.maxAttempts = init.maxAttempts
-    this.times = {
-      receivedMs: init.receivedMs,
-      arrivedMs: init.arrivedMs,
-      storedMs: undefined,
+    this.isWritten = init.isReadBack === true || isWritten(init.arrived)
+    this.isReadBack = init.isReadBack === true
+    this.receivedMs = init.receivedMs
+    this.storedMs = undefined
+    this.call = { head: init.head, body: init.body }
+    this.callPosition = undefined
+    this.callBlobId = init.body.kind === "inline" ? undefined : init.body.id
+    this.caller = init.caller
+    this.#course = undefined
+    this.#rare = undefined
+    if (init.replayOf !== undefined) this.#own.replayOf = init.replayOf
+  }
+
+  get sequence(): number {
+    return this.arrived.sequence
+  }
+
+  get requestId(): string {
+    return this.arrived.requestId
+  }
+
+  get tenant(): string {
+    return this.arrived.tenant
+  }
+
+  get versionId(): string {
+    return this.arrived.version
+  }
+
+  get mode(): Mode {
+    return this.arrived.mode
+  }
+
+  get durability(): Durability {
+    return this.arrived.durability
+  }
+
+  get deadlineMs(): number {
+    return this.arrived.deadlineMs
+  }
+
+  get maxAttempts(): number {
+    return this.arrived.maxAttempts
+  }
+
+  /** The machine was told. */
+  get arrivedMs(): number {
+    return this.arrived.nowMs
+  }
+
+  get #run(): Course {
+    this.#course ??= {
       firstAssignedMs: undefined,
       assignedMs: undefined,
       headMs: undefined,
-      endedMs: undefined
+      endedMs: undefined,
+      attempt: undefined,
+      attempts: 0,
+      lastInstanceId: undefined,
+      answer: undefined,
+      end: undefined
     }
-    this.call = { head: init.head, body: init.body }
-    this.resultRetentionMs = init.resultRetentionMs
-    this.isWritten = init.isWritten
-    if (init.replayOf !== undefined) this.#own.replayOf = init.replayOf
-    this.callBlobId = init.body.kind === "inline" ? undefined : init.body.id
-    this.caller = init.caller
+    return this.#course
+  }
+
+  /** A worker of this instance got it. */
+  assigned(attempt: Attempt, number: number, atMs: number): void {
+    const run = this.#run
+    run.firstAssignedMs ??= atMs
+    run.assignedMs = atMs
+    run.headMs = undefined
+    run.attempt = attempt
+    run.attempts = number
+    run.lastInstanceId = attempt.worker.identity.instanceId
+  }
+
+  get firstAssignedMs(): number | undefined {
+    return this.#course?.firstAssignedMs
+  }
+
+  get assignedMs(): number | undefined {
+    return this.#course?.assignedMs
+  }
+
+  get headMs(): number | undefined {
+    return this.#course?.headMs
+  }
+
+  set headMs(atMs: number) {
+    this.#run.headMs = atMs
+  }
+
+  get endedMs(): number | undefined {
+    return this.#course?.endedMs
+  }
+
+  set endedMs(atMs: number | undefined) {
+    this.#run.endedMs = atMs
+  }
+
+  get attempt(): Attempt | undefined {
+    return this.#course?.attempt
+  }
+
+  /** How often it was given to a worker. */
+  get attempts(): number {
+    return this.#course?.attempts ?? 0
+  }
+
+  set attempts(count: number) {
+    if (count > 0) this.#run.attempts = count
+  }
+
+  get lastInstanceId(): string | undefined {
+    return this.#course?.lastInstanceId
+  }
+
+  get answer(): Answer | undefined {
+    return this.#course?.answer
+  }
+
+  set answer(answer: Answer | undefined) {
+    if (answer !== undefined || this.#course !== undefined) this.#run.answer = answer
+  }
+
+  get end(): End | undefined {
+    return this.#course?.end
+  }
+
+  set end(end: End) {
+    this.#run.end = end
+  }
+
+  /** The attempt is over. */
+  released(attempt: Attempt): void {
+    if (this.#course?.attempt === attempt) this.#course.attempt = undefined
   }
 
   get #own(): Rare {
@@ -230,13 +331,13 @@ export class Entry {
 
   /** Calls `listener` once the request is on stable storage (at once if it is). */
   onStored(listener: () => void): void {
-    if (this.times.storedMs !== undefined) return listener()
+    if (this.storedMs !== undefined) return listener()
     this.#own.storedWaiters ??= []
     this.#own.storedWaiters.push(listener)
   }
 
   tellStored(atMs: number): void {
-    this.times.storedMs = atMs
+    this.storedMs = atMs
     const waiters = this.#rare?.storedWaiters
     if (this.#rare === undefined || waiters === undefined) return
     this.#rare.storedWaiters = undefined

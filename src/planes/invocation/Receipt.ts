@@ -10,7 +10,7 @@ import type { ReceiptPhases } from "./RequestDirectory.ts"
 
 /** `untilMs`: now for a request that still runs, else the time of its answer. */
 export const phases = (entry: Entry, start: StartTimeline | undefined, untilMs: number): ReceiptPhases => {
-  const { receivedMs, arrivedMs, assignedMs, headMs, endedMs } = entry.times
+  const { receivedMs, arrivedMs, assignedMs, headMs, endedMs } = entry
   const admit = arrivedMs - receivedMs
   if (assignedMs === undefined) return { admit, queue: untilMs - arrivedMs }
   const answeredMs = headMs ?? endedMs ?? untilMs

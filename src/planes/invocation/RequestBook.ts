@@ -106,9 +106,9 @@ export class RequestBook implements RequestDirectory {
       state,
       attempt: entry.attempts,
       maxAttempts: entry.maxAttempts,
-      arrivedAtMs: entry.times.arrivedMs,
+      arrivedAtMs: entry.arrivedMs,
       deadlineMs: entry.deadlineMs,
-      endedAtMs: entry.times.endedMs ?? null,
+      endedAtMs: entry.endedMs ?? null,
       keepUntilMs: entry.keepUntilMs ?? null,
       position,
       cause: this.#cause(entry, state, position, found?.notBeforeMs ?? undefined),
@@ -118,7 +118,7 @@ export class RequestBook implements RequestDirectory {
       stored: entry.callPosition !== undefined,
       resultKept: entry.end?.resultKept ?? false,
       progress: entry.progress ?? null,
-      phases: Receipt.phases(entry, start, entry.times.endedMs ?? nowMs()),
+      phases: Receipt.phases(entry, start, entry.endedMs ?? nowMs()),
       history: RequestHistory.of(entry),
       replayOf: entry.replayOf ?? null
     }

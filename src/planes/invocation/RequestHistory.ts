@@ -6,9 +6,10 @@
 import type { Entry, Story } from "./Entry.ts"
 
 export const of = (entry: Entry): ReadonlyArray<Story> => {
-  const { arrivedMs, storedMs, firstAssignedMs, assignedMs, headMs, endedMs } = entry.times
+  const { arrivedMs, storedMs, firstAssignedMs, assignedMs, headMs, endedMs } = entry
   const told = [
     { atMs: arrivedMs, what: `arrived (${entry.mode})` },
+    entry.isReadBack ? { atMs: arrivedMs, what: "read back from the log after a restart" } : undefined,
     storedMs === undefined ? undefined : { atMs: storedMs, what: "on stable storage" },
     firstAssignedMs === undefined ? undefined : { atMs: firstAssignedMs, what: "first leased to a worker" },
     assignedMs === undefined || assignedMs === firstAssignedMs

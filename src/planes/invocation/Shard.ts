@@ -94,6 +94,7 @@ export class Shard {
   readonly deadLetters: DeadLetters
   readonly eventStreams: EventStreams
   readonly #deadLetterRetentionMs: number
+  readonly #resultRetentionMs: number
   readonly #ports: ShardPorts
   readonly #events: ShardEvents
   readonly #entries = new Map<number, Entry>()
@@ -134,6 +135,7 @@ export class Shard {
     this.deadLetters = init.deadLetters
     this.eventStreams = init.eventStreams
     this.#deadLetterRetentionMs = init.deadLetterRetentionMs
+    this.#resultRetentionMs = init.options.resultRetentionMs
     this.#ports = init.ports
     this.#events = init.events
     this.#state = init.state
@@ -208,21 +210,10 @@ export class Shard {
 
   /** Admits a call; what becomes of it is told to `caller`. */
   submit(call: NewCall, caller: Caller): Entry {
-    const arrivedMs = nowMs()
-    const sequence = ++this.#lastSequence
-    const isWritten = call.durability !== "memory" || call.idempotencyKey !== undefined
-    const entry = new Entry({ ...call, sequence, arrivedMs, caller, isWritten })
-    CrashPoint.hit("invocation.submit.beforeStep")
-    if (this.#log.isFull) {
-      this.#dropCall(entry)
-      caller.refused(storeFull(false))
-      return entry
-    }
-    this.#index(entry)
-    this.#send({
+    const arrived: Arrived = {
       _tag: "Arrived",
-      nowMs: arrivedMs,
-      sequence,
+      nowMs: nowMs(),
+      sequence: ++this.#lastSequence,
       requestId: call.requestId,
       tenant: call.tenant,
       version: call.versionId,
@@ -235,7 +226,17 @@ export class Shard {
       redelivery: call.redelivery,
       ...(call.idempotencyKey === undefined ? {} : { idempotencyKey: call.idempotencyKey }),
       ...(call.fingerprint === undefined ? {} : { fingerprint: call.fingerprint })
-    })
+    }
+    const { functionId, functionName, receivedMs, head, body, replayOf } = call
+    const entry = new Entry({ arrived, functionId, functionName, receivedMs, head, body, caller, replayOf })
+    CrashPoint.hit("invocation.submit.beforeStep")
+    if (this.#log.isFull) {
+      this.#dropCall(entry)
+      caller.refused(storeFull(false))
+      return entry
+    }
+    this.#index(entry)
+    this.#send(arrived)
     return entry
   }
 
@@ -354,7 +355,7 @@ export class Shard {
    */
   keptUntilMs(entry: Entry): number {
     const found = Buffer_.lookup(this.#state, entry.sequence)?.keepUntilMs
-    return found ?? entry.keepUntilMs ?? nowMs() + entry.resultRetentionMs
+    return found ?? entry.keepUntilMs ?? nowMs() + (entry.arrived.resultRetentionMs ?? this.#resultRetentionMs)
   }
 
   byRequestId(requestId: string): Entry | undefined {
@@ -522,15 +523,9 @@ export class Shard {
     const worker = this.#workers.get(command.workerId)
     if (entry === undefined || worker === undefined) return
     if (entry.attempt !== undefined) this.#detachAttempt(entry.attempt)
-    const assignedMs = nowMs()
-    entry.times.firstAssignedMs ??= assignedMs
-    entry.times.assignedMs = assignedMs
-    entry.times.headMs = undefined
-    entry.attempts = command.attempt
-    entry.lastInstanceId = worker.identity.instanceId
     CrashPoint.hit("invocation.assign.before")
     const attempt = new Attempt(entry, worker, command.token, initialCreditBytes)
-    entry.attempt = attempt
+    entry.assigned(attempt, command.attempt, nowMs())
     worker.attempts.set(entry.requestId, attempt)
     CrashPoint.hit("invocation.assign.indexed")
     if (entry.call !== undefined) return this.#sendCall(attempt, entry.call, command)
@@ -602,7 +597,7 @@ export class Shard {
     if (entry === undefined) return
     const { terminal, reason, message, resultKept } = command
     CrashPoint.hit("invocation.tellEnded.before")
-    entry.times.endedMs ??= nowMs()
+    entry.endedMs ??= nowMs()
     entry.keepUntilMs = Buffer_.lookup(this.#state, command.sequence)?.keepUntilMs
     const caller = entry.caller
     entry.caller = undefined
@@ -801,7 +796,7 @@ export class Shard {
         CrashPoint.hit("invocation.response.head")
         attempt.status = message.status
         attempt.headers = message.headers
-        entry.times.headMs = nowMs()
+        entry.headMs = nowMs()
         if (message.end) {
           entry.answer = {
             status: message.status,
@@ -922,7 +917,7 @@ export class Shard {
   #detachAttempt(attempt: Attempt): void {
     const { entry, worker } = attempt
     if (worker.attempts.get(entry.requestId) === attempt) worker.attempts.delete(entry.requestId)
-    if (entry.attempt === attempt) entry.attempt = undefined
+    entry.released(attempt)
     if (attempt.stream !== undefined) this.eventStreams.interrupt(attempt.stream)
     attempt.finish()
     attempt.discard().catch((error: unknown) => this.#events.defect(error))

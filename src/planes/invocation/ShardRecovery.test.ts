@@ -85,7 +85,7 @@ describe("a recovery over a snapshot", () => {
       sequence,
       requestId: entry.requestId,
       end: entry.end,
-      endedMs: entry.times.endedMs,
+      endedMs: entry.endedMs,
       answerPosition: entry.answerPosition,
       callPosition: entry.callPosition
     }))

@@ -185,7 +185,7 @@ class Found {
   }
 
   #arrived(stored: StoredRecord.StoredRecord, position: number): Entry | undefined {
-    const entry = entryOf(stored, position, this.#options)
+    const entry = entryOf(stored, position)
     if (entry === undefined) return undefined
     this.#entries.set(entry.sequence, entry)
     this.#payloads.stored(entry)
@@ -206,7 +206,7 @@ class Found {
     }
     const { terminal, reason, message, resultKept } = record
     entry.end = { terminal, reason, message, resultKept }
-    entry.times.endedMs = record.endedAtMs
+    entry.endedMs = record.endedAtMs
     if (record.keepUntilMs > record.endedAtMs) entry.keepUntilMs = record.keepUntilMs
     this.#payloads.drop(entry)
   }
@@ -256,37 +256,27 @@ const recall = (entry: Entry, named: ShardSnapshot.Named, figures: Buffer_.Reque
   if (figures.terminal === undefined) return
   const { terminal, reason = null, message = null, resultKept } = figures
   entry.end = { terminal, reason, message, resultKept }
-  entry.times.endedMs = figures.endedAtMs
+  entry.endedMs = figures.endedAtMs
   entry.keepUntilMs = figures.keepUntilMs
 }
 
-const entryOf = (stored: StoredRecord.StoredRecord, position: number, options: BufferOptions): Entry | undefined => {
+const entryOf = (stored: StoredRecord.StoredRecord, position: number): Entry | undefined => {
   const { record, call } = stored
   if (record._tag !== "RecordArrived" || call === null) return undefined
   const { arrived } = record
   const entry = new Entry({
-    sequence: arrived.sequence,
-    requestId: arrived.requestId,
-    tenant: arrived.tenant,
+    arrived,
     functionId: call.functionId,
     functionName: call.functionName,
-    versionId: arrived.version,
-    mode: arrived.mode,
-    durability: arrived.durability,
-    deadlineMs: arrived.deadlineMs,
-    maxAttempts: arrived.maxAttempts,
     receivedMs: arrived.nowMs,
-    arrivedMs: arrived.nowMs,
     head: call.head,
     body: call.body,
     caller: undefined,
-    resultRetentionMs: arrived.resultRetentionMs ?? options.resultRetentionMs,
-    isWritten: true,
+    isReadBack: true,
     replayOf: call.replayOf
   })
   entry.callPosition = position
-  entry.times.storedMs = arrived.nowMs
-  entry.note(arrived.nowMs, "read back from the log after a restart")
+  entry.storedMs = arrived.nowMs
   if (call.body.kind === "inline" && call.body.bytes.length > keptCallBytesMax) entry.call = undefined
   return entry
 }
