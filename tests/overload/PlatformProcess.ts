@@ -78,6 +78,8 @@ export const start = async (options: Omit<ChildOptions, "spawnedAtMs">): Promise
   const given: ChildOptions = { ...options, spawnedAtMs: performance.timeOrigin + performance.now() }
   const child = fork(join(import.meta.dirname, "platformMain.ts"), [JSON.stringify(given)], {
     execArgv: ["--conditions=millrace-source", "--expose-gc", "--max-semi-space-size=16"],
+    // What is released starts from built code; that types are stripped here is no part of a start.
+    env: { ...process.env, NODE_COMPILE_CACHE: join(options.stateDirectory, "compile-cache", ".platform") },
     stdio: ["ignore", "ignore", "inherit", "ipc"]
   })
   const firstLease = heard(child, "first-lease").then(({ afterMs }) => afterMs)

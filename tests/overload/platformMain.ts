@@ -3,6 +3,7 @@
  * `{"ready": ...}` to its parent, answers `"memory"` with what it uses after a collection, and says when the first lease
  * after its start was given.
  */
+import { flushCompileCache } from "node:module"
 import { probe, start } from "../support/TestPlatform.ts"
 import type { ChildOptions, FromChild } from "./PlatformProcess.ts"
 
@@ -44,6 +45,8 @@ process.on("message", (message) => {
 process.on("SIGTERM", () => void test.close({ keep: true }).then(() => process.exit(0)))
 // Its parent is gone: so is the reason to run.
 process.on("disconnect", () => process.exit(0))
+// Its end may be a kill.
+flushCompileCache()
 say({
   kind: "ready",
   gatewayUrl: platform.gatewayUrl,

@@ -12,6 +12,7 @@ import * as Logger from "effect/Logger"
 import * as Platform from "../../planes/Platform.ts"
 import { CommandFailed, exitCodes, type Input, isSet, text, usageError } from "../Command.ts"
 import * as DevSession from "./DevSession.ts"
+import * as StateDirectory from "./StateDirectory.ts"
 
 export const run = async (input: Input, watch: boolean): Promise<number> => {
   const { host, gatewayPort, controlPort, workerPort } = Platform.defaults
@@ -23,7 +24,7 @@ export const run = async (input: Input, watch: boolean): Promise<number> => {
     platform: {
       ...Platform.defaults,
       host,
-      stateDirectory: resolve(text(input, "state") ?? process.env["MILLRACE_STATE"] ?? ".millrace"),
+      stateDirectory: StateDirectory.of(input),
       gatewayPort: port(input, "port", "MILLRACE_PORT", gatewayPort),
       controlPort: port(input, "control-port", "MILLRACE_CONTROL_PORT", controlPort),
       workerPort: port(input, "worker-port", "MILLRACE_WORKER_PORT", workerPort),

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { Command, Flag } from "../Command.ts"
+import type { Command, Flag, Input } from "../Command.ts"
+import * as StateDirectory from "./StateDirectory.ts"
 
 const flags: ReadonlyArray<Flag> = [
   { name: "port", value: "PORT", about: "gateway, where callers come in (MILLRACE_PORT, default 8787; 0 = any free)" },
@@ -17,10 +18,13 @@ const flags: ReadonlyArray<Flag> = [
   }
 ]
 
-const load = (watch: boolean) => async () => {
-  const { run } = await import("./DevCommand.ts")
-  return { run: (input: Parameters<typeof run>[0]) => run(input, watch) }
-}
+const load = (watch: boolean) => async () => ({
+  run: async (input: Input) => {
+    StateDirectory.reuseCompiled(StateDirectory.of(input))
+    const { run } = await import("./DevCommand.ts")
+    return run(input, watch)
+  }
+})
 
 export const devCommand: Command = {
   name: "dev",

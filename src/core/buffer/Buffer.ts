@@ -77,6 +77,7 @@ export {
   type Demand,
   demand,
   expectedStartMs,
+  isKnown,
   isLive,
   liveSequences,
   lookup,

@@ -31,6 +31,9 @@ export const nextDueMs = (state: State): number | undefined => {
 export const isLive = (state: State, sequence: number, workerId: string, token: number): boolean =>
   isLeasedTo(DueMap.get(state.requests, sequence), workerId, token)
 
+/** Whether it is heard of and not forgotten. */
+export const isKnown = (state: State, sequence: number): boolean => DueMap.get(state.requests, sequence) !== undefined
+
 export const isLeasedTo = (
   request: RequestState | undefined,
   workerId: string,

@@ -138,7 +138,7 @@ class Found {
 
   recovered(position: number): Recovered {
     for (const [sequence, entry] of this.#entries) {
-      if (Buffer_.lookup(this.#state, sequence) !== undefined) continue
+      if (Buffer_.isKnown(this.#state, sequence)) continue
       // Ended and owed to nobody, or its key was taken by a later one: the machine forgot it without a record.
       this.#payloads.drop(entry)
       this.#entries.delete(sequence)
