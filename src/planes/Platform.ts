@@ -47,6 +47,7 @@ export interface PlatformOptions {
   readonly gatewayPort: number
   readonly controlPort: number
   readonly workerPort: number
+  /** `visibilityTimeoutMs`: three heartbeats where nothing is said. */
   readonly buffer: Partial<BufferOptions>
   readonly compact?: Partial<Compactor.CompactOptions>
   readonly deadLetters: Partial<DeadLetters.DeadLetterOptions>
@@ -69,9 +70,19 @@ export const defaults: Omit<PlatformOptions, "stateDirectory"> = {
   buffer: {},
   deadLetters: {},
   eventStreams: {},
-  heartbeatMs: 2_000,
+  heartbeatMs: 5_000,
   drainMs: 10_000
 }
+
+/** A worker that missed so many heartbeats is gone: then its connection is given up, and what it held is given to others. */
+const heartbeatsOfALease = 3
+
+/** Of the buffers; a lease is over when the connection of a silent worker is given up, unless it is told otherwise. */
+export const bufferOf = ({ buffer, heartbeatMs }: Pick<PlatformOptions, "buffer" | "heartbeatMs">): BufferOptions => ({
+  ...bufferDefaults,
+  visibilityTimeoutMs: heartbeatsOfALease * heartbeatMs,
+  ...buffer
+})
 
 export interface Platform {
   readonly gatewayUrl: string
@@ -132,7 +143,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
     {
       shardCount: 1,
       storeIsExclusive: true,
-      buffer: { ...bufferDefaults, ...options.buffer },
+      buffer: bufferOf(options),
       ...(options.compact === undefined ? {} : { compact: options.compact }),
       deadLetters: { ...DeadLetters.defaults, ...options.deadLetters },
       eventStreams: { ...EventStreams.defaults, ...options.eventStreams }
@@ -167,7 +178,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
     {
       region: clusterName,
       heartbeatMs: options.heartbeatMs,
-      visibilityTimeoutMs: options.buffer.visibilityTimeoutMs ?? bufferDefaults.visibilityTimeoutMs,
+      visibilityTimeoutMs: bufferOf(options).visibilityTimeoutMs,
       secret,
       tokenLifetimeMs: workerTokenLifetimeMs
     },
