@@ -67,6 +67,9 @@ describe("buffer", () => {
 
   it("L10: ended requests that are remembered stay within their limit as well", () => holds(mixes.remembersWithin))
 
+  it("L25: a tenant is refused for its share when it holds that much of what is free, and only then", () =>
+    holds(mixes.sharesRoom))
+
   it("L11: no lease at or after the deadline, and nothing is due after a tick", () => holds(mixes.meetsDeadlines))
 
   it("L12: a poisoned request stops as dead letter and the others are answered", () => holds(mixes.stopsPoison))
@@ -100,6 +103,7 @@ describe("buffer", () => {
       ["restart", 100],
       ["lease recovered", 15],
       ["refused queue-full", 100],
+      ["refused tenant-full", 100],
       ["refused deadline-passed", 200],
       ["refused duplicate-sequence", 100],
       ["refused store-failed", 40],

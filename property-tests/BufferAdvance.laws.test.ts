@@ -115,7 +115,8 @@ describe("a buffer that is changed in place", () => {
   })
 
   it("a state that was given to step answers as before after its successor was changed in place", () => {
-    const options = { ...new World({ empty: Buffer.empty, step: Buffer.step, restore: Buffer.restore }).options }
+    const { options: tight } = new World({ empty: Buffer.empty, step: Buffer.step, restore: Buffer.restore })
+    const options = { ...tight, tenantShareMax: 1 }
     const [old] = Buffer.step(Buffer.empty(options), { _tag: "Recovered", nowMs: 1, epoch: 1 })
     const arrived = (sequence: number) =>
       ({

@@ -92,6 +92,29 @@ export class Auditor {
     this.#outcomes.replayed(record, commands)
   }
 
+  /** L25, from the requests alone. */
+  #shared(
+    { sequence, tenant }: Arrived,
+    before: Buffer.State,
+    live: ReadonlyArray<Buffer.RequestFigures>,
+    isRefused: boolean
+  ): void {
+    const { pendingCountMax, pendingBytesMax, rememberedCountMax = 0, tenantShareMax = 1 } = this.#options
+    const bytesOf = (each: ReadonlyArray<Buffer.RequestFigures>) =>
+      each.reduce((sum, request) => sum + (this.#case(request.sequence)?.arrived.sizeBytes ?? 0), 0)
+    const own = live.filter((request) => request.tenant === tenant)
+    const all = figures(before)
+    const known = all.filter((request) => request.tenant === tenant).length
+    const factor = tenantShareMax / (1 - tenantShareMax)
+    const isTaken =
+      (own.length > 0 && own.length >= factor * (pendingCountMax - live.length)) ||
+      (bytesOf(own) > 0 && bytesOf(own) >= factor * (pendingBytesMax - bytesOf(live))) ||
+      (known > 0 && known >= factor * (pendingCountMax + rememberedCountMax - all.length))
+    this.#expect("L25", isRefused === isTaken, `${sequence} of ${tenant}, which holds ${own.length} of ${live.length}`)
+    const isWithin = isRefused || own.length + 1 <= tenantShareMax * pendingCountMax + 1
+    this.#expect("L25", isWithin, `${tenant} holds ${own.length} and one more`)
+  }
+
   #onArrived(event: Arrived, before: Buffer.State, commands: ReadonlyArray<Command>): void {
     const { sequence, idempotencyKey } = event
     const verdict = commands.find(({ _tag }) => _tag === "Refuse" || _tag === "Join")
@@ -121,6 +144,7 @@ export class Auditor {
       bytes + event.sizeBytes > this.#options.pendingBytesMax ||
       Buffer.liveSequences(before).length >= this.#options.pendingCountMax + (this.#options.rememberedCountMax ?? 0)
     this.#expect("L10", (refusal?.kind === "queue-full") === isFull, `full: ${isFull}, answer: ${refusal?.kind}`)
+    if (!isFull) this.#shared(event, before, live, refusal?.kind === "tenant-full")
     if (verdict !== undefined) return
     this.#meet(`${event.mode} ${event.durability}${idempotencyKey === undefined ? "" : " keyed"}`)
     this.#cases.set(sequence, {

@@ -81,6 +81,18 @@ export const firstDifference = (state: State): string | null => {
     return undefined
   })
 
+  IntMap.forEach(state.tenants.rows, (tenant, number) => {
+    const mine = live.filter((request) => request.facts.tenant === number)
+    const bytes = mine.reduce((sum, { facts: { arrived } }) => sum + arrived.sizeBytes, 0)
+    facts.push([
+      `live and bytes of ${tenant.name}`,
+      [tenant.pending + tenant.leased, tenant.liveBytes],
+      [mine.length, bytes]
+    ])
+    const known = requests.filter((request) => request.facts.tenant === number).length
+    facts.push([`knownCount of ${tenant.name}`, tenant.knownCount, known])
+  })
+
   IntMap.forEach(state.workers.rows, (worker, number) => {
     const held = live.filter(
       (request) => (request._tag === "Leased" || request._tag === "Responding") && request.worker === number

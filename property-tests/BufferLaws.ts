@@ -105,6 +105,7 @@ export const mixes = {
     isWarm: true
   },
   staysWithin: { weights: { arrive: 50, cancel: 4, flush: 10, persist: 8 }, arrivals: { isPatient: true } },
+  sharesRoom: { weights: { arrive: 50, cancel: 6, answer: 10, flush: 10, persist: 8 }, arrivals: { isPatient: true } },
   remembersWithin: {
     weights: { arrive: 30, answer: 30, cancel: 8, pass: 2, flush: 20, persist: 8, lose: 0, disconnect: 0 },
     arrivals: { mode: ["async"], isPatient: true },

@@ -25,6 +25,7 @@ export const rightMachine: Machine = { empty: Buffer.empty, step: Buffer.step, r
 export const tightOptions: BufferOptions = {
   pendingCountMax: 8,
   pendingBytesMax: 24,
+  tenantShareMax: 0.75,
   visibilityTimeoutMs: 20,
   redeliveryDelayMs: 4,
   redeliveryDelayMaxMs: 12,

@@ -72,6 +72,11 @@ describe("buffer: the zoo", () => {
     kills(law("L10", mixes.remembersWithin), { remembersTooMany })
   })
 
+  it("L25 kills: no share, too much, too little, and the share of one for what others hold", () => {
+    const { sharesNothing, givesTooMuch, givesTooLittle, blamesTheOthers } = Bugs
+    kills(law("L25", mixes.sharesRoom), { sharesNothing, givesTooMuch, givesTooLittle, blamesTheOthers })
+  })
+
   it("L11 kills: starts after the deadline, and work that has none", () => {
     kills(law("L11", mixes.meetsDeadlines), {
       startsLate: Bugs.startsLate,

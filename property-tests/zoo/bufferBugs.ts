@@ -349,6 +349,25 @@ export const remembersTooMany = within((options) => ({ ...options, rememberedCou
 /** Refuses what there is room for. */
 export const refusesTooEarly = hearingArrivals((arrived) => ({ ...arrived, sizeBytes: arrived.sizeBytes * 2 }))
 
+// --- L25: shares -------------------------------------------------------------------------------------------------
+
+/** One tenant may have everything. */
+export const sharesNothing = within((options) => ({ ...options, tenantShareMax: 1 }))
+
+/** Another share than was asked for. */
+export const givesTooMuch = within((options) => ({ ...options, tenantShareMax: 0.9 }))
+
+export const givesTooLittle = within((options) => ({ ...options, tenantShareMax: 0.6 }))
+
+/** Refuses whoever comes when somebody else holds much. */
+export const blamesTheOthers = saying(({ event, before, commands }) => {
+  if (event._tag !== "Arrived" || !commands.some(({ _tag }) => _tag === "Append")) return commands
+  const others = requests(before).filter(({ facts }) => facts.arrived.tenant !== event.tenant)
+  if (others.length < 4) return commands
+  const { sequence } = event
+  return [{ _tag: "Refuse", sequence, refusal: { kind: "tenant-full", limit: "count", retryAfterMs: 1 } }]
+})
+
 // --- L11: deadlines ----------------------------------------------------------------------------------------------
 
 /** A little late is not late. */

@@ -10,7 +10,7 @@ import * as Table from "../collections/Table.ts"
 import * as Request from "../request/Request.ts"
 import { factsOf } from "../request/RequestState.ts"
 import type { Arrived, Refusal } from "./BufferEvent.ts"
-import { rememberedCountMaxDefault } from "./BufferOptions.ts"
+import { rememberedCountMaxDefault, tenantShareMaxDefault } from "./BufferOptions.ts"
 import { emptyTenant, emptyVersion, idleRowsMax, type State, type Tenant, type Version } from "./BufferState.ts"
 import * as CompletionRate from "./CompletionRate.ts"
 import type * as Draft from "./Draft.ts"
@@ -89,14 +89,29 @@ const joinOrConflict = (state: State, arrived: Arrived, original: number) => {
 
 const fullness = (draft: Draft.Draft, arrived: Arrived): Refusal | null => {
   const { state } = draft
-  const { options } = state
-  const remembered = options.rememberedCountMax ?? rememberedCountMaxDefault
-  const isCountFull =
-    state.liveCount >= options.pendingCountMax || state.requests.size >= options.pendingCountMax + remembered
-  const isBytesFull = state.liveBytes + arrived.sizeBytes > options.pendingBytesMax
-  if (!isCountFull && !isBytesFull) return null
-  return { kind: "queue-full", limit: isCountFull ? "count" : "bytes", retryAfterMs: retryAfterMs(draft) }
+  const { options, liveCount, liveBytes } = state
+  const { pendingCountMax, pendingBytesMax } = options
+  const knownFree = pendingCountMax + (options.rememberedCountMax ?? rememberedCountMaxDefault) - state.requests.size
+  const isCountFull = liveCount >= pendingCountMax || knownFree <= 0
+  const isBytesFull = liveBytes + arrived.sizeBytes > pendingBytesMax
+  if (isCountFull || isBytesFull) {
+    return { kind: "queue-full", limit: isCountFull ? "count" : "bytes", retryAfterMs: retryAfterMs(draft) }
+  }
+  const number = Table.find(state.tenants, arrived.tenant)
+  const tenant = number === undefined ? undefined : Table.row(state.tenants, number)
+  if (tenant === undefined) return null
+  const share = options.tenantShareMax ?? tenantShareMaxDefault
+  const isCountTaken =
+    isShareTaken(tenant.pending + tenant.leased, pendingCountMax - liveCount, share) ||
+    isShareTaken(tenant.knownCount, knownFree, share)
+  const isBytesTaken = isShareTaken(tenant.liveBytes, pendingBytesMax - liveBytes, share)
+  if (!isCountTaken && !isBytesTaken) return null
+  return { kind: "tenant-full", limit: isCountTaken ? "count" : "bytes", retryAfterMs: retryAfterMs(draft) }
 }
+
+/** L25. Whoever holds nothing is let in wherever there is room. */
+const isShareTaken = (held: number, free: number, share: number): boolean =>
+  held > 0 && held * (1 - share) >= free * share
 
 /** Longer waits are guesses. */
 const retryAfterMaxMs = 60_000

@@ -31,6 +31,9 @@
  * - L23 expected start: unknown without slots or completions; otherwise not before now, not earlier for whom has more
  *   before it, and with a steady service it is when the request starts.
  * - L24 in place: `advance` gives what `step` gives.
+ * - L25 room is shared: a tenant is refused for its own share only while it holds something, of count, bytes or what is
+ *   known at least `share / (1 - share)` times what is free; then it always is. So one alone holds at most its share and
+ *   one request, and there is room for whoever holds nothing.
  *
  * What is told when the store fails: whoever was not told "accepted" hears `store-failed` and the request is gone;
  * requests that were go on in memory; an end that could not be stored is never told, because after a restart the

@@ -287,6 +287,8 @@ export type Event =
 export type Refusal =
   /** Capacity by count or bytes: 429 with Retry-After, nothing was stored. */
   | { readonly kind: "queue-full"; readonly limit: "count" | "bytes"; readonly retryAfterMs: number }
+  /** The share of this tenant in the same, while there is room for others: 429 with Retry-After, nothing was stored. */
+  | { readonly kind: "tenant-full"; readonly limit: "count" | "bytes"; readonly retryAfterMs: number }
   /** The same key with another body: 409. */
   | { readonly kind: "idempotency-conflict"; readonly sequence: number }
   /** The deadline had passed before it came: 504. */

@@ -8,6 +8,12 @@ export interface BufferOptions {
   readonly pendingCountMax: number
   /** Sum of `sizeBytes` of the same. */
   readonly pendingBytesMax: number
+  /**
+   * The share of the two above, and of what may be known at all, that one tenant may hold when no other holds anything;
+   * above 0, and with 1 there is no bound but theirs. The others' room is what is free: a tenant that holds something is
+   * taken only while it holds less than `share / (1 - share)` times that. Default: `tenantShareMaxDefault`.
+   */
+  readonly tenantShareMax?: number
   /** How long a lease lives without a sign of its worker (NVCF: 30 s). */
   readonly visibilityTimeoutMs: number
   /** First redelivery delay; doubles with each attempt up to `redeliveryDelayMaxMs`. */
@@ -31,6 +37,9 @@ export interface BufferOptions {
 
 /** About half a gigabyte. */
 export const rememberedCountMaxDefault = 1_000_000
+
+/** One alone has nearly all; two that take all they get have 47 % each, ten have 9.9 % each, and the rest is free. */
+export const tenantShareMaxDefault = 0.9
 
 export const defaults: BufferOptions = {
   pendingCountMax: 100_000,

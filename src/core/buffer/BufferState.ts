@@ -92,6 +92,8 @@ export interface Tenant {
   readonly cancelled: number
   readonly deadLettered: number
   readonly knownCount: number
+  /** Of those that are pending or leased. */
+  readonly liveBytes: number
   readonly edit: number
 }
 
@@ -188,6 +190,7 @@ export const emptyTenant = (name: string): Tenant => ({
   cancelled: 0,
   deadLettered: 0,
   knownCount: 0,
+  liveBytes: 0,
   edit: 0
 })
 
@@ -250,6 +253,7 @@ export const copyTenant = (row: Tenant, edit: number): Mutable<Tenant> => ({
   cancelled: row.cancelled,
   deadLettered: row.deadLettered,
   knownCount: row.knownCount,
+  liveBytes: row.liveBytes,
   edit
 })
 

@@ -88,6 +88,7 @@ const admit = (draft: Draft.Draft, request: RequestState): void => {
   const tenant = Draft.tenant(draft, facts.tenant)
   tenant.accepted += 1
   tenant.knownCount += 1
+  tenant.liveBytes += arrived.sizeBytes
 }
 
 const leave = (draft: Draft.Draft, request: RequestState, from: Place): void => {
@@ -130,8 +131,11 @@ const parkedOf = ({ waitsAs }: Pending): "parked" | "parkedOpportunistic" =>
 const end = (draft: Draft.Draft, request: Terminal, wasLeased: boolean): void => {
   const { state } = draft
   state.liveCount -= 1
-  state.liveBytes -= request.facts.arrived.sizeBytes
-  Draft.tenant(draft, request.facts.tenant)[counterOf(request.terminal)] += 1
+  const { sizeBytes } = request.facts.arrived
+  state.liveBytes -= sizeBytes
+  const tenant = Draft.tenant(draft, request.facts.tenant)
+  tenant.liveBytes -= sizeBytes
+  tenant[counterOf(request.terminal)] += 1
   if (wasLeased) state.rate = CompletionRate.add(state.rate, draft.nowMs)
 }
 

@@ -166,6 +166,13 @@ export const fromRefusal = (refusal: Refusal): Problem => {
         `The queue is full (limit by ${refusal.limit}): nothing was enqueued, try again later.`,
         { retryAfterSeconds: Math.max(1, Math.ceil(refusal.retryAfterMs / 1000)) }
       )
+    case "tenant-full":
+      return problem(
+        429,
+        "tenant-queue-full",
+        `Your requests hold your share of the queue (limit by ${refusal.limit}); what is left is for others: nothing was enqueued, try again later.`,
+        { retryAfterSeconds: Math.max(1, Math.ceil(refusal.retryAfterMs / 1000)) }
+      )
     case "idempotency-conflict":
       return problem(
         409,

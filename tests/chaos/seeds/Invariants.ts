@@ -209,7 +209,12 @@ export class Invariants {
       const isWithin = live.length <= pendingCountMax && bytes <= pendingBytesMax
       return this.expect("L10", isWithin, () => `${sequence} is taken beyond the bound: ${figures()}`)
     }
-    if (verdict._tag !== "Refuse" || verdict.refusal.kind !== "queue-full") return
+    if (verdict._tag !== "Refuse") return
+    if (verdict.refusal.kind === "tenant-full") {
+      const held = live.some((each) => Buffer.lookup(state, each)?.tenant === tenant)
+      return this.expect("L25", held, () => `${sequence} is refused for the share of ${tenant}, which holds nothing`)
+    }
+    if (verdict.refusal.kind !== "queue-full") return
     const isFull = live.length >= pendingCountMax || bytes + sizeBytes > pendingBytesMax
     this.expect("L10", isFull, () => `${sequence} (${sizeBytes} bytes) is refused with room: ${figures()}`)
   }

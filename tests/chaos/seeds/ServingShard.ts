@@ -499,6 +499,7 @@ export class ServingShard {
 
 const statusOf = {
   "queue-full": 429,
+  "tenant-full": 429,
   "idempotency-conflict": 409,
   "deadline-passed": 504,
   "duplicate-sequence": 500,
