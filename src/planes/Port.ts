@@ -34,7 +34,11 @@ export class CannotListen extends Schema.TaggedError<CannotListen>()("CannotList
   }
 }
 
-const backlog = 511
+/**
+ * Connections that wait to be taken: all that come while the process is busy for a moment. The system has a bound of its
+ * own (`net.core.somaxconn`, usually 4,096); what is beyond it comes in late, or not at all.
+ */
+const backlog = 4_096
 
 /** The port that was opened. Whoever made the server closes it. */
 export const listen = (server: Server, door: Door): Effect.Effect<number, CannotListen> =>

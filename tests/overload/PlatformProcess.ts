@@ -31,8 +31,15 @@ export interface Memory {
   readonly leased: number
 }
 
+export interface Counts {
+  readonly kind: "counts"
+  readonly pending: number
+  readonly leased: number
+}
+
 export type FromChild =
   | Memory
+  | Counts
   | {
       readonly kind: "ready"
       readonly gatewayUrl: string
@@ -46,6 +53,8 @@ type Ready = Extract<FromChild, { readonly kind: "ready" }>
 
 export interface PlatformProcess extends Ready {
   readonly memory: () => Promise<Memory>
+  /** Costs it nothing. */
+  readonly counts: () => Promise<Counts>
   /** Milliseconds from the start of the process to the first lease that it gave. */
   readonly firstLease: Promise<number>
   /** What the system says that the process holds now, in bytes. */
@@ -68,6 +77,12 @@ const heard = <K extends FromChild["kind"]>(child: ChildProcess, kind: K) =>
     child.once("exit", onExit)
   })
 
+const asked = <K extends "memory" | "counts">(child: ChildProcess, kind: K) => {
+  const answer = heard(child, kind)
+  child.send(kind)
+  return answer
+}
+
 const end = async (child: ChildProcess, signal: NodeJS.Signals): Promise<void> => {
   if (child.exitCode !== null || child.signalCode !== null) return
   child.kill(signal)
@@ -88,11 +103,8 @@ export const start = async (options: Omit<ChildOptions, "spawnedAtMs">): Promise
   return {
     ...ready,
     firstLease,
-    memory: () => {
-      const answer = heard(child, "memory")
-      child.send("memory")
-      return answer
-    },
+    memory: () => asked(child, "memory"),
+    counts: () => asked(child, "counts"),
     residentBytes: () => {
       const line = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))
       return Number(line?.[1] ?? 0) * 1024

@@ -16,18 +16,36 @@ export interface StreamsOptions {
   readonly say: (line: string) => void
 }
 
-const read = (url: string): Promise<{ text: string; status: number }> =>
+interface Seen {
+  readonly text: string
+  /** 0: there was no answer. */
+  readonly status: number
+  /** What broke it off. */
+  readonly error: string | undefined
+}
+
+const read = (url: string): Promise<Seen> =>
   new Promise((resolve) => {
     let text = ""
+    const codeOf = (error: Error & { readonly code?: string }) => error.code ?? error.message
     get(url, { agent: false, headers: { accept: "text/event-stream" } }, (response) => {
-      const done = () => resolve({ text, status: response.statusCode ?? 0 })
+      const status = response.statusCode ?? 0
       response.setEncoding("utf8").on("data", (part: string) => {
         text += part
       })
-      response.on("end", done)
-      response.on("error", done)
-    }).on("error", () => resolve({ text, status: 0 }))
+      response.on("end", () => resolve({ text, status, error: undefined }))
+      response.on("error", (error) => resolve({ text, status, error: codeOf(error) }))
+    }).on("error", (error) => resolve({ text, status: 0, error: codeOf(error) }))
   })
+
+/** In words that are the same for the same cause. */
+const whyMissing = ({ text, status, error }: Seen, whole: string): string => {
+  if (status === 0) return `no answer: ${error}`
+  if (status !== 200) return `${status} ${/"type":"([^"]*)"/.exec(text)?.[1] ?? ""}`
+  const events = text.split("\n\n").length - 1
+  if (!whole.startsWith(text)) return `another text after ${events} events`
+  return `broken off after ${events} events: ${error ?? "ended"}`
+}
 
 export const run = async ({ streams, events, everyMs, say }: StreamsOptions) => {
   const stateDirectory = mkdtempSync(join(tmpdir(), "millrace-streams-"))
@@ -43,7 +61,7 @@ export const run = async ({ streams, events, everyMs, say }: StreamsOptions) => 
     let peakBytes = 0
     const watch = setInterval(() => {
       peakBytes = Math.max(peakBytes, platform.residentBytes())
-      void platform.memory().then(
+      void platform.counts().then(
         ({ leased }) => {
           leasedMax = Math.max(leasedMax, leased)
         },
@@ -52,7 +70,7 @@ export const run = async ({ streams, events, everyMs, say }: StreamsOptions) => 
     }, 1_000)
     const startedMs = performance.now()
     say(`${streams} streams of ${events} events, one each ${everyMs} ms`)
-    const all: Array<Promise<{ text: string; status: number }>> = []
+    const all: Array<Promise<Seen>> = []
     for (let index = 0; index < streams; index++) {
       all.push(read(url))
       if (index % 50 === 49) await new Promise((resolve) => setTimeout(resolve, 10))
@@ -60,15 +78,17 @@ export const run = async ({ streams, events, everyMs, say }: StreamsOptions) => 
     const seen = await Promise.all(all)
     clearInterval(watch)
     const whole = Array.from({ length: events }, (_, index) => `data: ${index}\n\n`).join("")
+    const isWhole = ({ text, status, error }: Seen) => status === 200 && error === undefined && text === whole
+    const missing: Record<string, number> = {}
+    for (const each of seen) {
+      if (isWhole(each)) continue
+      const why = whyMissing(each, whole)
+      missing[why] = (missing[why] ?? 0) + 1
+    }
     return {
       streams,
-      whole: seen.filter(({ text, status }) => status === 200 && text === whole).length,
-      statuses: Object.fromEntries(
-        Object.entries(Object.groupBy(seen, ({ status }) => String(status))).map(([status, some]) => [
-          status,
-          some?.length
-        ])
-      ),
+      whole: seen.filter(isWhole).length,
+      missing,
       atOnceMax: leasedMax,
       seconds: Math.round((performance.now() - startedMs) / 1000),
       residentBeforeMiB: Math.round(before / 1_048_576),

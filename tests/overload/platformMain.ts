@@ -1,6 +1,6 @@
 /**
  * A platform in a process of its own for the runs of `main.ts`: `node --expose-gc platformMain.ts OPTIONS`. Says
- * `{"ready": ...}` to its parent, answers `"memory"` with what it uses after a collection, and says when the first lease
+ * `{"ready": ...}` to its parent, answers `"memory"` with what it uses after a collection and `"counts"` with what waits and runs, and says when the first lease
  * after its start was given.
  */
 import { flushCompileCache } from "node:module"
@@ -29,18 +29,14 @@ const first = setInterval(() => {
 }, 2)
 
 process.on("message", (message) => {
+  const backlog = platform.directory.backlog()
+  const pending = backlog.reduce((sum, row) => sum + row.pending, 0)
+  const leased = backlog.reduce((sum, row) => sum + row.leased, 0)
+  if (message === "counts") return say({ kind: "counts", pending, leased })
   if (message !== "memory") return
   for (let round = 0; round < 3; round++) globalThis.gc?.()
   const { heapUsed, rss, external } = process.memoryUsage()
-  const backlog = platform.directory.backlog()
-  say({
-    kind: "memory",
-    heapUsed,
-    rss,
-    external,
-    pending: backlog.reduce((sum, row) => sum + row.pending, 0),
-    leased: backlog.reduce((sum, row) => sum + row.leased, 0)
-  })
+  say({ kind: "memory", heapUsed, rss, external, pending, leased })
 })
 process.on("SIGTERM", () => void test.close({ keep: true }).then(() => process.exit(0)))
 // Its parent is gone: so is the reason to run.
