@@ -37,6 +37,26 @@ it("slow heads, slow bodies and silence are cut, while every normal call is answ
   await eventually("no attempt of them is left", () => live(test, fn.versionId).length === 0 || undefined)
 })
 
+it("slow bodies hold at most half of the slots of their function, and each is answered when it is there", async () => {
+  const one = await test.deploy("half", { minInstances: 1, maxInstances: 1, concurrency: 4, requestTimeoutMs: 60_000 })
+  await call(`${one.url}/`)
+  const bytes = Buffer.alloc(2_000)
+  const opened = Array.from({ length: 6 }, () => open(`${one.url}/count`))
+  for (const each of opened) each.write(bytes)
+  await eventually("two have begun", () => live(test, one.versionId).length === 2 || undefined)
+  for (let part = 0; part < 4; part++) {
+    for (const each of opened) each.write(bytes)
+    expect((await call(`${one.url}/echo`, { body: "as ever" })).text).toBe("as ever")
+    expect(live(test, one.versionId).length).toBe(2)
+  }
+  for (const each of opened) each.end()
+  for (const each of opened) {
+    const answer = await each.answer
+    expect(answer.statusCode).toBe(200)
+    answer.resume()
+  }
+})
+
 it("a slow body that comes at the pace is taken", async () => {
   const opened = open(`${fn.url}/count`)
   const bytes = Buffer.alloc(2_000)

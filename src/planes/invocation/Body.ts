@@ -9,7 +9,13 @@ import type { BlobStore, BlobWriter } from "../fabric/BlobStore.ts"
 export type Body =
   | { readonly kind: "inline"; readonly bytes: Uint8Array }
   | { readonly kind: "blob"; readonly id: string }
-  | { readonly kind: "spool"; readonly id: string; readonly spool: Spool }
+  | SpoolBody
+
+export interface SpoolBody {
+  readonly kind: "spool"
+  readonly id: string
+  readonly spool: Spool
+}
 
 export const emptyBytes = new Uint8Array(0)
 export const emptyBody: Body = { kind: "inline", bytes: emptyBytes }

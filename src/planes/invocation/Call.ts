@@ -11,6 +11,7 @@ import type { ControlView } from "../control/ControlView.ts"
 import type { Route } from "../control/RoutingTable.ts"
 import type { BlobStore } from "../fabric/BlobStore.ts"
 import * as HttpDoor from "../HttpDoor.ts"
+import type { ArrivingBodies } from "./ArrivingBodies.ts"
 import { type Body, chunks, emptyBody } from "./Body.ts"
 import { BodyPace, type PaceLimits } from "./BodyPace.ts"
 import * as CallBody from "./CallBody.ts"
@@ -30,6 +31,7 @@ import * as Wrapped from "./Wrapped.ts"
 
 export interface CallContext {
   readonly blobs: BlobStore["Service"]
+  readonly arriving: ArrivingBodies
   readonly shardOf: (versionId: string) => Shard
   readonly startTimeline: ControlView["startTimeline"]
   readonly defect: (error: unknown) => void
@@ -70,6 +72,7 @@ export class Call implements Caller {
   #rest: Promise<unknown> | undefined
   /** Of a body that is still coming in. */
   #pace: BodyPace | undefined
+  #stopArriving: (() => void) | undefined
   #shownBytes = 0
   /** Puts ids into an event stream. */
   #eventIds: EventIds | undefined
@@ -114,17 +117,8 @@ export class Call implements Caller {
         switch (intake.kind) {
           case "ready":
             return this.#submit(intake.body, intake.bytes, intake.digest)
-          case "streaming": {
-            this.#rest = intake.rest
-            this.#submit(intake.body, Number(request.headers["content-length"] ?? 0), undefined)
-            return void intake.rest.then((end) => {
-              this.#rest = undefined
-              this.#pace?.stop()
-              if (end === "complete") return
-              this.#stopAttempt()
-              this.#noBody(end, bodyBytesMax)
-            })
-          }
+          case "streaming":
+            return this.#startArriving(intake)
           default:
             return this.#noBody(intake.kind, bodyBytesMax)
         }
@@ -134,6 +128,30 @@ export class Call implements Caller {
         this.refused(Problem.fromRefusal({ kind: "store-failed", kept: "nothing" }))
       }
     )
+  }
+
+  /** Begins before its body is there when it may, else when it is. */
+  #startArriving({ body, rest }: Extract<CallBody.Intake, { kind: "streaming" }>): void {
+    const { request, route, deployment } = this.#init
+    let hasBegun = false
+    const leave = this.#context.arriving.ask(route.versionId, () => {
+      hasBegun = true
+      this.#rest = rest
+      this.#submit(body, Number(request.headers["content-length"] ?? 0), undefined)
+    })
+    this.#stopArriving = leave
+    void rest.then((end) => {
+      leave()
+      this.#rest = undefined
+      this.#pace?.stop()
+      if (end !== "complete") {
+        this.#stopAttempt()
+        return this.#noBody(end, deployment.spec.bodyBytesMax)
+      }
+      if (hasBegun) return
+      if (this.#over) return void Effect.runFork(this.#context.blobs.remove(body.id).pipe(Effect.ignore))
+      this.#submit({ kind: "blob", id: body.id }, body.spool.written, undefined)
+    })
   }
 
   /** The body will never be whole. The gateway answers; an attempt that had begun is stopped. */
@@ -423,6 +441,7 @@ export class Call implements Caller {
   #finish(): void {
     this.#over = true
     this.#pace?.stop()
+    this.#stopArriving?.()
     clearTimeout(this.#waitTimer)
     this.#stopWaiting?.()
   }

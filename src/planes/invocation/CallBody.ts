@@ -8,12 +8,12 @@ import type { IncomingMessage } from "node:http"
 import { inlineBodyBytesMax } from "../../worker-sdk/protocol/WorkerMessage.ts"
 import * as CrashPoint from "../CrashPoint.ts"
 import type { BlobStore } from "../fabric/BlobStore.ts"
-import { type Body, emptyBody, emptyBytes, Spool } from "./Body.ts"
+import { type Body, emptyBody, emptyBytes, Spool, type SpoolBody } from "./Body.ts"
 
 export type Intake =
   | { readonly kind: "ready"; readonly body: Body; readonly bytes: number; readonly digest: Buffer | undefined }
   /** Dispatch may begin; `rest` settles when the body is complete (`too-large` and `left`: it never will be). */
-  | { readonly kind: "streaming"; readonly body: Body; readonly rest: Promise<"complete" | "too-large" | "left"> }
+  | { readonly kind: "streaming"; readonly body: SpoolBody; readonly rest: Promise<"complete" | "too-large" | "left"> }
   | { readonly kind: "too-large" }
   | { readonly kind: "left" }
 

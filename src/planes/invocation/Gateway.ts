@@ -9,6 +9,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse, S
 import type { Socket } from "node:net"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as Buffer_ from "../../core/buffer/Buffer.ts"
 import * as CrashPoint from "../CrashPoint.ts"
 import type { ControlView } from "../control/ControlView.ts"
 import type { RoutingTable } from "../control/RoutingTable.ts"
@@ -16,6 +17,7 @@ import type { BlobStore } from "../fabric/BlobStore.ts"
 import * as HttpDoor from "../HttpDoor.ts"
 import type { CannotListen } from "../Port.ts"
 import * as Port from "../Port.ts"
+import { ArrivingBodies } from "./ArrivingBodies.ts"
 import * as BodyPace from "./BodyPace.ts"
 import { Call, type CallContext, writeAnswer } from "./Call.ts"
 import * as CallHeaders from "./CallHeaders.ts"
@@ -94,6 +96,10 @@ class Gateway {
     this.#parts = parts
     this.#context = {
       blobs: parts.blobs,
+      arriving: new ArrivingBodies((versionId) => {
+        const { leased, freeSlots } = Buffer_.counts(parts.shards.forVersion(versionId).state, versionId)
+        return leased + freeSlots
+      }),
       shardOf: parts.shards.forVersion,
       startTimeline: parts.control.startTimeline,
       defect: parts.defect,
