@@ -45,9 +45,12 @@ export const memory = async (options: {
   readonly say: (line: string) => void
 }) => {
   const stateDirectory = mkdtempSync(join(tmpdir(), "millrace-pending-"))
+  // One tenant is not given all the room there is.
+  const buffer = { pendingCountMax: 2 * options.count }
   const platform = await PlatformProcess.start({
     stateDirectory,
     mute: true,
+    buffer,
     deployment: { maxInstances: 1, startDeadlineMs: 3_600_000 }
   })
   try {
@@ -59,7 +62,7 @@ export const memory = async (options: {
     const after = await mostOf(platform, options.restMs)
     await platform.kill()
     options.say(`${after.pending} wait; killed`)
-    const again = await PlatformProcess.start({ stateDirectory, mute: true })
+    const again = await PlatformProcess.start({ stateDirectory, mute: true, buffer })
     try {
       const readBack = await again.memory()
       const each = (bytes: number) => Math.round(bytes / count)
