@@ -1,0 +1,191 @@
+/**
+ * A real nats-server of a test: started on a free port of the loopback, killed, paused, sent away and started again on
+ * the same port and store.
+ *
+ * @module
+ */
+import { type ChildProcess, spawn } from "node:child_process"
+import * as fs from "node:fs/promises"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { skipWithout } from "../faults/Tools.ts"
+import { locate } from "./NatsBinary.ts"
+
+const startLimitMs = 15_000
+
+/** Skipped aloud where there is none. */
+export const natsIsMissing = skipWithout(
+  "what runs on NATS",
+  locate() === undefined ? "a current nats-server (npm run services)" : undefined
+)
+
+export interface NatsSettings {
+  readonly name: string
+  readonly port: number
+  /** The value of `sync_interval`; absent leaves the line out. */
+  readonly syncInterval: string | undefined
+  readonly maxPayload: string
+  /** Lines that stand at the end of the configuration; replaces the accounts when it holds any. */
+  readonly more: string
+  readonly accounts: string
+}
+
+/** Two accounts: one for Millrace, one for the system. */
+export const accounts = (millrace = "jetstream: enabled"): string => `
+accounts {
+  MILLRACE { ${millrace}, users: [{ user: millrace, password: race }] }
+  SYSTEM { users: [{ user: system, password: system }] }
+}
+system_account: SYSTEM`
+
+export const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once("error", reject)
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address()
+      const port = typeof address === "object" && address !== null ? address.port : 0
+      server.close(() => resolve(port))
+    })
+  })
+
+const configuration = (settings: NatsSettings, store: string) => `
+server_name: ${settings.name}
+listen: "127.0.0.1:${settings.port}"
+max_payload: ${settings.maxPayload}
+lame_duck_grace_period: "100ms"
+lame_duck_duration: "30s"
+jetstream {
+  store_dir: ${JSON.stringify(store)}
+  max_file_store: 40GB
+  ${settings.syncInterval === undefined ? "" : `sync_interval: ${settings.syncInterval}`}
+}
+${settings.accounts}
+${settings.more}
+`
+
+const answers = async (port: number): Promise<boolean> => {
+  const { connect } = await import("node:net")
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1")
+    const end = (isThere: boolean) => {
+      socket.destroy()
+      resolve(isThere)
+    }
+    socket.once("data", () => end(true))
+    socket.once("error", () => end(false))
+    socket.setTimeout(1_000, () => end(false))
+  })
+}
+
+export class RunningNats {
+  readonly settings: NatsSettings
+  readonly folder: string
+  readonly url: string
+  readonly systemUrl: string
+  #child: ChildProcess | undefined
+  #output = ""
+
+  constructor(settings: NatsSettings, folder: string) {
+    this.settings = settings
+    this.folder = folder
+    this.url = `nats://millrace:race@127.0.0.1:${settings.port}`
+    this.systemUrl = `nats://system:system@127.0.0.1:${settings.port}`
+  }
+
+  /** What it said, for a test that fails. */
+  get output(): string {
+    return this.#output
+  }
+
+  get pid(): number {
+    const pid = this.#child?.pid
+    if (pid === undefined) throw new Error("the server does not run")
+    return pid
+  }
+
+  /** Resolves when it answers. Another configuration may be given, as when its file was changed. */
+  async start(settings: NatsSettings = this.settings): Promise<void> {
+    const binary = locate()
+    if (binary === undefined) throw new Error("there is no nats-server")
+    const path = join(this.folder, "nats.conf")
+    await fs.writeFile(path, configuration(settings, join(this.folder, "store")))
+    const child = spawn(binary.path, ["-c", path], { stdio: ["ignore", "pipe", "pipe"] })
+    this.#child = child
+    const listen = (text: string) => {
+      this.#output = (this.#output + text).slice(-20_000)
+    }
+    child.stdout.setEncoding("utf8").on("data", listen)
+    child.stderr.setEncoding("utf8").on("data", listen)
+    const endMs = performance.now() + startLimitMs
+    while (!(await answers(this.settings.port))) {
+      if (child.exitCode !== null || performance.now() > endMs) {
+        throw new Error(`nats-server did not start: ${this.#output}`)
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    process.kill(this.pid, signal)
+  }
+
+  async #ended(): Promise<void> {
+    const child = this.#child
+    if (child === undefined) return
+    if (child.exitCode === null && child.signalCode === null) {
+      await new Promise<void>((resolve) => child.once("exit", () => resolve()))
+    }
+    this.#child = undefined
+  }
+
+  async kill(): Promise<void> {
+    if (this.#child === undefined) return
+    this.#child.kill("SIGKILL")
+    await this.#ended()
+  }
+
+  /** What it is told to do when it is to leave: clients are sent away, then it ends. */
+  async endLameDuck(): Promise<void> {
+    this.signal("SIGUSR2")
+    await this.#ended()
+  }
+
+  async remove(): Promise<void> {
+    await this.kill()
+    await fs.rm(this.folder, { recursive: true, force: true })
+  }
+}
+
+/** One server alone. */
+export const startNats = async (settings: Partial<NatsSettings> = {}): Promise<RunningNats> => {
+  const folder = await fs.mkdtemp(join(tmpdir(), "millrace-nats-"))
+  const whole: NatsSettings = {
+    name: "alone",
+    port: await freePort(),
+    syncInterval: "always",
+    maxPayload: "8MB",
+    more: "",
+    accounts: accounts(),
+    ...settings
+  }
+  const server = new RunningNats(whole, folder)
+  await server.start()
+  return server
+}
+
+/** Three servers that are one cluster; resolves when they are started, not when they have elected. */
+export const startCluster = async (): Promise<ReadonlyArray<RunningNats>> => {
+  const routes = [await freePort(), await freePort(), await freePort()]
+  return Promise.all(
+    routes.map((route, index) =>
+      startNats({
+        name: `n${index + 1}`,
+        more: `cluster { name: millrace, listen: "127.0.0.1:${route}", routes: [${routes
+          .map((port) => `"nats-route://127.0.0.1:${port}"`)
+          .join(", ")}] }`
+      })
+    )
+  )
+}
