@@ -248,7 +248,8 @@ export const workQueueLaws = (maker: FabricMaker): void => {
           yield* publish(queue, "two")
           yield* consumeUntil(queue, patient, keep, (seen) => seen.length === 2)
           const again = yield* consumeUntil(queue, patient, ack, (seen) => seen.length === 2)
-          assert.deepStrictEqual(ids(again), ["one", "two"])
+          // Only first deliveries have an order.
+          assert.sameMembers([...ids(again)], ["one", "two"])
           assert.deepStrictEqual(
             again.map((delivery) => delivery.deliveryCount),
             [2, 2]

@@ -61,3 +61,19 @@ export class UnsafeStore extends Schema.TaggedError<UnsafeStore>()("UnsafeStore"
     return `the store at ${this.path} has ${this.setting} = ${this.found} and Millrace needs ${this.required}: accepted requests could be lost, so it does not start`
   }
 }
+
+/** The servers or what is on them can not keep the promises as they are. Refused at start, with the lines to change. */
+export class UnsafeServer extends Schema.TaggedError<UnsafeServer>()("UnsafeServer", {
+  /** One sentence for each setting. */
+  findings: Schema.Array(Schema.String)
+}) {
+  static of(findings: ReadonlyArray<string>): UnsafeServer {
+    return new UnsafeServer({ findings })
+  }
+  override get message() {
+    return (
+      `accepted requests could be lost on these servers, so Millrace does not start:\n  ${this.findings.join("\n  ")}\n` +
+      "What only the loss of power makes unsafe is let through by durability: process-crash-only."
+    )
+  }
+}

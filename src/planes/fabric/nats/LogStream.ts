@@ -1,0 +1,363 @@
+/**
+ * The log of one shard in its stream: group commit, fencing, reading, truncating.
+ *
+ * G1 appends that wait together become one message, in their order, one message in flight at a time. G2 each is published
+ * with the sequence that the last one had, so a writer that was deposed is refused by the server. G3 a publish whose
+ * outcome is unknown is tried again with the same message id; what still cannot be known after `unknownLimitMs` is answered
+ * as unknown, and the tail is read anew before anything else is written. G4 an append that does not fit the end is answered
+ * with the end as the server has it.
+ *
+ * @module
+ */
+import { nuid } from "@nats-io/transport-node"
+import * as RecordBatch from "../embedded/RecordBatch.ts"
+import type { LogRecord } from "../Log.ts"
+import * as LogMessage from "./LogMessage.ts"
+import * as NatsFailure from "./NatsFailure.ts"
+import { NatsFailureError } from "./NatsFailureError.ts"
+import { PositionIndex } from "./PositionIndex.ts"
+import { publish } from "./Publish.ts"
+import * as Retry from "./Retry.ts"
+import * as StreamReader from "./StreamReader.ts"
+import type { StreamSpec, Streams } from "./Streams.ts"
+import type { Supervisor } from "./Supervisor.ts"
+
+/** Of a message that carries records, for its headers and subject. */
+const overheadBytes = 8 * 1024
+/** Larger messages stall the server's other streams. */
+const messageBytesMax = 1024 * 1024
+/** In one message; an owner appends at most as many in one batch. */
+const groupRecordsMax = 8192
+/** Asked for at once while reading on. */
+const readAhead = 16
+const readBytesMax = 32 * 1024 * 1024
+/** The last part of the room is for what ends accepted work. */
+const reserveShare = 0.1
+
+export type Appended =
+  | { readonly _tag: "Done"; readonly end: number }
+  | { readonly _tag: "Conflict"; readonly actual: number }
+  | { readonly _tag: "Refused"; readonly reason: string; readonly retryable: boolean }
+  | { readonly _tag: "Unknown"; readonly reason: string }
+
+/** The last message of the stream and what follows from it. */
+interface Tail {
+  lastSequence: number
+  end: number
+  bytes: number
+  readonly bytesMax: number
+}
+
+interface Waiting {
+  readonly expected: number
+  readonly records: ReadonlyArray<Uint8Array>
+  readonly bytes: number
+  readonly mayUseReserve: boolean
+  readonly answer: (appended: Appended) => void
+  isWithdrawn: boolean
+}
+
+export interface Bounds {
+  readonly first: number
+  readonly end: number
+  readonly firstSequence: number
+  readonly lastSequence: number
+  readonly bytes: number
+  readonly bytesMax: number
+}
+
+const truncatedAway = (reason: string) => new NatsFailureError({ _tag: "Refused", reason })
+
+export class LogStream {
+  readonly #supervisor: Supervisor
+  readonly #streams: Streams
+  readonly #spec: StreamSpec
+  readonly #subject: string
+  readonly #index = new PositionIndex()
+  #waiting: Array<Waiting> = []
+  #isWriting = false
+  #tail: Tail | undefined
+  /** The log reaches at least this far. */
+  #knownEnd = 0
+
+  constructor(supervisor: Supervisor, streams: Streams, spec: StreamSpec) {
+    this.#supervisor = supervisor
+    this.#streams = streams
+    this.#spec = spec
+    this.#subject = spec.subjects[0]!
+  }
+
+  /** Answers how to withdraw it, which works until it is sent. */
+  append(
+    expected: number,
+    records: ReadonlyArray<Uint8Array>,
+    mayUseReserve: boolean,
+    answer: (appended: Appended) => void
+  ): () => void {
+    const waiting: Waiting = {
+      expected,
+      records,
+      bytes: RecordBatch.size(records),
+      mayUseReserve,
+      answer,
+      isWithdrawn: false
+    }
+    this.#waiting.push(waiting)
+    this.#schedule()
+    return () => {
+      waiting.isWithdrawn = true
+    }
+  }
+
+  /** As the leader has it now; nothing there is a log that is empty. */
+  async bounds(): Promise<Bounds> {
+    const info = await this.#streams.look(this.#spec)
+    if (info === undefined || info.state.last_seq === 0) {
+      const bytesMax = info?.config.max_bytes ?? -1
+      return { first: 0, end: 0, firstSequence: 1, lastSequence: 0, bytes: 0, bytesMax }
+    }
+    const { first_seq: firstSequence, last_seq: lastSequence, messages, bytes } = info.state
+    if (messages === 0) {
+      const reason = `the stream ${this.#spec.name} was emptied by hand: where its log ends is lost`
+      throw new NatsFailureError({ _tag: "Refused", reason })
+    }
+    const last = await this.#message(lastSequence)
+    const first = firstSequence === lastSequence ? last : await this.#message(firstSequence)
+    // Somebody truncated or appended between the questions.
+    if (first === undefined || last === undefined) return this.bounds()
+    const end = LogMessage.endAfter(last)
+    this.#knownEnd = Math.max(this.#knownEnd, end)
+    return { first: first.position, end, firstSequence, lastSequence, bytes, bytesMax: info.config.max_bytes }
+  }
+
+  /** Rejects with a refusal before the first position. */
+  async read(position: number, limit: number): Promise<ReadonlyArray<LogRecord>> {
+    let sequence = this.#index.around(position).before
+    if (sequence?.position !== position || position >= this.#knownEnd) {
+      const bounds = await this.bounds()
+      if (position < bounds.first) throw truncatedAway(`${position} is before ${bounds.first}, load the snapshot`)
+      if (position >= bounds.end) return []
+      sequence = { position, sequence: await this.#seek(position, bounds) }
+    }
+    return this.#readFrom(sequence.sequence, position, limit)
+  }
+
+  /** Removes what lies before `position`, whole batches only. */
+  async truncate(position: number): Promise<void> {
+    let bounds = await this.bounds()
+    if (position <= bounds.first || bounds.end === bounds.first) return
+    if (position >= bounds.end) {
+      await this.#mark(bounds.end)
+      bounds = await this.bounds()
+    }
+    // Behind the mark somebody may have written already; then this is the place of the mark all the same.
+    const sequence = await this.#seek(Math.min(position, bounds.end), bounds)
+    await this.#supervisor.link.manager.streams.purge(this.#spec.name, { seq: sequence })
+    this.#index.dropBefore(sequence)
+    if (this.#tail !== undefined) this.#tail.bytes = (await this.bounds()).bytes
+  }
+
+  /** M3: a batch of no records at the end, whatever it is by then. */
+  async #mark(end: number): Promise<void> {
+    const appended = await new Promise<Appended>((resolve) => this.append(end, [], true, resolve))
+    if (appended._tag === "Refused") throw new NatsFailureError({ _tag: "Refused", reason: appended.reason })
+    if (appended._tag === "Unknown") throw new NatsFailureError({ _tag: "Unknown", reason: appended.reason })
+  }
+
+  async #message(sequence: number): Promise<LogMessage.LogMessage | undefined> {
+    const stored = await StreamReader.message(this.#supervisor, this.#spec.name, { seq: sequence })
+    return stored === undefined ? undefined : LogMessage.decode(stored)
+  }
+
+  /** The message with which the batch begins that holds `position`, or the last one that is not behind it. */
+  async #seek(position: number, bounds: Bounds): Promise<number> {
+    const { before, after } = this.#index.around(position)
+    if (before?.position === position) return before.sequence
+    let low = Math.max(bounds.firstSequence, before?.sequence ?? 0)
+    let high = Math.min(bounds.lastSequence, (after?.sequence ?? Number.POSITIVE_INFINITY) - 1)
+    let found = low
+    while (low <= high) {
+      const middle = (low + high) >> 1
+      const message = await this.#message(middle)
+      if (message === undefined) throw truncatedAway(`${position} went while it was looked for, load the snapshot`)
+      if (message.position <= position) {
+        found = LogMessage.firstSequence(message)
+        low = middle + 1
+      } else high = middle - 1
+    }
+    return found
+  }
+
+  async #readFrom(start: number, position: number, limit: number): Promise<ReadonlyArray<LogRecord>> {
+    const records: Array<LogRecord> = []
+    const assembly = new LogMessage.Assembly()
+    const asked: Array<Promise<LogMessage.LogMessage | undefined>> = []
+    let next = start
+    let bytes = 0
+    while (records.length < limit && bytes < readBytesMax) {
+      // The first answer alone tells how much one message brings.
+      const ahead = next === start ? 1 : readAhead
+      while (asked.length < ahead) {
+        const message = this.#message(next++)
+        message.catch(() => undefined)
+        asked.push(message)
+      }
+      const message = await asked.shift()!
+      if (message === undefined) break
+      const batch = assembly.add(message)
+      if (batch === undefined) continue
+      if (batch.records.length > 0) this.#index.note(batch.position, LogMessage.firstSequence(message))
+      for (const [index, record] of batch.records.entries()) {
+        const at = batch.position + index
+        if (at < position || records.length === limit) continue
+        records.push({ position: at, bytes: record })
+        bytes += record.byteLength
+      }
+    }
+    if (records.length === 0 && position < this.#knownEnd) {
+      throw truncatedAway(`${position} went while it was read, load the snapshot`)
+    }
+    return records
+  }
+
+  #schedule(): void {
+    if (this.#isWriting) return
+    this.#isWriting = true
+    // Not at once: everything that is appended in this turn of the event loop shares the message.
+    setImmediate(() => void this.#writeAll())
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      let group: ReadonlyArray<Waiting> = []
+      try {
+        const tail = await this.#loadTail()
+        group = this.#takeGroup(tail)
+        if (group.length > 0) await this.#write(tail, group)
+      } catch (error) {
+        this.#tail = undefined
+        const failure = NatsFailure.of(error)
+        const isKnown = group.length === 0 || failure._tag !== "Unknown"
+        const answered = group.length === 0 ? this.#waiting.splice(0) : group
+        const retryable = NatsFailure.mayPass(failure)
+        for (const waiting of answered) {
+          waiting.answer(
+            isKnown
+              ? { _tag: "Refused", reason: failure.reason, retryable }
+              : { _tag: "Unknown", reason: failure.reason }
+          )
+        }
+      }
+    }
+    this.#isWriting = false
+  }
+
+  async #loadTail(): Promise<Tail> {
+    if (this.#tail !== undefined) return this.#tail
+    const { end, lastSequence, bytes, bytesMax } = await Retry.ask(this.#supervisor, async () => {
+      await this.#streams.ensure(this.#spec)
+      return this.bounds()
+    })
+    this.#tail = { lastSequence, end, bytes, bytesMax }
+    return this.#tail
+  }
+
+  /** What goes into the next message: those that follow on each other from the end on. The others are answered. */
+  #takeGroup(tail: Tail): ReadonlyArray<Waiting> {
+    const group: Array<Waiting> = []
+    let end = tail.end
+    let count = 0
+    let bytes = 0
+    while (this.#waiting.length > 0) {
+      const waiting = this.#waiting[0]!
+      const fits = count + waiting.records.length <= groupRecordsMax && bytes + waiting.bytes <= messageBytesMax
+      if (waiting.isWithdrawn) {
+        this.#waiting.shift()
+        continue
+      }
+      if (group.length > 0 && (waiting.expected !== end || !fits)) break
+      this.#waiting.shift()
+      if (waiting.expected !== end) {
+        waiting.answer({ _tag: "Conflict", actual: end })
+        continue
+      }
+      const full = this.#fullness(tail, bytes + waiting.bytes, waiting.mayUseReserve)
+      if (full !== undefined) {
+        waiting.answer({ _tag: "Refused", reason: full, retryable: true })
+        continue
+      }
+      group.push(waiting)
+      end += waiting.records.length
+      count += waiting.records.length
+      bytes += waiting.bytes
+    }
+    return group
+  }
+
+  #fullness(tail: Tail, bytes: number, mayUseReserve: boolean): string | undefined {
+    if (mayUseReserve || tail.bytesMax <= 0) return undefined
+    const room = tail.bytesMax * (1 - reserveShare)
+    return tail.bytes + bytes <= room
+      ? undefined
+      : `the stream ${this.#spec.name} has ${tail.bytes} of ${tail.bytesMax} bytes (max_bytes), and the rest is for what ends accepted work`
+  }
+
+  async #write(tail: Tail, group: ReadonlyArray<Waiting>): Promise<void> {
+    const records = group.flatMap((waiting) => waiting.records)
+    const payloadMax = this.#supervisor.link.connection.info?.max_payload ?? messageBytesMax
+    const parts = LogMessage.encode(tail.end, records, Math.min(messageBytesMax, payloadMax - overheadBytes))
+    const batchId = nuid.next()
+    const start = tail.end
+    for (const [index, { headers, data }] of parts.entries()) {
+      const messageId = `${batchId}.${index}`
+      const sequence = await this.#publishPart(tail, { headers, data, messageId }, index === 0)
+      if (typeof sequence !== "number") return this.#answerFailure(group, sequence)
+      tail.lastSequence = sequence
+      tail.bytes += data.byteLength
+    }
+    if (records.length > 0) this.#index.note(start, tail.lastSequence - parts.length + 1)
+    for (const waiting of group) {
+      tail.end += waiting.records.length
+      this.#knownEnd = Math.max(this.#knownEnd, tail.end)
+      waiting.answer({ _tag: "Done", end: tail.end })
+    }
+  }
+
+  /** Its sequence, or what to answer. G2, G3. */
+  async #publishPart(
+    tail: Tail,
+    part: LogMessage.Part & { readonly messageId: string },
+    mayMove: boolean
+  ): Promise<number | Appended> {
+    for (;;) {
+      const published = await publish(this.#supervisor, {
+        subject: this.#subject,
+        data: part.data,
+        headers: part.headers,
+        messageId: part.messageId,
+        expectedLast: tail.lastSequence
+      })
+      if (published._tag === "Stored") return published.sequence
+      this.#tail = undefined
+      if (published._tag !== "Conflict") return published
+      if (published.wasTried) {
+        const query = { seq: tail.lastSequence + 1 }
+        const own = await StreamReader.message(this.#supervisor, this.#spec.name, query)
+        if (own?.header("Nats-Msg-Id") === part.messageId) {
+          this.#tail = tail
+          return own.sequence
+        }
+      }
+      const now = await this.bounds()
+      // Nobody appended a record: a mark, or parts of one who was deposed, moved the sequence alone.
+      if (!mayMove || now.end !== tail.end) return { _tag: "Conflict", actual: now.end }
+      tail.lastSequence = now.lastSequence
+      this.#tail = tail
+    }
+  }
+
+  #answerFailure(group: ReadonlyArray<Waiting>, appended: Appended): void {
+    this.#tail = undefined
+    for (const waiting of group) waiting.answer(appended)
+  }
+}

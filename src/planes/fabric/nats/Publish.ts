@@ -1,0 +1,84 @@
+/**
+ * One durable publish to JetStream: tried again with the same message id while its outcome is unknown.
+ *
+ * Laws: P1 `Stored` means that the server confirmed it. P2 `Refused` and `Conflict` mean that it is not stored, `Conflict`
+ * after a try whose outcome is unknown only that the place is taken: by itself or by another. P3 it is never stored twice
+ * within the dedupe window.
+ *
+ * @module
+ */
+import { setTimeout as sleep } from "node:timers/promises"
+import { headers, type MsgHdrs } from "@nats-io/transport-node"
+import * as NatsFailure from "./NatsFailure.ts"
+import type { Supervisor } from "./Supervisor.ts"
+
+export interface Outgoing {
+  readonly subject: string
+  readonly data: Uint8Array
+  readonly headers: Readonly<Record<string, string>>
+  readonly messageId: string
+  /** The sequence of the last message of the whole stream. */
+  readonly expectedLast?: number | undefined
+  /** The sequence of the last message of its subject; 0 = none. */
+  readonly expectedLastOfSubject?: number | undefined
+}
+
+export type Published =
+  | { readonly _tag: "Stored"; readonly sequence: number; readonly isDuplicate: boolean }
+  /** Something else is at the expected place. `wasTried`: an earlier try of this very call may have put it there. */
+  | { readonly _tag: "Conflict"; readonly wasTried: boolean }
+  | { readonly _tag: "Refused"; readonly reason: string; readonly retryable: boolean }
+  | { readonly _tag: "Unknown"; readonly reason: string }
+
+const backoffMs = [20, 50, 100, 200, 400]
+
+const headersOf = (values: Readonly<Record<string, string>>): MsgHdrs => {
+  const result = headers()
+  for (const [name, value] of Object.entries(values)) result.set(name, value)
+  return result
+}
+
+export const publish = async (supervisor: Supervisor, message: Outgoing): Promise<Published> => {
+  const { unknownLimitMs, requestTimeoutMs } = supervisor.options
+  const endMs = performance.now() + unknownLimitMs
+  let isUnknown = false
+  let reason = ""
+  for (let round = 0; ; round++) {
+    try {
+      const expect = {
+        ...(message.expectedLast === undefined ? {} : { lastSequence: message.expectedLast }),
+        ...(message.expectedLastOfSubject === undefined ? {} : { lastSubjectSequence: message.expectedLastOfSubject })
+      }
+      const ack = await supervisor.link.js.publish(message.subject, message.data, {
+        msgID: message.messageId,
+        headers: headersOf(message.headers),
+        timeout: requestTimeoutMs,
+        expect
+      })
+      return { _tag: "Stored", sequence: ack.seq, isDuplicate: ack.duplicate }
+    } catch (error) {
+      const failure = NatsFailure.of(error)
+      reason = failure.reason
+      if (failure._tag === "Api" && failure.code === NatsFailure.codes.wrongLastSequence) {
+        return { _tag: "Conflict", wasTried: isUnknown }
+      }
+      if (failure._tag === "Unknown") isUnknown = true
+      else if (!NatsFailure.mayPass(failure) && !isStillOpen(failure)) {
+        if (isUnknown) return { _tag: "Unknown", reason }
+        return { _tag: "Refused", reason, retryable: failure._tag === "Api" && isFull(failure) }
+      }
+    }
+    const waitMs = backoffMs[Math.min(round, backoffMs.length - 1)]!
+    if (supervisor.isClosed || performance.now() + waitMs > endMs) break
+    await sleep(waitMs)
+  }
+  return isUnknown ? { _tag: "Unknown", reason } : { _tag: "Refused", reason, retryable: true }
+}
+
+/** Another message with the same expectation is on its way through the cluster: soon it is decided. */
+const isStillOpen = (failure: NatsFailure.NatsFailure): boolean =>
+  failure._tag === "Api" && failure.code === NatsFailure.codes.wrongLastSequenceUnknown
+
+/** No room in the stream, the account or on the disk: it passes when something is truncated. */
+const isFull = ({ code, reason }: { readonly code: number; readonly reason: string }): boolean =>
+  code === NatsFailure.codes.storeFailed || /maximum|insufficient|exceeded/.test(reason)

@@ -1,0 +1,100 @@
+/**
+ * Reads what only an operator sees: the settings of every server, from the system account or the monitoring addresses.
+ *
+ * @module
+ */
+import { connect } from "@nats-io/transport-node"
+import * as NatsFailure from "./NatsFailure.ts"
+import type { NatsOptions } from "./NatsOptions.ts"
+import type { ServerFacts } from "./Safety.ts"
+import { connectionOptions, type Supervisor } from "./Supervisor.ts"
+
+/** All servers of a cluster answer one ping; a silence of this length ends the waiting. */
+const pingStallMs = 500
+const pingLimitMs = 5_000
+const nanosPerSecond = 1_000_000_000
+
+const record = (value: unknown): Readonly<Record<string, unknown>> =>
+  // An object has properties of unknown values, and nothing more is said here.
+  typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {}
+
+/** Of a `varz`: missing fields are what the server leaves out when they are zero. */
+const factsOf = (varz: unknown): ServerFacts => {
+  const fields = record(varz)
+  const jetStream = record(fields["jetstream"])["config"]
+  const config = record(jetStream)
+  return {
+    name: String(fields["server_name"] ?? fields["server_id"] ?? "?"),
+    version: String(fields["version"] ?? "0"),
+    maxPayloadBytes: Number(fields["max_payload"] ?? 0),
+    jetStream:
+      jetStream === undefined
+        ? undefined
+        : {
+            isSyncAlways: config["sync_always"] === true,
+            syncInterval: `${Number(config["sync_interval"] ?? 0) / nanosPerSecond}s`
+          }
+  }
+}
+
+const fromSystemAccount = async (system: NonNullable<NatsOptions["system"]>): Promise<ReadonlyArray<ServerFacts>> => {
+  const connection = await connect({
+    ...connectionOptions(system.servers, system.credentials, "millrace-settings"),
+    reconnect: false
+  })
+  try {
+    const subject = "$SYS.REQ.SERVER.PING.VARZ"
+    // One that is no part of a cluster answers alone.
+    if (connection.info?.cluster === undefined) {
+      const answer = await connection.request(subject, "", { timeout: pingLimitMs })
+      return [factsOf(record(answer.json())["data"])]
+    }
+    const answers = await connection.requestMany(subject, "", {
+      strategy: "stall",
+      maxWait: pingLimitMs,
+      stall: pingStallMs
+    })
+    const servers: Array<ServerFacts> = []
+    for await (const answer of answers) servers.push(factsOf(record(answer.json())["data"]))
+    return servers
+  } finally {
+    await connection.close()
+  }
+}
+
+const fromMonitor = async (url: string): Promise<ServerFacts> => {
+  const response = await fetch(new URL("/varz", url), { signal: AbortSignal.timeout(5_000) })
+  if (!response.ok) throw new Error(`${url} answered ${response.status}`)
+  return factsOf(await response.json())
+}
+
+export interface ServerSettings {
+  readonly servers: ReadonlyArray<ServerFacts>
+  /** Why nothing but the greeting of one server is known. */
+  readonly unreadable: string | undefined
+}
+
+export const read = async (supervisor: Supervisor): Promise<ServerSettings> => {
+  const { system, monitorUrls } = supervisor.options
+  const { info } = supervisor.link.connection
+  const greeting: ServerFacts = {
+    name: info?.server_name ?? "?",
+    version: info?.version ?? "0",
+    maxPayloadBytes: info?.max_payload ?? 0,
+    jetStream: undefined
+  }
+  try {
+    const servers =
+      system !== undefined ? await fromSystemAccount(system) : await Promise.all(monitorUrls.map(fromMonitor))
+    // Servers that carry no JetStream hold nothing of Millrace.
+    const holding = servers.filter((server) => server.jetStream !== undefined)
+    if (holding.length > 0) return { servers: holding, unreadable: undefined }
+    const nobody = "no server with JetStream answered"
+    return {
+      servers: [greeting],
+      unreadable: system === undefined && monitorUrls.length === 0 ? "nobody was asked" : nobody
+    }
+  } catch (error) {
+    return { servers: [greeting], unreadable: NatsFailure.reasonOf(error) }
+  }
+}
