@@ -103,7 +103,7 @@ export const logLaws = (maker: FabricMaker): void => {
           assert.deepStrictEqual(await using(maker, place, (fabric) => findFaults(fabric, lines)), [])
         }
       })
-    })
+    }, 60_000)
 
     it("control: the same check finds the loss of a writer that confirms before it appends", async () => {
       await withPlace(maker, async (place) => {

@@ -181,10 +181,10 @@ export interface StreamDemand {
 
 const nanosPerMs = 1_000_000
 
-export const ofStream = (config: Partial<StreamConfig>, demand: StreamDemand): ReadonlyArray<Finding> => {
+const rulesOf = (demand: StreamDemand): ReadonlyArray<Rule> => {
   const replicas = demand.isClustered ? replicasWhenClustered : 1
   const windowNanos = demand.duplicateWindowMs * nanosPerMs
-  const rules: ReadonlyArray<Rule> = [
+  return [
     ...always,
     ...byRole[demand.role],
     [
@@ -201,6 +201,14 @@ export const ofStream = (config: Partial<StreamConfig>, demand: StreamDemand): R
       `${windowNanos} (nanoseconds)`
     ]
   ]
+}
+
+/** Every setting that is judged, so that a test can say that it tried each. */
+export const streamSettings = (role: StreamRole): ReadonlyArray<string> =>
+  rulesOf({ role, isClustered: true, duplicateWindowMs: 1 }).map(([setting]) => setting)
+
+export const ofStream = (config: Partial<StreamConfig>, demand: StreamDemand): ReadonlyArray<Finding> => {
+  const rules = rulesOf(demand)
   const name = config.name ?? "?"
   return rules.flatMap(([setting, isKept, found, required, isWaived]) =>
     isKept(config)
@@ -218,23 +226,43 @@ export const ofStream = (config: Partial<StreamConfig>, demand: StreamDemand): R
   )
 }
 
+type ConsumerRule = readonly [
+  setting: string,
+  isKept: (config: Partial<ConsumerConfig>) => boolean,
+  found: (config: Partial<ConsumerConfig>) => unknown,
+  required: string
+]
+
+const consumerRules: ReadonlyArray<ConsumerRule> = [
+  ["ack_policy", (config) => config.ack_policy === "explicit", (config) => config.ack_policy, "explicit"],
+  ["max_deliver", (config) => (config.max_deliver ?? -1) === -1, (config) => config.max_deliver, "-1"],
+  ["mem_storage", (config) => config.mem_storage !== true, (config) => config.mem_storage, "false"],
+  [
+    "inactive_threshold",
+    (config) => (config.inactive_threshold ?? 0) === 0,
+    (config) => config.inactive_threshold,
+    "0"
+  ],
+  [
+    "deliver_subject",
+    (config) => config.deliver_subject === undefined,
+    (config) => config.deliver_subject,
+    "none (a pull consumer)"
+  ]
+]
+
+export const consumerSettings: ReadonlyArray<string> = consumerRules.map(([setting]) => setting)
+
 export const ofConsumer = (stream: string, config: Partial<ConsumerConfig>): ReadonlyArray<Finding> => {
   const name = config.durable_name ?? config.name ?? "?"
-  const rules: ReadonlyArray<readonly [string, boolean, unknown, string]> = [
-    ["ack_policy", config.ack_policy === "explicit", config.ack_policy, "explicit"],
-    ["max_deliver", (config.max_deliver ?? -1) === -1, config.max_deliver, "-1"],
-    ["mem_storage", config.mem_storage !== true, config.mem_storage, "false"],
-    ["inactive_threshold", (config.inactive_threshold ?? 0) === 0, config.inactive_threshold, "0"],
-    ["deliver_subject", config.deliver_subject === undefined, config.deliver_subject, "none (a pull consumer)"]
-  ]
-  return rules.flatMap(([setting, isKept, found, required]) =>
-    isKept
+  return consumerRules.flatMap(([setting, isKept, found, required]) =>
+    isKept(config)
       ? []
       : [
           {
             where: `consumer ${name} of stream ${stream}`,
             setting,
-            found: String(found ?? "nothing"),
+            found: String(found(config) ?? "nothing"),
             required,
             change: `nats consumer rm ${stream} ${name}: Millrace makes it anew with ${setting}: ${required}`,
             isWaivedByProcessCrashOnly: false

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { setTimeout as sleep } from "node:timers/promises"
 import type { StreamConfig, StreamInfo } from "@nats-io/jetstream"
 import { nanos } from "@nats-io/transport-node"
 import { UnsafeServer } from "../FabricError.ts"
@@ -20,6 +21,7 @@ const sideBytesMax = 4 * 1024 * 1024 * 1024
 export const historyPerKey = 64
 const deadLettersPerQueueMax = 10_000
 const createTries = 3
+const createPauseMs = 50
 
 export interface StreamSpec {
   readonly name: string
@@ -137,8 +139,10 @@ export class Streams {
         this.#judge(spec, made)
         return made
       } catch (error) {
-        // Another process may have made it at the same time, or a try whose answer got lost.
+        // Another process may have made it at the same time, or a try whose answer got lost; or the server was removing
+        // the folder of all streams together with the last one.
         if (round >= createTries || error instanceof UnsafeServer) throw error
+        await sleep(createPauseMs)
       }
     }
   }
