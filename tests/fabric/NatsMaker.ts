@@ -42,7 +42,8 @@ export const makePlace = async (server: RunningNats, prefix: string): Promise<Fa
 const removeStreams = async (server: RunningNats, prefix: string) => {
   const connection = await connect(connectionOptions([server.url], { _tag: "Anonymous" }, "clean-up"))
   try {
-    const { streams } = await jetstreamManager(connection)
+    // A cluster that lost a server a moment ago takes its time.
+    const { streams } = await jetstreamManager(connection, { timeout: 20_000 })
     for await (const { config } of streams.list()) {
       if (config.name.startsWith(`${prefix}-`) || config.name === `KV_${prefix}`) await streams.delete(config.name)
     }

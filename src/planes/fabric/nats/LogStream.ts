@@ -231,7 +231,12 @@ export class LogStream {
     while (this.#waiting.length > 0) {
       let group: ReadonlyArray<Waiting> = []
       try {
-        const tail = await this.#loadTail()
+        let tail = await this.#loadTail()
+        // What is known here may be old, of before another one wrote; an end never goes back.
+        if (this.#isBehind(tail)) {
+          this.#tail = undefined
+          tail = await this.#loadTail()
+        }
         group = this.#takeGroup(tail)
         if (group.length > 0) await this.#write(tail, group)
       } catch (error) {
@@ -250,6 +255,11 @@ export class LogStream {
       }
     }
     this.#isWriting = false
+  }
+
+  #isBehind(tail: Tail): boolean {
+    const next = this.#waiting.find((waiting) => !waiting.isWithdrawn)
+    return next !== undefined && next.expected > tail.end
   }
 
   async #loadTail(): Promise<Tail> {
@@ -304,7 +314,7 @@ export class LogStream {
 
   async #write(tail: Tail, group: ReadonlyArray<Waiting>): Promise<void> {
     const records = group.flatMap((waiting) => waiting.records)
-    const payloadMax = this.#supervisor.link.connection.info?.max_payload ?? messageBytesMax
+    const payloadMax = this.#supervisor.maxPayloadBytes
     const parts = LogMessage.encode(tail.end, records, Math.min(messageBytesMax, payloadMax - overheadBytes))
     const batchId = nuid.next()
     const start = tail.end

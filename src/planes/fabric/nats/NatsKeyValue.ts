@@ -200,7 +200,7 @@ export const make = async (
       }),
     list: (prefix) => asking("list", () => list(prefix)),
     put: (key, value, expectedRevision) => {
-      const bytesMax = (supervisor.link.connection.info?.max_payload ?? 0) - overheadBytes
+      const bytesMax = supervisor.maxPayloadBytes - overheadBytes
       const problem =
         value.byteLength > bytesMax
           ? `a value has at most ${bytesMax} bytes (max_payload of the server) and this one has ${value.byteLength}`

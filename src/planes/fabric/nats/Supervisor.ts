@@ -23,6 +23,7 @@ import {
 import type { ReportFault } from "../embedded/ReportFault.ts"
 import * as NatsFailure from "./NatsFailure.ts"
 import { type Credentials, type NatsOptions, parseServer } from "./NatsOptions.ts"
+import { payloadBytesMin } from "./Safety.ts"
 
 const pingMs = 1_500
 /** So many pings without an answer and the server is gone. */
@@ -85,6 +86,7 @@ export class Supervisor {
   #link: Link
   #isClosed = false
   #isConnected = true
+  #maxPayloadBytes = payloadBytesMin
   readonly #events: Array<LinkEvent> = ["connected"]
   readonly #replaced = new Set<(link: Link) => void>()
 
@@ -115,6 +117,12 @@ export class Supervisor {
   /** Between a disconnect and a reconnect it is not: what is sent then waits in the client. */
   get isConnected(): boolean {
     return this.#isConnected && !this.#isClosed
+  }
+
+  /** Of one message, as the server said when it was there last. */
+  get maxPayloadBytes(): number {
+    this.#maxPayloadBytes = this.#link.connection.info?.max_payload ?? this.#maxPayloadBytes
+    return this.#maxPayloadBytes
   }
 
   get isClosed(): boolean {
