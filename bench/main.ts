@@ -17,7 +17,8 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   core: async () => (await import("./core.ts")).core,
   decide: async () => (await import("./decide.ts")).decide,
   sim: async () => (await import("./sim.ts")).sim,
-  fidelity: async () => (await import("./fidelity.ts")).fidelity
+  fidelity: async () => (await import("./fidelity.ts")).fidelity,
+  nats: async () => (await import("./nats.ts")).nats
 }
 
 const repetitionsMin = 3
