@@ -1,5 +1,5 @@
 /**
- * All three planes, the embedded fabric and one agent in one process: what `millrace dev` and `millrace up` run.
+ * All three planes, a fabric (embedded or NATS) and one agent in one process: what `millrace dev` and `millrace up` run.
  *
  * Order of start: registry, controller, shards (recovered), workers' port, agent, control API, gateway; the door for
  * callers opens last. It ends in the reverse order: no new calls, calls in flight finish, instances drain, then the log
@@ -27,6 +27,8 @@ import type { ControlView } from "./control/ControlView.ts"
 import { defaultTenant, Registry, type StoreFailure } from "./control/Registry.ts"
 import { BlobStore } from "./fabric/BlobStore.ts"
 import * as EmbeddedFabric from "./fabric/EmbeddedFabric.ts"
+import type { FabricUnavailable, UnsafeServer, UnsafeStore } from "./fabric/FabricError.ts"
+import * as NatsFabric from "./fabric/NatsFabric.ts"
 import type * as Compactor from "./invocation/Compactor.ts"
 import { DeadLetterBook } from "./invocation/DeadLetterBook.ts"
 import * as DeadLetters from "./invocation/DeadLetters.ts"
@@ -42,6 +44,8 @@ import * as WorkerListener from "./invocation/worker-transport/WorkerListener.ts
 
 export interface PlatformOptions {
   readonly stateDirectory: string
+  /** Absent: the embedded one, in the state directory. Else NATS; bodies that are large stay in the state directory. */
+  readonly fabric?: Omit<NatsFabric.NatsFabricOptions, "blobDirectory"> | undefined
   readonly host: string
   /** 0 = any free port, for each of the three. */
   readonly gatewayPort: number
@@ -116,15 +120,18 @@ const workerTokenLifetimeMs = 3_600_000
 export const start = <E>(options: PlatformOptions, backend: Layer.Layer<ComputeBackend, E>) =>
   Effect.updateService(startBackendAndPlanes(options, backend), Clock.Clock, PlaneClock.effectClock)
 
+const fabricLayer = ({
+  fabric,
+  stateDirectory
+}: PlatformOptions): Layer.Layer<EmbeddedFabric.Fabric, UnsafeStore | UnsafeServer | FabricUnavailable> =>
+  fabric === undefined
+    ? EmbeddedFabric.layer({ directory: stateDirectory })
+    : NatsFabric.layer({ ...fabric, blobDirectory: stateDirectory })
+
 const startBackendAndPlanes = <E>(options: PlatformOptions, backend: Layer.Layer<ComputeBackend, E>) =>
   Effect.flatMap(
     // Built into the caller's scope: the store outlives this effect and closes after everything that uses it.
-    Layer.build(
-      Layer.merge(
-        backend,
-        Registry.layer.pipe(Layer.provideMerge(EmbeddedFabric.layer({ directory: options.stateDirectory })))
-      )
-    ),
+    Layer.build(Layer.merge(backend, Registry.layer.pipe(Layer.provideMerge(fabricLayer(options))))),
     (context) => Effect.provide(startPlanes(options), context)
   )
 
@@ -142,7 +149,8 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
   const shards = yield* Shards.open(
     {
       shardCount: 1,
-      storeIsExclusive: true,
+      // The embedded store is locked by its process; on NATS another one may own the shard.
+      storeIsExclusive: options.fabric === undefined,
       buffer: bufferOf(options),
       ...(options.compact === undefined ? {} : { compact: options.compact }),
       deadLetters: { ...DeadLetters.defaults, ...options.deadLetters },

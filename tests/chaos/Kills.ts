@@ -22,7 +22,15 @@ export interface KillOptions {
   readonly callers: number
   /** Who is killed; default: all, in the mix of `chooseVictim`. */
   readonly victims?: ReadonlyArray<Victim>
+  /** The platform runs on this server instead of the embedded store, and the server is there to be killed too. */
+  readonly nats?: Nats | undefined
   readonly say: (line: string) => void
+}
+
+export interface Nats {
+  readonly fabric: NonNullable<PlatformLife.LifeOptions["fabric"]>
+  /** With SIGKILL, and back on the same port and store. */
+  readonly killAndStart: () => Promise<void>
 }
 
 export interface KillReport {
@@ -30,7 +38,12 @@ export interface KillReport {
   readonly verdicts: ReadonlyArray<Verdict>
   /** The first verdicts, each with what was seen of its request. */
   readonly explained: ReadonlyArray<string>
-  readonly killed: { readonly platform: number; readonly instance: number; readonly helper: number }
+  readonly killed: {
+    readonly platform: number
+    readonly instance: number
+    readonly helper: number
+    readonly nats: number
+  }
   readonly seconds: number
 }
 
@@ -67,10 +80,11 @@ const inDirectory = async (
     durability: options.durability,
     idleWindowMs: 5_000,
     compileCache: PlatformLife.compileCache,
-    compactAfterRecords: 2_000
+    compactAfterRecords: 2_000,
+    fabric: options.nats?.fabric
   }
   const random = Random.make(seed)
-  const killed = { platform: 0, instance: 0, helper: 0 }
+  const killed = { platform: 0, instance: 0, helper: 0, nats: 0 }
   let failure: unknown
   const fails = Promise.withResolvers<never>()
   const fail = (error: unknown) => {
@@ -106,6 +120,7 @@ const inDirectory = async (
     killed[victim]++
     say(`kill ${victim}`)
     if (victim === "platform") return killPlatform()
+    if (victim === "nats") return options.nats?.killAndStart()
     const { pid } = await life
     const pids = victim === "instance" ? recording.alive() : PlatformLife.childrenOf(pid)
     const chosen = random.pick([...pids])

@@ -10,6 +10,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import type { BufferOptions } from "../../src/core/buffer/BufferOptions.ts"
+import type { PlatformOptions } from "../../src/planes/Platform.ts"
 
 export interface LifeOptions {
   readonly stateDirectory: string
@@ -22,6 +23,8 @@ export interface LifeOptions {
   /** Default: as in production. */
   readonly compactAfterRecords?: number
   readonly heartbeatMs?: number
+  /** Default: the embedded one. */
+  readonly fabric?: PlatformOptions["fabric"] | undefined
   /** The file of the two functions; default `recorder.ts`. */
   readonly functionFile?: string
   /** Of the two functions. */

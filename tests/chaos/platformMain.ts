@@ -57,6 +57,7 @@ const platform = await Effect.runPromise(
       controlPort: 0,
       workerPort: 0,
       drainMs: 1_000,
+      fabric: options.fabric,
       ...(options.heartbeatMs === undefined ? {} : { heartbeatMs: options.heartbeatMs }),
       // Many crashes in a row must not make a request wait for half a minute.
       buffer: { redeliveryDelayMs: 20, redeliveryDelayMaxMs: 200, ...options.buffer },

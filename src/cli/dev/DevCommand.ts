@@ -12,6 +12,7 @@ import * as Logger from "effect/Logger"
 import * as Platform from "../../planes/Platform.ts"
 import { CommandFailed, exitCodes, type Input, isSet, text, usageError } from "../Command.ts"
 import * as DevSession from "./DevSession.ts"
+import { fabricOf } from "./FabricFlags.ts"
 import * as StateDirectory from "./StateDirectory.ts"
 
 export const run = async (input: Input, watch: boolean): Promise<number> => {
@@ -28,6 +29,7 @@ export const run = async (input: Input, watch: boolean): Promise<number> => {
       gatewayPort: port(input, "port", "MILLRACE_PORT", gatewayPort),
       controlPort: port(input, "control-port", "MILLRACE_CONTROL_PORT", controlPort),
       workerPort: port(input, "worker-port", "MILLRACE_WORKER_PORT", workerPort),
+      fabric: fabricOf(input),
       deadLetters: retention(input, "dead-letter-retention", "MILLRACE_DEAD_LETTER_RETENTION")
     }
   }

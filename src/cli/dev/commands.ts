@@ -4,6 +4,7 @@
  * @module
  */
 import type { Command, Flag, Input } from "../Command.ts"
+import { flags as fabricFlags } from "./FabricFlags.ts"
 import * as StateDirectory from "./StateDirectory.ts"
 
 const flags: ReadonlyArray<Flag> = [
@@ -15,7 +16,8 @@ const flags: ReadonlyArray<Flag> = [
     name: "dead-letter-retention",
     value: "TIME",
     about: "how long dead letters are kept: 90s, 30m, 12h or 7d (MILLRACE_DEAD_LETTER_RETENTION, default 7d)"
-  }
+  },
+  ...fabricFlags
 ]
 
 const load = (watch: boolean) => async () => ({

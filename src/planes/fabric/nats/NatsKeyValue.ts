@@ -116,7 +116,7 @@ export const make = async (
   ): Effect.Effect<number, RevisionConflict | FabricUnavailable | OutcomeUnknown> =>
     Effect.flatMap(
       Effect.tryPromise({
-        try: body,
+        try: () => supervisor.track(body()),
         catch: (error) => refuse(operation, NatsFailure.reasonOf(error), NatsFailure.mayPass(NatsFailure.of(error)))
       }),
       (written): Effect.Effect<number, RevisionConflict | FabricUnavailable | OutcomeUnknown> => {

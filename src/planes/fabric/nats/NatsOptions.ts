@@ -77,7 +77,7 @@ export const defaults: Omit<NatsOptions, "servers"> = {
   prefix: "millrace",
   durability: "power-loss",
   logBytesMax: 1024 * 1024 * 1024,
-  unknownLimitMs: 10_000,
+  unknownLimitMs: 30_000,
   requestTimeoutMs: 2_000,
   duplicateWindowMs: 120_000,
   connectLimitMs: 10_000,

@@ -89,6 +89,7 @@ export class Supervisor {
   #maxPayloadBytes = payloadBytesMin
   readonly #events: Array<LinkEvent> = ["connected"]
   readonly #replaced = new Set<(link: Link) => void>()
+  readonly #writes = new Set<Promise<unknown>>()
 
   private constructor(options: NatsOptions, report: ReportFault, link: Link) {
     this.options = options
@@ -150,9 +151,28 @@ export class Supervisor {
     }
   }
 
-  /** Everything that was sent has reached the server when it resolves, or cannot reach it any more. */
+  /** `close` waits for it, for as long as one request may take. Answers what it was given. */
+  track<A>(write: Promise<A>): Promise<A> {
+    this.#writes.add(write)
+    const forget = () => void this.#writes.delete(write)
+    write.then(forget, forget)
+    return write
+  }
+
+  /** What was begun is done when it resolves, and has reached the server, or cannot reach it any more. */
   async close(): Promise<void> {
     if (this.#isClosed) return
+    const limit = new AbortController()
+    while (this.#writes.size > 0 && !limit.signal.aborted) {
+      await Promise.race([
+        Promise.allSettled([...this.#writes]),
+        sleep(this.options.requestTimeoutMs, undefined, { signal: limit.signal }).then(
+          () => limit.abort(),
+          () => undefined
+        )
+      ])
+    }
+    limit.abort()
     this.#isClosed = true
     const { connection } = this.#link
     if (this.#isConnected) {
