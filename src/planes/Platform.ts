@@ -28,7 +28,7 @@ import { defaultTenant, Registry, type StoreFailure } from "./control/Registry.t
 import { BlobStore } from "./fabric/BlobStore.ts"
 import * as EmbeddedFabric from "./fabric/EmbeddedFabric.ts"
 import type { FabricUnavailable, UnsafeServer, UnsafeStore } from "./fabric/FabricError.ts"
-import * as NatsFabric from "./fabric/NatsFabric.ts"
+import type * as NatsFabric from "./fabric/NatsFabric.ts"
 import type * as Compactor from "./invocation/Compactor.ts"
 import { DeadLetterBook } from "./invocation/DeadLetterBook.ts"
 import * as DeadLetters from "./invocation/DeadLetters.ts"
@@ -126,7 +126,13 @@ const fabricLayer = ({
 }: PlatformOptions): Layer.Layer<EmbeddedFabric.Fabric, UnsafeStore | UnsafeServer | FabricUnavailable> =>
   fabric === undefined
     ? EmbeddedFabric.layer({ directory: stateDirectory })
-    : NatsFabric.layer({ ...fabric, blobDirectory: stateDirectory })
+    : Layer.unwrap(
+        // Who runs without NATS does not wait for its client to load.
+        Effect.map(
+          Effect.promise(() => import("./fabric/NatsFabric.ts")),
+          (maker) => maker.layer({ ...fabric, blobDirectory: stateDirectory })
+        )
+      )
 
 const startBackendAndPlanes = <E>(options: PlatformOptions, backend: Layer.Layer<ComputeBackend, E>) =>
   Effect.flatMap(

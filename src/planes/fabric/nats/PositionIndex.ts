@@ -36,10 +36,6 @@ export class PositionIndex {
     this.#entries = this.#entries.filter((entry) => entry.sequence >= sequence)
   }
 
-  clear(): void {
-    this.#entries = []
-  }
-
   /** Index of the first entry behind `position`. */
   #after(position: number): number {
     let [low, high] = [0, this.#entries.length]
