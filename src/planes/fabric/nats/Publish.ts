@@ -39,40 +39,54 @@ const headersOf = (values: Readonly<Record<string, string>>): MsgHdrs => {
 }
 
 export const publish = async (supervisor: Supervisor, message: Outgoing): Promise<Published> => {
-  const { unknownLimitMs, requestTimeoutMs } = supervisor.options
-  const endMs = performance.now() + unknownLimitMs
+  const endMs = performance.now() + supervisor.options.unknownLimitMs
   let isUnknown = false
   let reason = ""
   for (let round = 0; ; round++) {
-    try {
-      const expect = {
-        ...(message.expectedLast === undefined ? {} : { lastSequence: message.expectedLast }),
-        ...(message.expectedLastOfSubject === undefined ? {} : { lastSubjectSequence: message.expectedLastOfSubject })
+    // What the client would keep for the next connection would be sent then, whoever had given up on it.
+    if (supervisor.isConnected) {
+      const tried = await tryOnce(supervisor, message)
+      if (tried._tag === "Stored") return tried
+      if (tried._tag === "Conflict") return { _tag: "Conflict", wasTried: isUnknown }
+      reason = tried.reason
+      if (tried._tag === "Unknown") isUnknown = true
+      else if (!tried.mayPass) {
+        return isUnknown ? { _tag: "Unknown", reason } : { _tag: "Refused", reason, retryable: tried.isFull }
       }
-      const ack = await supervisor.link.js.publish(message.subject, message.data, {
-        msgID: message.messageId,
-        headers: headersOf(message.headers),
-        timeout: requestTimeoutMs,
-        expect
-      })
-      return { _tag: "Stored", sequence: ack.seq, isDuplicate: ack.duplicate }
-    } catch (error) {
-      const failure = NatsFailure.of(error)
-      reason = failure.reason
-      if (failure._tag === "Api" && failure.code === NatsFailure.codes.wrongLastSequence) {
-        return { _tag: "Conflict", wasTried: isUnknown }
-      }
-      if (failure._tag === "Unknown") isUnknown = true
-      else if (!NatsFailure.mayPass(failure) && !isStillOpen(failure)) {
-        if (isUnknown) return { _tag: "Unknown", reason }
-        return { _tag: "Refused", reason, retryable: failure._tag === "Api" && isFull(failure) }
-      }
-    }
+    } else reason = "there is no connection to NATS"
     const waitMs = backoffMs[Math.min(round, backoffMs.length - 1)]!
     if (supervisor.isClosed || performance.now() + waitMs > endMs) break
     await sleep(waitMs)
   }
   return isUnknown ? { _tag: "Unknown", reason } : { _tag: "Refused", reason, retryable: true }
+}
+
+type Tried =
+  | Extract<Published, { readonly _tag: "Stored" | "Unknown" }>
+  | { readonly _tag: "Conflict" }
+  | { readonly _tag: "Failed"; readonly reason: string; readonly mayPass: boolean; readonly isFull: boolean }
+
+const tryOnce = async (supervisor: Supervisor, message: Outgoing): Promise<Tried> => {
+  try {
+    const ack = await supervisor.link.js.publish(message.subject, message.data, {
+      msgID: message.messageId,
+      headers: headersOf(message.headers),
+      timeout: supervisor.options.requestTimeoutMs,
+      expect: {
+        ...(message.expectedLast === undefined ? {} : { lastSequence: message.expectedLast }),
+        ...(message.expectedLastOfSubject === undefined ? {} : { lastSubjectSequence: message.expectedLastOfSubject })
+      }
+    })
+    return { _tag: "Stored", sequence: ack.seq, isDuplicate: ack.duplicate }
+  } catch (error) {
+    const failure = NatsFailure.of(error)
+    const { reason } = failure
+    if (failure._tag === "Unknown") return { _tag: "Unknown", reason }
+    if (failure._tag !== "Api") return { _tag: "Failed", reason, mayPass: NatsFailure.mayPass(failure), isFull: false }
+    if (failure.code === NatsFailure.codes.wrongLastSequence) return { _tag: "Conflict" }
+    const mayPass = NatsFailure.mayPass(failure) || isStillOpen(failure)
+    return { _tag: "Failed", reason, mayPass, isFull: isFull(failure) }
+  }
 }
 
 /** Another message with the same expectation is on its way through the cluster: soon it is decided. */

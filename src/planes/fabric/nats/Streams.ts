@@ -125,11 +125,6 @@ export class Streams {
     return made
   }
 
-  /** It is gone, so that the next who needs it makes it again. */
-  forget(spec: StreamSpec): void {
-    this.#judged.delete(spec.name)
-  }
-
   async #make(spec: StreamSpec): Promise<StreamInfo> {
     for (let round = 1; ; round++) {
       const info = await this.look(spec)
