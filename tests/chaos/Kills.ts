@@ -31,6 +31,8 @@ export interface Nats {
   readonly fabric: NonNullable<PlatformLife.LifeOptions["fabric"]>
   /** With SIGKILL, and back on the same port and store. */
   readonly killAndStart: () => Promise<void>
+  /** Between a death of the platform and its next start; default: nothing. */
+  readonly whilePlatformIsDead?: () => Promise<void>
 }
 
 export interface KillReport {
@@ -112,6 +114,7 @@ const inDirectory = async (
     ending = await life
     await ending.kill()
     recording.see({ _tag: "Crashed" })
+    await options.nats?.whilePlatformIsDead?.()
     life = start()
     await life
   }

@@ -40,4 +40,22 @@ describe.skipIf(natsIsMissing)(`random kills of nats-server and of instances (se
     expect(report.counts.claimable).toBe(report.counts.accepted)
     expect(report.killed.nats + report.killed.instance).toBe(6)
   }, 120_000)
+
+  it("are noticed when the server's disk is taken away: the control loses", async () => {
+    const report = await Kills.run({
+      ...small,
+      kills: 2,
+      durability: "accepted",
+      victims: ["platform"],
+      nats: {
+        ...natsOf("control"),
+        whilePlatformIsDead: async () => {
+          await server!.kill()
+          await server!.forget()
+          await server!.start()
+        }
+      }
+    })
+    expect(report.verdicts.filter(({ law }) => law === "lost").length).toBeGreaterThan(0)
+  }, 120_000)
 })

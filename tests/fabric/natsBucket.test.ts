@@ -8,6 +8,8 @@ import { connect } from "@nats-io/transport-node"
 import * as Effect from "effect/Effect"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { KeyValue } from "../../src/planes/fabric/KeyValue.ts"
+import * as NatsFabric from "../../src/planes/fabric/NatsFabric.ts"
+import * as KeySweep from "../../src/planes/fabric/nats/KeySweep.ts"
 import * as Names from "../../src/planes/fabric/nats/Names.ts"
 import { connectionOptions } from "../../src/planes/fabric/nats/Supervisor.ts"
 import { natsIsMissing, type RunningNats, startNats } from "../services/RunningNats.ts"
@@ -42,6 +44,41 @@ describe.skipIf(natsIsMissing)("the bucket of the keys", () => {
       assert.strictEqual(left?.string(), "again")
     } finally {
       await connection.close()
+      await place.remove()
+    }
+  })
+
+  it("X1: what is left of removed keys is swept, and a key that was put again keeps its value", async () => {
+    const place = await makePlace(server!, "sweep")
+    try {
+      await Effect.runPromise(
+        Effect.gen(function* () {
+          const keyValue = yield* KeyValue
+          const supervisor = yield* NatsFabric.NatsLink
+          const messages = () => supervisor.link.manager.streams.info("KV_sweep").then(({ state }) => state.messages)
+          for (const key of ["gone", "back", "kept"]) {
+            for (let round = 0; round < 3; round++) yield* keyValue.put(key, Buffer.from(`${key} ${round}`))
+          }
+          yield* keyValue.remove("gone")
+          yield* keyValue.remove("back")
+          yield* keyValue.put("back", Buffer.from("again"))
+          assert.strictEqual(yield* Effect.promise(() => KeySweep.run(supervisor, KeySweep.keptMs)), 0)
+          assert.strictEqual(yield* Effect.promise(messages), 12)
+          assert.strictEqual(yield* Effect.promise(() => KeySweep.run(supervisor, -60_000)), 1)
+          assert.strictEqual(yield* Effect.promise(messages), 8)
+          const left = yield* keyValue.list("")
+          assert.deepStrictEqual(
+            left.map(({ key, value }) => [key, Buffer.from(value).toString()]),
+            [
+              ["back", "again"],
+              ["kept", "kept 2"]
+            ]
+          )
+          const revision = yield* keyValue.put("gone", Buffer.from("new"), 0)
+          assert.isAbove(revision, 12)
+        }).pipe(Effect.provide(layer(place.address)))
+      )
+    } finally {
       await place.remove()
     }
   })

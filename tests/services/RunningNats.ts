@@ -146,10 +146,9 @@ export class RunningNats {
     await this.#ended()
   }
 
-  /** What it is told to do when it is to leave: clients are sent away, then it ends. */
-  async endLameDuck(): Promise<void> {
-    this.signal("SIGUSR2")
-    await this.#ended()
+  /** Takes its disk away, as nobody should. Only while it does not run. */
+  async forget(): Promise<void> {
+    await fs.rm(join(this.folder, "store"), { recursive: true, force: true })
   }
 
   async remove(): Promise<void> {

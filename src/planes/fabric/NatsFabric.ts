@@ -9,6 +9,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import { BlobStore } from "./BlobStore.ts"
 import type { Fabric } from "./EmbeddedFabric.ts"
 import * as EmbeddedBlobStore from "./embedded/EmbeddedBlobStore.ts"
@@ -16,6 +17,7 @@ import * as ReportFault from "./embedded/ReportFault.ts"
 import { FabricUnavailable, UnsafeServer } from "./FabricError.ts"
 import { KeyValue } from "./KeyValue.ts"
 import { Log } from "./Log.ts"
+import * as KeySweep from "./nats/KeySweep.ts"
 import * as NatsFailure from "./nats/NatsFailure.ts"
 import * as NatsKeyValue from "./nats/NatsKeyValue.ts"
 import * as NatsLog from "./nats/NatsLog.ts"
@@ -60,6 +62,11 @@ const make = Effect.fnUntraced(function* ({ blobDirectory, ...given }: NatsFabri
   const waived = yield* promise(() => StartCheck.run(supervisor, streams))
   for (const finding of waived) yield* Effect.logWarning(`not safe when the power is lost: ${finding}`)
   const keyValue = yield* promise(() => NatsKeyValue.make(supervisor, streams, report))
+  yield* promise(() => supervisor.track(KeySweep.run(supervisor, KeySweep.keptMs))).pipe(
+    Effect.catch((error) => Effect.logWarning(`marks of removed keys were not swept: ${error.message}`)),
+    Effect.repeat(Schedule.spaced(KeySweep.keptMs)),
+    Effect.forkScoped
+  )
   const blobs = yield* EmbeddedBlobStore.make(blobDirectory)
   return Context.make(Log, NatsLog.make(supervisor, streams)).pipe(
     Context.add(KeyValue, keyValue),

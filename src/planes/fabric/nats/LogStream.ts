@@ -31,6 +31,7 @@ const groupRecordsMax = 8192
 /** Asked for at once while reading on. */
 const readAhead = 16
 const readBytesMax = 32 * 1024 * 1024
+const boundsTries = 20
 /** The last part of the room is for what ends accepted work. */
 const reserveShare = 0.1
 
@@ -110,7 +111,7 @@ export class LogStream {
   }
 
   /** As the leader has it now; nothing there is a log that is empty. */
-  async bounds(): Promise<Bounds> {
+  async bounds(round = 1): Promise<Bounds> {
     const info = await this.#streams.look(this.#spec)
     if (info === undefined || info.state.last_seq === 0) {
       const bytesMax = info?.config.max_bytes ?? -1
@@ -123,8 +124,12 @@ export class LogStream {
     }
     const last = await this.#message(lastSequence)
     const first = firstSequence === lastSequence ? last : await this.#message(firstSequence)
-    // Somebody truncated or appended between the questions.
-    if (first === undefined || last === undefined) return this.bounds()
+    if (first === undefined || last === undefined) {
+      // Somebody truncated or appended between the questions.
+      if (round < boundsTries) return this.bounds(round + 1)
+      const reason = `the first or the last message of the stream ${this.#spec.name} was removed by hand`
+      throw new NatsFailureError({ _tag: "Refused", reason })
+    }
     const end = LogMessage.endAfter(last)
     this.#knownEnd = Math.max(this.#knownEnd, end)
     return { first: first.position, end, firstSequence, lastSequence, bytes, bytesMax: info.config.max_bytes }

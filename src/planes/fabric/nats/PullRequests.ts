@@ -21,6 +21,8 @@ export interface Pulled {
   readonly sequence: number
   /** Counts from 1, within the life of the consumer. */
   readonly deliveryCount: number
+  /** When the server stored it, Unix time by its clock, milliseconds. */
+  readonly storedAtMs: number
   /** Messages that were behind this one. */
   readonly pending: number
   /** Where acks go. */
@@ -44,6 +46,7 @@ const parse = (message: Msg): Pulled | undefined => {
     header: (name) => message.headers?.get(name) || undefined,
     deliveryCount: Number(parts[at]),
     sequence: Number(parts[at + 1]),
+    storedAtMs: Number(parts[at + 3]) / 1e6,
     pending: Number(parts[at + 4]),
     reply: message.reply!
   }

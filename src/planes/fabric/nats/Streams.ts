@@ -77,8 +77,8 @@ export class Streams {
 
   config(spec: StreamSpec): Partial<StreamConfig> & { readonly name: string } {
     const { options } = this.#supervisor
-    // A reservation counts against the disk of each server, and a small log needs no large queue.
-    const sideBytes = Math.min(sideBytesMax, options.logBytesMax)
+    // A reservation counts against the disk of each server, and small logs need no large snapshots.
+    const sideBytes = Math.min(sideBytesMax, (spec.role === "snapshots" ? 4 : 1) * options.logBytesMax)
     return {
       name: spec.name,
       subjects: [...spec.subjects],
