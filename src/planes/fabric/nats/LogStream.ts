@@ -9,6 +9,7 @@
  *
  * @module
  */
+import { setTimeout as sleep } from "node:timers/promises"
 import { nuid } from "@nats-io/transport-node"
 import * as RecordBatch from "../embedded/RecordBatch.ts"
 import type { LogRecord } from "../Log.ts"
@@ -32,6 +33,7 @@ const groupRecordsMax = 8192
 const readAhead = 16
 const readBytesMax = 32 * 1024 * 1024
 const boundsTries = 20
+const undecidedPauseMs = 20
 /** The last part of the room is for what ends accepted work. */
 const reserveShare = 0.1
 
@@ -247,16 +249,14 @@ export class LogStream {
       } catch (error) {
         this.#tail = undefined
         const failure = NatsFailure.of(error)
-        const isKnown = group.length === 0 || failure._tag !== "Unknown"
-        const answered = group.length === 0 ? this.#waiting.splice(0) : group
-        const retryable = NatsFailure.mayPass(failure)
-        for (const waiting of answered) {
-          waiting.answer(
-            isKnown
-              ? { _tag: "Refused", reason: failure.reason, retryable }
-              : { _tag: "Unknown", reason: failure.reason }
-          )
+        const { reason } = failure
+        if (group.length > 0) {
+          // It was being written, and what became of it could not be asked.
+          this.#answerFailure(group, { _tag: "Unknown", reason })
+          continue
         }
+        const retryable = NatsFailure.mayPass(failure)
+        for (const waiting of this.#waiting.splice(0)) waiting.answer({ _tag: "Refused", reason, retryable })
       }
     }
     this.#isWriting = false
@@ -344,6 +344,9 @@ export class LogStream {
     part: LogMessage.Part & { readonly messageId: string },
     mayMove: boolean
   ): Promise<number | Appended> {
+    const endMs = performance.now() + this.#supervisor.options.unknownLimitMs
+    const first = tail.lastSequence
+    let wasTried = false
     for (;;) {
       const published = await publish(this.#supervisor, {
         subject: this.#subject,
@@ -354,21 +357,36 @@ export class LogStream {
       })
       if (published._tag === "Stored") return published.sequence
       this.#tail = undefined
-      if (published._tag !== "Conflict") return published
-      if (published.wasTried) {
-        const query = { seq: tail.lastSequence + 1 }
-        const own = await StreamReader.message(this.#supervisor, this.#spec.name, query)
-        if (own?.header("Nats-Msg-Id") === part.messageId) {
-          this.#tail = tail
-          return own.sequence
-        }
+      if (published._tag !== "Conflict") {
+        const isUnknown = wasTried && published._tag === "Refused"
+        return isUnknown ? { _tag: "Unknown", reason: published.reason } : published
       }
-      const now = await this.bounds()
-      // Nobody appended a record: a mark, or parts of one who was deposed, moved the sequence alone.
+      wasTried ||= published.wasTried
+      const own = wasTried ? await this.#findOwn([first + 1, tail.lastSequence + 1], part.messageId) : undefined
+      if (own !== undefined) {
+        this.#tail = tail
+        return own
+      }
+      const now = await Retry.ask(this.#supervisor, () => this.bounds())
+      // Nobody appended a record: a mark, or parts of one who was deposed, moved the sequence alone; or what comes next
+      // is on its way through the cluster and not yet to be seen.
       if (!mayMove || now.end !== tail.end) return { _tag: "Conflict", actual: now.end }
+      if (performance.now() > endMs) return { _tag: "Unknown", reason: "what was appended last is not decided" }
+      await sleep(undecidedPauseMs)
       tail.lastSequence = now.lastSequence
       this.#tail = tail
     }
+  }
+
+  /** At one of the places where a try of it may have put it. */
+  async #findOwn(sequences: ReadonlyArray<number>, messageId: string): Promise<number | undefined> {
+    for (const seq of sequences) {
+      const found = await Retry.ask(this.#supervisor, () =>
+        StreamReader.message(this.#supervisor, this.#spec.name, { seq })
+      )
+      if (found?.header("Nats-Msg-Id") === messageId) return found.sequence
+    }
+    return undefined
   }
 
   #answerFailure(group: ReadonlyArray<Waiting>, appended: Appended): void {

@@ -25,6 +25,8 @@ export const codes = {
   streamNotFound: 10059,
   wrongLastSequence: 10071,
   storeFailed: 10077,
+  duplicateInProcess: 10158,
+  subjectSequenceNotReady: 10163,
   wrongLastSequenceUnknown: 10164
 } as const
 

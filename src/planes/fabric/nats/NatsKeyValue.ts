@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { setTimeout as sleep } from "node:timers/promises"
 import { nuid } from "@nats-io/transport-node"
 import * as Effect from "effect/Effect"
 import type { ReportFault } from "../embedded/ReportFault.ts"
@@ -29,6 +30,8 @@ const overheadBytes = 8 * 1024
 const operationHeader = "KV-Operation"
 /** Of writes without an expectation, which meet others. */
 const writeTries = 100
+const ownLooks = 10
+const ownPauseMs = 50
 
 const refuse = (operation: string, reason: string, retryable: boolean) =>
   new FabricUnavailable({ port: "KeyValue", operation, reason, retryable })
@@ -70,6 +73,17 @@ export const make = async (
     return { entry, isLive: message.header(operationHeader) === undefined }
   }
 
+  /** A try of a write whose outcome is unknown may be what is there, or on its way: then its id stands on it. */
+  const findOwn = async (key: string, messageId: string): Promise<Written> => {
+    const query = { last_by_subj: root + Names.keySubject(key) }
+    for (let look = 0; look < ownLooks; look++) {
+      const there = await Retry.ask(supervisor, () => StreamReader.message(supervisor, spec.name, query))
+      if (there?.header("Nats-Msg-Id") === messageId) return { _tag: "Done", revision: there.sequence }
+      await sleep(ownPauseMs)
+    }
+    return { _tag: "Unknown", reason: "another write came before it could be confirmed" }
+  }
+
   /** `removing`: nothing to write where there is nothing. */
   const write = async (
     key: string,
@@ -93,11 +107,7 @@ export const make = async (
       })
       if (published._tag === "Stored") return { _tag: "Done", revision: published.sequence }
       if (published._tag !== "Conflict") return published
-      // A try of this very write may be what is there: then it says so by its id.
-      const query = { last_by_subj: root + Names.keySubject(key) }
-      const there = await Retry.ask(supervisor, () => StreamReader.message(supervisor, spec.name, query))
-      if (there?.header("Nats-Msg-Id") === messageId) return { _tag: "Done", revision: there.sequence }
-      if (published.wasTried) return { _tag: "Unknown", reason: "another write came before it could be confirmed" }
+      if (published.wasTried) return await findOwn(key, messageId)
     }
     return { _tag: "Refused", reason: `${key} is written too often by others`, retryable: true }
   }

@@ -84,15 +84,22 @@ const tryOnce = async (supervisor: Supervisor, message: Outgoing): Promise<Tried
     if (failure._tag === "Unknown") return { _tag: "Unknown", reason }
     if (failure._tag !== "Api") return { _tag: "Failed", reason, mayPass: NatsFailure.mayPass(failure), isFull: false }
     if (failure.code === NatsFailure.codes.wrongLastSequence) return { _tag: "Conflict" }
-    const mayPass = NatsFailure.mayPass(failure) || isStillOpen(failure)
-    return { _tag: "Failed", reason, mayPass, isFull: isFull(failure) }
+    if (isFull(failure)) return { _tag: "Failed", reason, mayPass: false, isFull: true }
+    // A store that fails for another reason may have written it all the same.
+    if (failure.code === NatsFailure.codes.storeFailed) return { _tag: "Unknown", reason }
+    return { _tag: "Failed", reason, mayPass: NatsFailure.mayPass(failure) || isStillOpen(failure), isFull: false }
   }
 }
 
-/** Another message with the same expectation is on its way through the cluster: soon it is decided. */
-const isStillOpen = (failure: NatsFailure.NatsFailure): boolean =>
-  failure._tag === "Api" && failure.code === NatsFailure.codes.wrongLastSequenceUnknown
+const openCodes: ReadonlyArray<number> = [
+  NatsFailure.codes.wrongLastSequenceUnknown,
+  NatsFailure.codes.duplicateInProcess,
+  NatsFailure.codes.subjectSequenceNotReady
+]
 
-/** No room in the stream, the account or on the disk: it passes when something is truncated. */
-const isFull = ({ code, reason }: { readonly code: number; readonly reason: string }): boolean =>
-  code === NatsFailure.codes.storeFailed || /maximum|insufficient|exceeded/.test(reason)
+/** This one, or another with the same expectation, is on its way through the cluster: soon it is decided. */
+const isStillOpen = ({ code }: { readonly code: number }): boolean => openCodes.includes(code)
+
+/** No room in the stream or the account: it passes when something is truncated. */
+const isFull = ({ reason }: { readonly reason: string }): boolean =>
+  /maximum .*exceeded|resource limits exceeded/.test(reason)
