@@ -1,7 +1,8 @@
 /**
- * Durable records a second: the log on NATS (one server, one replica, `sync_interval: always`) against the naive way, one
- * JetStream message for each request, published and acked, on the same server; and against the embedded log on the same
- * disk. 1 KiB, 256 callers, 16 shards, in one run. What waits at a shard goes into its next batch, as a shard's owner does it.
+ * Durable records a second: the log on NATS (`sync_interval: always`; one server with one replica, three with three)
+ * against the naive way, one JetStream message for each request, published and acked, on one server; and against the
+ * embedded log on the same disk. 1 KiB, 256 callers, 16 shards, in one run. What waits at a shard goes into its next batch,
+ * as a shard's owner does it.
  *
  * @module
  */
@@ -17,7 +18,7 @@ import * as EmbeddedFabric from "../src/planes/fabric/EmbeddedFabric.ts"
 import { Log } from "../src/planes/fabric/Log.ts"
 import * as NatsFabric from "../src/planes/fabric/NatsFabric.ts"
 import { connectionOptions } from "../src/planes/fabric/nats/Supervisor.ts"
-import { type RunningNats, startNats } from "../tests/services/RunningNats.ts"
+import { type RunningNats, startCluster, startNats } from "../tests/services/RunningNats.ts"
 import type { Bench } from "./Bench.ts"
 import { median, quantile, round } from "./Statistics.ts"
 
@@ -124,28 +125,50 @@ const withServer = async <A>(body: (server: RunningNats) => Promise<A>): Promise
   }
 }
 
-const measureNats = (server: RunningNats) =>
+const measureNats = (servers: ReadonlyArray<RunningNats>) =>
   withFolder((blobDirectory) =>
     measureLog(
       NatsFabric.layer({
-        servers: [server.url],
-        system: { servers: [server.systemUrl], credentials: { _tag: "Anonymous" } },
+        servers: servers.map(({ url }) => url),
+        system: { servers: servers.map(({ systemUrl }) => systemUrl), credentials: { _tag: "Anonymous" } },
         blobDirectory,
         logBytesMax: streamBytesMax
       })
     )
   )
 
+const electionMs = 30_000
+
+const measureCluster = async (): Promise<Measured> => {
+  const servers = await startCluster()
+  try {
+    for (const endMs = performance.now() + electionMs; ; ) {
+      try {
+        return await measureNats(servers)
+      } catch (error) {
+        // The three elect first.
+        if (performance.now() > endMs) throw error
+      }
+    }
+  } finally {
+    await Promise.all(servers.map((server) => server.remove()))
+  }
+}
+
 export const nats: Bench = async ({ repetitions, say }) => {
-  const rounds: Array<Readonly<Record<"nats" | "naive" | "embedded", Measured>>> = []
+  const rounds: Array<Readonly<Record<"nats" | "cluster" | "naive" | "embedded", Measured>>> = []
   for (let index = 0; index < repetitions; index++) {
-    const nats = await withServer(measureNats)
+    const nats = await withServer((server) => measureNats([server]))
+    const cluster = await measureCluster()
     const naive = await withServer(measureNaive)
     const embedded = await withFolder((directory) => measureLog(EmbeddedFabric.layer({ directory })))
-    rounds.push({ nats, naive, embedded })
+    rounds.push({ nats, cluster, naive, embedded })
     const text = (name: string, { perSecond, p50Ms, p99Ms }: Measured) =>
       `${name} ${Math.round(perSecond)}/s, p50 ${p50Ms.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms`
-    say(`round ${index + 1}: ${text("log on NATS", nats)}; ${text("naive", naive)}; ${text("embedded", embedded)}`)
+    say(
+      `round ${index + 1}: ${text("log on NATS, one replica", nats)}; ${text("three", cluster)}; ` +
+        `${text("naive", naive)}; ${text("embedded", embedded)}`
+    )
   }
   const figure = (pick: (round: (typeof rounds)[number]) => number, digits = 0) =>
     round(median(rounds.map(pick)), digits)
@@ -156,6 +179,9 @@ export const nats: Bench = async ({ repetitions, say }) => {
       nats_r1_per_s: figure((one) => one.nats.perSecond),
       nats_r1_p50_ms: figure((one) => one.nats.p50Ms, 2),
       nats_r1_p99_ms: figure((one) => one.nats.p99Ms, 2),
+      nats_r3_per_s: figure((one) => one.cluster.perSecond),
+      nats_r3_p50_ms: figure((one) => one.cluster.p50Ms, 2),
+      nats_r3_p99_ms: figure((one) => one.cluster.p99Ms, 2),
       naive_per_s: figure((one) => one.naive.perSecond),
       naive_p50_ms: figure((one) => one.naive.p50Ms, 2),
       embedded_per_s: figure((one) => one.embedded.perSecond),
