@@ -46,6 +46,8 @@ export interface KillReport {
     readonly helper: number
     readonly nats: number
   }
+  /** When each 202 came, in order, on the clock of the recording. */
+  readonly acceptedAtMs: ReadonlyArray<number>
   readonly seconds: number
 }
 
@@ -172,7 +174,8 @@ const inDirectory = async (
   const history = recording.history()
   const { counts, verdicts } = check(history)
   const explained = verdicts.slice(0, explainedMax).flatMap((verdict) => explain(history, verdict))
-  return { counts, verdicts, explained, killed }
+  const acceptedAtMs = history.flatMap((entry) => (entry._tag === "Accepted" ? [entry.atMs] : []))
+  return { counts, verdicts, explained, killed, acceptedAtMs }
 }
 
 const chooseVictim = (random: Random.Random): Victim => {

@@ -6,13 +6,16 @@
  * @module
  */
 import { parseArgs } from "node:util"
+import { quantile } from "../../bench/Statistics.ts"
 import { fuseMissing } from "../faults/power-cut/Fuse.ts"
 import * as PowerCuts from "../faults/power-cut/PowerCuts.ts"
 import { skipWithout } from "../faults/Tools.ts"
 import * as BadWeather from "../faults/tcp/BadWeather.ts"
 import type { Verdict } from "../history/Checker.ts"
+import { natsIsMissing } from "../services/RunningNats.ts"
 import * as CrashPoints from "./CrashPoints.ts"
 import * as Kills from "./Kills.ts"
+import * as NatsKills from "./NatsKills.ts"
 import * as SeedsCommand from "./seeds/SeedsCommand.ts"
 
 const say = (line: string) => process.stderr.write(`${(performance.now() / 1000).toFixed(1).padStart(6)} s  ${line}\n`)
@@ -21,6 +24,7 @@ const usage = `npm run chaos -- kill [--requests N] [--kills K] [--seed S] [--js
 npm run chaos -- crash-points [--k N] [--third 0|1|2|all] [--point NAME] [--json]
 npm run chaos -- power-cut [--cuts N] [--seed S] [--json]
 npm run chaos -- network [--requests N] [--seed S] [--json]
+npm run chaos -- nats [--requests N] [--kills K] [--seed S] [--json]
 npm run chaos -- seeds [--count N] [--seed S] [--json]`
 
 const { values, positionals } = parseArgs({
@@ -177,11 +181,42 @@ const network = async (): Promise<boolean> => {
   return isGood
 }
 
+const nats = async (): Promise<boolean> => {
+  const [requests, kills, seed] = [Number(values.requests), Number(values.kills), Number(values.seed)]
+  if (natsIsMissing) {
+    process.stdout.write(`${JSON.stringify({ accepted: 0, skipped: kills })}\n`)
+    return true
+  }
+  say(`${requests} calls, ${kills} faults of three NATS servers and of instances, seed ${seed}`)
+  const { report, faults, pausesMs } = await NatsKills.run({ requests, kills, seed, callers: 32, say })
+  const { counts, verdicts, explained, killed, seconds } = report
+  for (const line of explained) say(line)
+  const { accepted, claimable, unknown, ...others } = counts
+  const figures = {
+    accepted,
+    lost: count(verdicts, "lost"),
+    doubled: count(verdicts, "doubled"),
+    unknown,
+    pause_p50_ms: Math.round(quantile(pausesMs, 0.5)),
+    pause_p99_ms: Math.round(quantile(pausesMs, 0.99)),
+    claimable,
+    otherVerdicts: verdicts.length - count(verdicts, "lost") - count(verdicts, "doubled"),
+    faults,
+    instancesKilled: killed.instance,
+    ...others,
+    seed,
+    seconds: Math.round(seconds)
+  }
+  process.stdout.write(`${values.json === true ? JSON.stringify(figures) : JSON.stringify(figures, null, 2)}\n`)
+  return verdicts.length === 0
+}
+
 const commands: Readonly<Record<string, () => Promise<boolean>>> = {
   kill,
   "crash-points": crashPoints,
   "power-cut": powerCut,
   network,
+  nats,
   seeds: async () =>
     SeedsCommand.run({ first: Number(values.seed), count: Number(values.count), json: values.json, say })
 }
