@@ -12,7 +12,7 @@ import { homedir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
 
-/** The newest release when this was written; every release from 2.12.7 on keeps what Millrace needs of it. */
+/** The newest release when this was written. */
 export const pinnedVersion = "2.15.2"
 
 const goPackage = "github.com/nats-io/nats-server/v2"
