@@ -174,7 +174,7 @@ const simulate: Command = {
       value: "LIST",
       about: "names, fixed:8, shadow(one,other), JSON with options, ./my-policy.ts (default: demand,fixed)"
     },
-    { name: "start-model", value: "NAME", about: "process, lora, base-model, or a time (default: lora)" },
+    { name: "start-model", value: "NAME", about: "process, lora, base-model, container, or a time (default: lora)" },
     { name: "seed", value: "N", about: "of everything that is drawn by lot (default: 1)" },
     { name: "html", value: "OUT", about: "write a page with pictures" },
     { name: "table", about: "all policies on the sample traces, in Markdown" },

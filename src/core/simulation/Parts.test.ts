@@ -172,7 +172,8 @@ describe("a start model", () => {
       [
         ["process", ["process"]],
         ["lora", ["process", "weights"]],
-        ["base-model", ["process", "weights"]]
+        ["base-model", ["process", "weights"]],
+        ["container", ["image", "process"]]
       ]
     )
     for (const model of StartModel.models) {
@@ -183,11 +184,11 @@ describe("a start model", () => {
     assert.isUndefined(StartModel.byName("none"))
     assert.deepStrictEqual(
       StartModel.models.map((model) => Math.round(StartModel.typicalMs(model))),
-      [100, 4_500, 22_800]
+      [100, 4_500, 22_800, 19_100]
     )
     assert.deepStrictEqual(
       StartModel.models.map(({ stopMs }) => stopMs),
-      [50, 500, 500]
+      [50, 500, 500, 500]
     )
     const fixed = StartModel.fixed(30)
     assert.deepStrictEqual(fixed, {

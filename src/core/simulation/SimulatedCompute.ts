@@ -8,6 +8,7 @@
  * @module
  */
 import type * as Placement from "../placement/Placement.ts"
+import * as NodePacking from "./NodePacking.ts"
 import * as Random from "./Random.ts"
 import type { SimulatedCluster } from "./Scenario.ts"
 import * as StartModel from "./StartModel.ts"
@@ -15,11 +16,7 @@ import { kinds, reports, type SimulatedInstance, type World } from "./World.ts"
 
 interface Cluster {
   readonly spec: SimulatedCluster
-  readonly gpusFree: Int32Array
-  readonly slotsFree: Int32Array
-  /** Nodes by the number of their free GPUs. */
-  readonly nodesByGpusFree: Int32Array
-  slotsFreeTotal: number
+  readonly packing: NodePacking.NodePacking
   /** GPUs and slots of orders that are on their way, by instance type. */
   readonly ordered: Map<string, number>
   /** Faults that cut it off, and that slow its starts. */
@@ -43,24 +40,17 @@ export class SimulatedCompute {
   constructor(world: World) {
     this.#world = world
     this.#random = Random.split(world.random, "starts")
-    this.#clusters = world.scenario.clusters.map((spec) => {
-      const nodesByGpusFree = new Int32Array(spec.gpusPerNode + 1)
-      nodesByGpusFree[spec.gpusPerNode] = spec.nodes
-      return {
-        spec,
-        gpusFree: new Int32Array(spec.nodes).fill(spec.gpusPerNode),
-        slotsFree: new Int32Array(spec.nodes).fill(spec.slotsPerNode),
-        nodesByGpusFree,
-        slotsFreeTotal: spec.slotsPerNode * spec.nodes,
-        ordered: new Map<string, number>(),
-        cuts: 0,
-        slowness: 1,
-        held: [],
-        instances: new Set<SimulatedInstance>(),
-        view: undefined,
-        isSilent: false
-      }
-    })
+    this.#clusters = world.scenario.clusters.map((spec) => ({
+      spec,
+      packing: NodePacking.make(spec),
+      ordered: new Map<string, number>(),
+      cuts: 0,
+      slowness: 1,
+      held: [],
+      instances: new Set<SimulatedInstance>(),
+      view: undefined,
+      isSilent: false
+    }))
   }
 
   instance(number: number): SimulatedInstance | undefined {
@@ -117,9 +107,9 @@ export class SimulatedCompute {
     if (nowMs - instance.state.facts.requestedAtMs > target.startDeadlineMs) {
       return this.#neverStarted(instance, "its order is older than its start deadline")
     }
-    const node = freeNode(cluster, instance.gpuCount)
+    const node = NodePacking.freeNode(cluster.packing, instance.gpuCount)
     if (node < 0) return this.#neverStarted(instance, "no node has room for it")
-    take(cluster, node, instance.gpuCount, 1)
+    NodePacking.take(cluster.packing, node, instance.gpuCount, 1)
     cluster.view = undefined
     instance.node = node
     instance.life = "starting"
@@ -321,7 +311,7 @@ export class SimulatedCompute {
     const heldMs = nowMs - (instance.startedAtMs ?? nowMs)
     measured.functions[instance.function]!.instanceMs += heldMs
     measured.cost += (heldMs / 3_600_000) * cluster.spec.pricePerHour * Math.max(1, instance.gpuCount)
-    take(cluster, instance.node, instance.gpuCount, -1)
+    NodePacking.take(cluster.packing, instance.node, instance.gpuCount, -1)
     cluster.view = undefined
     cluster.instances.delete(instance)
     this.#report(instance, reports.agent)
@@ -365,45 +355,6 @@ const viewOf = (cluster: Cluster): Placement.Cluster => ({
       type.gpuCount === 0
         ? cluster.spec.slotsPerNode * cluster.spec.nodes
         : Math.floor(cluster.spec.gpusPerNode / type.gpuCount) * cluster.spec.nodes,
-    free: room(cluster, type.gpuCount) - (cluster.ordered.get(type.name) ?? 0)
+    free: NodePacking.room(cluster.packing, type.gpuCount) - (cluster.ordered.get(type.name) ?? 0)
   }))
 })
-
-/** Instances of so many GPUs that fit, each on one node. */
-const room = (cluster: Cluster, gpuCount: number): number => {
-  if (gpuCount === 0) return cluster.slotsFreeTotal
-  let count = 0
-  for (let free = gpuCount; free < cluster.nodesByGpusFree.length; free++) {
-    count += cluster.nodesByGpusFree[free]! * Math.floor(free / gpuCount)
-  }
-  return count
-}
-
-/** The fullest node that has room, so that large instances find whole nodes; of equal ones the first. -1: none. */
-const freeNode = (cluster: Cluster, gpuCount: number): number => {
-  if (gpuCount === 0) return cluster.slotsFree.findIndex((free) => free > 0)
-  let best = -1
-  let bestFree = Number.POSITIVE_INFINITY
-  for (let node = 0; node < cluster.gpusFree.length; node++) {
-    const free = cluster.gpusFree[node]!
-    if (free < gpuCount || free >= bestFree) continue
-    best = node
-    bestFree = free
-    if (free === gpuCount) break
-  }
-  return best
-}
-
-/** `sign` 1: takes; -1: gives back. */
-const take = (cluster: Cluster, node: number, gpuCount: number, sign: 1 | -1): void => {
-  if (gpuCount === 0) {
-    cluster.slotsFree[node]! -= sign
-    cluster.slotsFreeTotal -= sign
-    return
-  }
-  const before = cluster.gpusFree[node]!
-  const after = before - sign * gpuCount
-  cluster.gpusFree[node] = after
-  cluster.nodesByGpusFree[before]! -= 1
-  cluster.nodesByGpusFree[after]! += 1
-}
