@@ -10,6 +10,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
 import * as Platform from "../../planes/Platform.ts"
+import * as BackendChoice from "../backend/BackendChoice.ts"
 import { CommandFailed, exitCodes, type Input, isSet, text, usageError } from "../Command.ts"
 import * as DevSession from "./DevSession.ts"
 import { fabricOf } from "./FabricFlags.ts"
@@ -21,6 +22,7 @@ export const run = async (input: Input, watch: boolean): Promise<number> => {
   const options: DevSession.DevOptions = {
     directory: directory === undefined ? (watch ? process.cwd() : undefined) : resolve(directory),
     watch,
+    backend: BackendChoice.of(input),
     json: isSet(input, "json") || !process.stdout.isTTY,
     platform: {
       ...Platform.defaults,

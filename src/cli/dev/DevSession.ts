@@ -6,9 +6,9 @@
 import { existsSync, readdirSync } from "node:fs"
 import { join, relative } from "node:path"
 import * as Effect from "effect/Effect"
-import * as ProcessBackend from "../../backends/process/ProcessBackend.ts"
 import { defaultTenant } from "../../planes/control/Registry.ts"
 import * as Platform from "../../planes/Platform.ts"
+import * as BackendChoice from "../backend/BackendChoice.ts"
 import * as FunctionFile from "../FunctionFile.ts"
 import * as EventLines from "./EventLines.ts"
 import { type RegisteredFunction, register } from "./FunctionRegistrar.ts"
@@ -21,6 +21,7 @@ export interface DevOptions {
   readonly watch: boolean
   /** One JSON line an event instead of the live view. */
   readonly json: boolean
+  readonly backend: BackendChoice.BackendChoice
   readonly platform: Platform.PlatformOptions
 }
 
@@ -41,7 +42,7 @@ export const run = Effect.fnUntraced(function* (options: DevOptions, sink: LogSi
   const { files, skipped } = yield* discover(options.directory)
   const platform = yield* Platform.start(
     { ...options.platform, beforeCall: (functionName) => watchers.get(functionName)?.check() },
-    ProcessBackend.layer({ compileCacheDirectory: join(options.platform.stateDirectory, "compile-cache") })
+    BackendChoice.layer(options.backend, options.platform.stateDirectory)
   )
   const registered = yield* Effect.forEach(files, (file) => register(platform.registry, file))
   yield* undeployReplaced(platform, registered)

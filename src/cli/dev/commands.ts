@@ -17,6 +17,21 @@ const flags: ReadonlyArray<Flag> = [
     value: "TIME",
     about: "how long dead letters are kept: 90s, 30m, 12h or 7d (MILLRACE_DEAD_LETTER_RETENTION, default 7d)"
   },
+  {
+    name: "backend",
+    value: "NAME",
+    about: "where instances run: process or simulated (MILLRACE_BACKEND, default process)"
+  },
+  {
+    name: "gpu",
+    value: "CLUSTER",
+    about: "simulated GPUs: h100x8x4 is four nodes of eight H100; several kinds with commas"
+  },
+  {
+    name: "start-model",
+    value: "NAME",
+    about: "how long instances with a simulated GPU take: process, lora, base-model or container (default: process)"
+  },
   ...fabricFlags
 ]
 
@@ -33,7 +48,7 @@ export const devCommand: Command = {
   usage: "[dir]",
   about: "run the functions of a directory, from zero, and take in every save",
   details: [
-    "Starts the three planes, the embedded store and one agent with the process backend in this process. [dir] has a",
+    "Starts the three planes, the embedded store and one agent with its backend in this process. [dir] has a",
     "millrace.json, or folders that have one; default: the current directory. Nothing runs until the first call.",
     "On a terminal it keeps a live view; otherwise, and with --json, it prints one JSON line an event."
   ],
