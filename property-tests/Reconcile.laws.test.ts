@@ -1,5 +1,5 @@
 /**
- * Laws of the agent's reconcile plan (L17, R1 to R3), over worlds in which wanted, running, launching, foreign and lost
+ * Laws of the agent's reconcile plan (L17, R1 to R4), over worlds in which wanted, running, launching, foreign and lost
  * instances share few ids, so that they collide.
  *
  * @module
@@ -12,37 +12,43 @@ import { upholds } from "./upholds.ts"
 interface World {
   readonly wanted: ReadonlyArray<Reconcile.Wanted>
   /** What the backend runs and calls its own. */
-  readonly own: ReadonlyArray<string>
+  readonly own: ReadonlyArray<Reconcile.Observed>
   /** What runs beside it and is not listed. */
   readonly foreign: ReadonlyArray<string>
 }
 
 const id = fc.constantFrom("a", "b", "c", "d", "e", "f")
+const selector = (one: { readonly instanceId: string }) => one.instanceId
 const world: fc.Arbitrary<World> = fc.record({
-  wanted: fc.uniqueArray(fc.record({ instanceId: id, isLaunched: fc.boolean() }), {
-    selector: (one) => one.instanceId
-  }),
-  own: fc.uniqueArray(id),
+  wanted: fc.uniqueArray(fc.record({ instanceId: id, isLaunched: fc.boolean(), missedCount: fc.nat(1) }), { selector }),
+  own: fc.uniqueArray(fc.record({ instanceId: id, isAdoptable: fc.boolean() }), { selector }),
   foreign: fc.uniqueArray(id)
 })
 
 const carryOut = (before: World, plan: Reconcile.Plan): World => ({
-  wanted: before.wanted.filter((one) => !plan.vanished.includes(one.instanceId)),
-  own: before.own.filter((one) => !plan.end.includes(one)),
+  wanted: [
+    ...before.wanted
+      .filter((one) => !plan.vanished.includes(one.instanceId))
+      .map((one) => ({ ...one, missedCount: plan.missed.includes(one.instanceId) ? one.missedCount + 1 : 0 })),
+    ...plan.adopt.map((instanceId) => ({ instanceId, isLaunched: true, missedCount: 0 }))
+  ],
+  own: before.own.filter((one) => !plan.end.includes(one.instanceId)),
   foreign: before.foreign
 })
 
 const planOf = (of: World) => Reconcile.plan(of.wanted, of.own)
+const ownIds = (of: World) => of.own.map((one) => one.instanceId)
 
 describe("Reconcile", () => {
   it("L17: carried out once the world is as wanted, and a second run does nothing", () => {
     upholds(
       fc.property(world, (before) => {
-        const after = carryOut(before, planOf(before))
+        const once = carryOut(before, planOf(before))
+        const after = carryOut(once, planOf(once))
         assert.isTrue(Reconcile.isEmpty(planOf(after)))
         const wanted = new Set(after.wanted.map((one) => one.instanceId))
-        assert.isTrue(after.own.every((one) => wanted.has(one)))
-        assert.isTrue(after.wanted.every((one) => !one.isLaunched || after.own.includes(one.instanceId)))
+        assert.isTrue(ownIds(after).every((one) => wanted.has(one)))
+        assert.isTrue(after.wanted.every((one) => !one.isLaunched || ownIds(after).includes(one.instanceId)))
       })
     )
   })
@@ -51,7 +57,7 @@ describe("Reconcile", () => {
     upholds(
       fc.property(world, (before) => {
         const { end } = planOf(before)
-        assert.isTrue(end.every((one) => before.own.includes(one)))
+        assert.isTrue(end.every((one) => ownIds(before).includes(one)))
         assert.strictEqual(new Set(end).size, end.length)
         assert.deepStrictEqual(carryOut(before, planOf(before)).foreign, before.foreign)
       })
@@ -63,7 +69,7 @@ describe("Reconcile", () => {
       fc.property(world, (before) => {
         const plan = planOf(before)
         assert.isTrue(before.wanted.every((one) => !plan.end.includes(one.instanceId)))
-        assert.isTrue(before.own.every((one) => !plan.vanished.includes(one)))
+        assert.isTrue(ownIds(before).every((one) => !plan.missed.includes(one) && !plan.vanished.includes(one)))
       })
     )
   })
@@ -73,14 +79,40 @@ describe("Reconcile", () => {
       fc.property(world, (before) => {
         const plan = planOf(before)
         const launching = before.wanted.filter((one) => !one.isLaunched).map((one) => one.instanceId)
-        assert.isTrue(launching.every((one) => !plan.end.includes(one) && !plan.vanished.includes(one)))
+        assert.isTrue(launching.every((one) => !plan.end.includes(one) && !plan.missed.includes(one)))
       })
     )
   })
 
-  it("an instance that nobody wants and one that vanished are both found", () => {
-    assert.deepStrictEqual(Reconcile.plan([{ instanceId: "gone", isLaunched: true }], ["orphan"]), {
+  it("R4: what an earlier life launched is taken over, once, and not ended", () => {
+    upholds(
+      fc.property(world, (before) => {
+        const plan = planOf(before)
+        const wanted = new Set(before.wanted.map((one) => one.instanceId))
+        const found = before.own.filter((one) => one.isAdoptable && !wanted.has(one.instanceId))
+        assert.deepStrictEqual(
+          [...plan.adopt],
+          found.map((one) => one.instanceId)
+        )
+        assert.isTrue(plan.adopt.every((one) => !plan.end.includes(one)))
+        assert.deepStrictEqual(planOf(carryOut(before, plan)).adopt, [])
+      })
+    )
+  })
+
+  it("one that nobody wants, one of an earlier life, one that is missed and one that vanished are told apart", () => {
+    const wanted = [
+      { instanceId: "missed", isLaunched: true, missedCount: 0 },
+      { instanceId: "gone", isLaunched: true, missedCount: 1 }
+    ]
+    const observed = [
+      { instanceId: "orphan", isAdoptable: false },
+      { instanceId: "earlier", isAdoptable: true }
+    ]
+    assert.deepStrictEqual(Reconcile.plan(wanted, observed), {
       end: ["orphan"],
+      adopt: ["earlier"],
+      missed: ["missed", "gone"],
       vanished: ["gone"]
     })
   })

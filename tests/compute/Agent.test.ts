@@ -243,8 +243,8 @@ describe("Agent", () => {
     "a ready worker is past its start deadline, and one that does not come back within another is failed",
     (bench) =>
       Effect.gen(function* () {
-        bench.create(createOf("a", obedient, { startDeadlineMs: 1_000 }))
-        bench.create(createOf("b", obedient, { startDeadlineMs: 1_000 }))
+        bench.create(createOf("a", obedient, { startDeadlineMs: 4_000 }))
+        bench.create(createOf("b", obedient, { startDeadlineMs: 4_000 }))
         for (const id of ["a", "b"]) {
           yield* bench.state(id, "starting")
           bench.worker("WorkerReady", id)

@@ -5,13 +5,15 @@
  * - A Terminate first drains: the shard's owner is asked to drain the worker, and the backend is told to end the
  *   instance when the worker is gone, or `drainMs` and the deadlines of what it holds have passed.
  * - Each heartbeat reconciles wanted against observed (`Reconcile`), so nothing depends on a single message.
- * - What is wanted lives in memory: an agent that starts anew wants nothing and ends what it finds, because the control
- *   plane, which hears of it, orders again what it needs.
+ * - What is wanted lives in memory. An agent that starts anew takes over what it finds by its labels; the control plane
+ *   hears of it and ends what is too much. What an agent did not launch, or knows to have ended, it ends when it finds it.
  *
  * Laws (`tests/compute/Agent.test.ts`): A1 an order that came twice is carried out once. A2 an instance that was told to
  * end before it was told to start never starts. A3 an order that nobody can read is put aside at once, with its reason,
  * and stops nothing. A4 an order older than its start deadline is not carried out. A5 an instance that is not ready
- * within its start deadline is ended and reported as failed. A6 on shutdown all instances end, in bounded time.
+ * within its start deadline is ended and reported as failed. A6 on shutdown all instances end, in bounded time. A7 whatever
+ * call it died at, whatever it did not see and however old a list was, the next heartbeats bring what runs to what is
+ * wanted, with no instance twice and nothing of others touched (`tests/compute/AgentFaults.test.ts`).
  *
  * @module
  */
@@ -26,14 +28,28 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { ComputeBackend, type InstanceObservation, type LogLine } from "../../backends/ComputeBackend.ts"
+import {
+  ComputeBackend,
+  type InstanceObservation,
+  type LogLine,
+  type RunningInstance
+} from "../../backends/ComputeBackend.ts"
 import { isLaunchError, isRetryable, type LaunchError } from "../../backends/LaunchError.ts"
 import * as Instance from "../../core/instance/Instance.ts"
 import * as CrashPoint from "../CrashPoint.ts"
 import type { FabricUnavailable } from "../fabric/FabricError.ts"
 import { PubSub } from "../fabric/PubSub.ts"
 import { type Delivery, WorkQueue } from "../fabric/WorkQueue.ts"
-import { describeExit, environmentOf, isExitRetryable, reported, reportOf, specOf } from "./AgentInstance.ts"
+import {
+  describeExit,
+  environmentOf,
+  isExitRetryable,
+  type Known,
+  knownOf,
+  reported,
+  reportOf,
+  specOf
+} from "./AgentInstance.ts"
 import {
   type AgentReport,
   CreateInstance,
@@ -75,7 +91,7 @@ export class Agent extends Context.Service<
 >()("millrace/planes/compute/Agent") {}
 
 interface Entry {
-  readonly create: CreateInstance
+  readonly create: Known
   state: Instance.State
   /** Done when the launch succeeded; an end waits for it, because what is not there yet cannot be ended. */
   readonly launched: Deferred.Deferred<void>
@@ -83,6 +99,8 @@ interface Entry {
   /** The last deadline of what its worker holds, once it drains. */
   holdsUntilMs: number
   isLaunched: boolean
+  /** Lists in a row that lacked it. */
+  missedCount: number
   wakeAtMs: number | null
   wake: Fiber.Fiber<unknown, unknown> | undefined
   ending: { readonly drainUntilMs: number; readonly fiber: Fiber.Fiber<unknown, unknown> } | undefined
@@ -98,6 +116,8 @@ const consumeOptions = { ackWaitMs: 30_000, maxInFlight: 1_000 }
 const unwantedGraceMs = 10_000
 const shutdownMsDefault = 15_000
 
+/** About six seconds; then the control plane hears of it. */
+const launchAgain = { times: 6, schedule: Schedule.exponential("100 millis") }
 /** Goes on until the agent ends. */
 const terminateAgain = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])
 
@@ -234,6 +254,24 @@ export const make: (
       forget(entry)
     }
 
+    const entryOf = (create: Known, nowMs: number): Entry => ({
+      create,
+      state: Instance.requested({
+        nowMs,
+        startDeadlineMs: create.startDeadlineMs,
+        drainMs: 0,
+        graceMs: create.graceMs
+      }),
+      launched: Deferred.makeUnsafe(),
+      workerGone: Deferred.makeUnsafe(),
+      holdsUntilMs: 0,
+      isLaunched: false,
+      missedCount: 0,
+      wakeAtMs: null,
+      wake: undefined,
+      ending: undefined
+    })
+
     const create = (order: CreateInstance, delivery: Delivery) => {
       const { instanceId } = order
       CrashPoint.hit("agent.create.received")
@@ -245,22 +283,7 @@ export const make: (
         return delivery.ack()
       }
       const nowMs = now()
-      const entry: Entry = {
-        create: order,
-        state: Instance.requested({
-          nowMs,
-          startDeadlineMs: order.startDeadlineMs,
-          drainMs: 0,
-          graceMs: order.graceMs
-        }),
-        launched: Deferred.makeUnsafe(),
-        workerGone: Deferred.makeUnsafe(),
-        holdsUntilMs: 0,
-        isLaunched: false,
-        wakeAtMs: null,
-        wake: undefined,
-        ending: undefined
-      }
+      const entry = entryOf(order, nowMs)
       const ageMs = nowMs - order.decidedAtMs
       if (ageMs > order.startDeadlineMs) {
         const detail = `the order is ${ageMs} ms old and its start deadline was ${order.startDeadlineMs} ms`
@@ -273,6 +296,8 @@ export const make: (
       const worker = { url: options.workerUrl, token: options.workerToken(order), spawnedAtMs: nowMs }
       fork(
         backend.launch(specOf(order, environmentOf(order, worker))).pipe(
+          // Whether it had an effect is unknown, and the same launch again finds what it made.
+          Effect.retry({ ...launchAgain, while: ({ _tag }) => _tag === "BackendUnavailable" }),
           Effect.matchCause({
             onSuccess: () => onLaunched(entry),
             onFailure: (cause) => onLaunchFailed(entry, cause)
@@ -369,17 +394,32 @@ export const make: (
 
     const reports = () => [...entries.values()].map((entry) => reportOf(cluster, entry.create, entry.state))
 
+    /** Its worker declares itself again, as it does to every plane that is new to it. */
+    const adopt = ({ startedAtMs, pid }: RunningInstance, known: Known) => {
+      const entry = entryOf(known, now())
+      entries.set(known.instanceId, entry)
+      onLaunched(entry)
+      apply(entry, reported(now(), { state: "starting", phase: "reconnect", startedAtMs, pid: pid ?? null }))
+    }
+
     const reconcile = Effect.gen(function* () {
       const launchedBefore = new Set([...entries.values()].filter((entry) => entry.isLaunched))
-      const observed = yield* backend.list
+      const listed = yield* backend.list
+      const found = new Map(listed.map((one) => [one.instanceId, { one, known: knownOf(one) }]))
       const wanted = [...entries.values()].map((entry) => ({
         instanceId: entry.create.instanceId,
-        isLaunched: launchedBefore.has(entry)
+        isLaunched: launchedBefore.has(entry),
+        missedCount: entry.missedCount
       }))
-      const plan = Reconcile.plan(
-        wanted,
-        observed.map((one) => one.instanceId)
-      )
+      const observed = [...found].map(([instanceId, { known }]) => ({
+        instanceId,
+        isAdoptable: known !== undefined && !remembered.has(instanceId)
+      }))
+      const plan = Reconcile.plan(wanted, observed)
+      for (const instanceId of plan.adopt) {
+        const { one, known } = found.get(instanceId) ?? {}
+        if (one !== undefined && known !== undefined) adopt(one, known)
+      }
       for (const instanceId of plan.end) {
         fork(
           Effect.logWarning("an instance runs that nobody wants: ended", { cluster, instanceId }).pipe(
@@ -388,6 +428,10 @@ export const make: (
             Effect.catch((error) => Effect.logWarning(error.message, { cluster, instanceId }))
           )
         )
+      }
+      const missed = new Set(plan.missed)
+      for (const entry of entries.values()) {
+        entry.missedCount = missed.has(entry.create.instanceId) ? entry.missedCount + 1 : 0
       }
       for (const instanceId of plan.vanished) {
         const entry = entries.get(instanceId)

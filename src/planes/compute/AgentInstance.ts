@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Exit, InstanceObservation, InstanceSpec } from "../../backends/ComputeBackend.ts"
+import type { Exit, InstanceObservation, InstanceSpec, RunningInstance } from "../../backends/ComputeBackend.ts"
 import { isRetryable } from "../../backends/LaunchError.ts"
 import * as Instance from "../../core/instance/Instance.ts"
 import type { CreateInstance, InstanceReport } from "./AgentMessage.ts"
@@ -25,6 +25,38 @@ export const environmentOf = (
   MILLRACE_SPAWNED_AT_MS: String(worker.spawnedAtMs)
 })
 
+/** What an agent must know of an instance that it looks after. */
+export type Known = Pick<
+  CreateInstance,
+  "instanceId" | "functionId" | "versionId" | "generation" | "startDeadlineMs" | "graceMs"
+>
+
+const labels = {
+  functionId: "millrace.function",
+  generation: "millrace.generation",
+  startDeadlineMs: "millrace.start-deadline-ms",
+  graceMs: "millrace.grace-ms"
+} as const
+
+/** With these the next life of an agent knows the instance again. */
+export const labelsOf = (create: Known): Record<string, string> => ({
+  [labels.functionId]: create.functionId,
+  [labels.generation]: String(create.generation),
+  [labels.startDeadlineMs]: String(create.startDeadlineMs),
+  [labels.graceMs]: String(create.graceMs)
+})
+
+/** Of one that an earlier life of the agent launched; undefined: no agent did. */
+export const knownOf = ({ instanceId, versionId, labels: found }: RunningInstance): Known | undefined => {
+  const functionId = found[labels.functionId]
+  const [generation, startDeadlineMs, graceMs] = [labels.generation, labels.startDeadlineMs, labels.graceMs].map(
+    (label) => (/^\d{1,15}$/.test(found[label] ?? "") ? Number(found[label]) : undefined)
+  )
+  if (functionId === undefined || generation === undefined) return undefined
+  if (startDeadlineMs === undefined || graceMs === undefined) return undefined
+  return { instanceId, functionId, versionId, generation, startDeadlineMs, graceMs }
+}
+
 export const specOf = (create: CreateInstance, environment: Readonly<Record<string, string>>): InstanceSpec => ({
   instanceId: create.instanceId,
   functionId: create.functionId,
@@ -38,7 +70,8 @@ export const specOf = (create: CreateInstance, environment: Readonly<Record<stri
   cpuMillis: create.cpuMillis,
   memoryBytes: create.memoryBytes,
   startDeadlineMs: create.startDeadlineMs,
-  graceMs: create.graceMs
+  graceMs: create.graceMs,
+  labels: labelsOf(create)
 })
 
 const stateNames = {
@@ -50,7 +83,7 @@ const stateNames = {
   Failed: "failed"
 } as const
 
-export const reportOf = (cluster: string, create: CreateInstance, state: Instance.State): InstanceReport => ({
+export const reportOf = (cluster: string, create: Known, state: Instance.State): InstanceReport => ({
   instanceId: create.instanceId,
   functionId: create.functionId,
   versionId: create.versionId,
