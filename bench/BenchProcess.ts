@@ -15,12 +15,12 @@ const endMs = 15_000
 export interface BenchProcess<Started> {
   readonly started: Started
   readonly pid: number
-  /** Sends a message and waits for the next one that comes back. */
-  readonly ask: (message: object) => Promise<unknown>
+  /** Sends a message and waits for the next one that comes back; by default half a minute. */
+  readonly ask: (message: object, waitMs?: number) => Promise<unknown>
   readonly close: () => Promise<void>
 }
 
-const nextMessage = (child: ChildProcess, what: string): Promise<unknown> =>
+const nextMessage = (child: ChildProcess, what: string, waitMs = startMs): Promise<unknown> =>
   new Promise((resolve, reject) => {
     const done = () => {
       clearTimeout(timer)
@@ -37,7 +37,7 @@ const nextMessage = (child: ChildProcess, what: string): Promise<unknown> =>
       reject(cause)
     }
     const onExit = (code: number | null) => onError(new Error(`${what} ended with code ${code} before it said a word`))
-    const timer = setTimeout(() => onError(new Error(`${what} said nothing for ${startMs} ms`)), startMs)
+    const timer = setTimeout(() => onError(new Error(`${what} said nothing for ${waitMs} ms`)), waitMs)
     child.on("message", onMessage)
     child.on("exit", onExit)
     child.on("error", onError)
@@ -69,9 +69,9 @@ export const start = async <Started>(
     return {
       started,
       pid: child.pid ?? 0,
-      ask: (message) => {
+      ask: (message, waitMs) => {
         child.send(message)
-        return nextMessage(child, file)
+        return nextMessage(child, file, waitMs)
       },
       close
     }

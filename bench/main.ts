@@ -16,6 +16,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   idle: async () => (await import("./idle.ts")).idle,
   core: async () => (await import("./core.ts")).core,
   decide: async () => (await import("./decide.ts")).decide,
+  storm: async () => (await import("./storm.ts")).storm,
   sim: async () => (await import("./sim.ts")).sim,
   fidelity: async () => (await import("./fidelity.ts")).fidelity,
   nats: async () => (await import("./nats.ts")).nats

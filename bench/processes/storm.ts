@@ -1,0 +1,228 @@
+/**
+ * A control plane, an agent and a simulated cluster in one process, on the embedded fabric, under a storm of functions that
+ * wake from zero: the start order of each is timed from the moment at which its demand was due.
+ *
+ * Says `{ ready: true }`; answers `{ ask: "storm", perSecond, seconds }` with `StormFigures`. Ends when its channel closes.
+ *
+ * @module
+ */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Scope from "effect/Scope"
+import { ComputeBackend } from "../../src/backends/ComputeBackend.ts"
+import * as SimulatedBackend from "../../src/backends/simulated/SimulatedBackend.ts"
+import * as StartModel from "../../src/core/simulation/StartModel.ts"
+import * as Agent from "../../src/planes/compute/Agent.ts"
+import { type DemandReport, subjects, type WorkerReport } from "../../src/planes/compute/AgentMessage.ts"
+import * as Controller from "../../src/planes/control/Controller.ts"
+import { type DeploymentSpec, deploymentDefaults } from "../../src/planes/control/Domain.ts"
+import type { Route, RoutingTable } from "../../src/planes/control/RoutingTable.ts"
+import * as EmbeddedFabric from "../../src/planes/fabric/EmbeddedFabric.ts"
+import { Log } from "../../src/planes/fabric/Log.ts"
+import { PubSub } from "../../src/planes/fabric/PubSub.ts"
+
+export interface StormFigures {
+  readonly offered: number
+  /** Milliseconds from due demand to start order, each. */
+  readonly latenciesMs: ReadonlyArray<number>
+  readonly lost: number
+  /** Start orders beyond one for each demand. */
+  readonly doubles: number
+  readonly tookMs: number
+  readonly cpuMs: number
+  /** Writes to the logs that requests live in. */
+  readonly logAppends: number
+}
+
+const functionCount = 10_000
+const gpuNodes = 1_250
+const offerEveryMs = 4
+const settleMs = 20_000
+
+const spec: DeploymentSpec = {
+  ...deploymentDefaults,
+  maxInstances: 1,
+  concurrency: 1,
+  idleWindowMs: 100,
+  startDeadlineMs: 60_000,
+  graceMs: 1_000,
+  instanceType: "H100.1x",
+  gpu: { kind: "H100", count: 1 }
+}
+
+const routeOf = (index: number): Route => ({
+  tenant: `tenant-${index % 50}`,
+  functionId: `function-${index}`,
+  functionName: `function-${index}`,
+  versionId: `version-${index}`,
+  version: { command: ["modelled"], environment: {}, durability: "accepted", inferencePath: "/" },
+  deployment: { spec, generation: 1 }
+})
+
+const routes = new Map(Array.from({ length: functionCount }, (_, index) => [`version-${index}`, routeOf(index)]))
+const table: RoutingTable = {
+  byName: () => undefined,
+  byFunctionId: () => undefined,
+  byVersionId: (versionId) => routes.get(versionId),
+  deployedVersionIds: () => [...routes.keys()],
+  onChange: () => () => undefined
+}
+
+/** Versions at zero, oldest first: their demand has been served and their instance is gone. */
+const atZero = [...routes.keys()]
+/** When the demand of a version was due, until its start order. */
+const due = new Map<string, number>()
+const arrivals = new Map<string, number>()
+let latenciesMs: Array<number> = []
+let doubles = 0
+
+const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value))
+
+const directory = mkdtempSync(join(tmpdir(), "millrace-storm-"))
+const scope = Effect.runSync(Scope.make())
+const run = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Promise<A> =>
+  Effect.runPromise(effect.pipe(Scope.provide(scope), Effect.provide(Logger.layer([]))))
+
+const embedded = await run(Layer.build(EmbeddedFabric.layer({ directory })))
+const log = Context.get(embedded, Log)
+let logAppends = 0
+const fabric = Context.add(
+  embedded,
+  Log,
+  Log.of({
+    ...log,
+    append: (...given) => {
+      logAppends++
+      return log.append(...given)
+    }
+  })
+)
+const pubSub = Context.get(fabric, PubSub)
+
+const simulated = await run(
+  SimulatedBackend.make({
+    gpus: [{ gpuKind: "H100", gpusPerNode: 8, nodes: gpuNodes }],
+    slots: 0,
+    gpuStart: StartModel.fixed(1)
+  })
+)
+await run(Controller.make({ routes: table, silence: "zero" }).pipe(Effect.provideContext(fabric)))
+
+const demand = (versionId: string, pending: number, instanceId?: string) => {
+  const report: DemandReport = {
+    shard: "shard-0",
+    versionId,
+    pending,
+    leased: 0,
+    leasedByInstance: instanceId === undefined ? {} : { [instanceId]: 0 },
+    arrivalsTotal: arrivals.get(versionId) ?? 0,
+    oldestPendingMs: pending > 0 ? 0 : null
+  }
+  pubSub.publish(subjects.demand, encode(report))
+}
+
+const worker = (report: WorkerReport) => pubSub.publish(subjects.worker, encode(report))
+
+const versionOf = new Map<string, string>()
+await run(
+  simulated.backend.watch((observation) => {
+    if (observation._tag === "Started") {
+      const { instanceId } = observation
+      // Its worker connects, takes the one request, and answers.
+      setImmediate(() => {
+        const versionId = versionOf.get(instanceId)
+        if (versionId === undefined) return
+        const phases = { processMs: 1, initialiseMs: 0, connectMs: 0 }
+        worker({ _tag: "WorkerReady", instanceId, versionId, slots: 1, phases })
+        demand(versionId, 0, instanceId)
+      })
+    }
+    if (observation._tag === "Exited") {
+      const versionId = versionOf.get(observation.instanceId)
+      versionOf.delete(observation.instanceId)
+      if (versionId !== undefined) atZero.push(versionId)
+    }
+  })
+)
+await run(
+  pubSub.subscribe(subjects.drain, (payload) => {
+    const { instanceId, versionId } = JSON.parse(new TextDecoder().decode(payload))
+    setImmediate(() => worker({ _tag: "WorkerGone", instanceId, versionId }))
+  })
+)
+/** The start order is what `launch` is. */
+const observed: ComputeBackend["Service"] = {
+  ...simulated.backend,
+  launch: (order) =>
+    Effect.suspend(() => {
+      const dueMs = due.get(order.versionId)
+      if (dueMs === undefined) doubles++
+      else latenciesMs.push(performance.now() - dueMs)
+      due.delete(order.versionId)
+      versionOf.set(order.instanceId, order.versionId)
+      return simulated.backend.launch(order)
+    })
+}
+await run(
+  Agent.make({
+    cluster: "storm",
+    region: "here",
+    workerUrl: "ws://127.0.0.1:1",
+    workerToken: () => "token"
+  }).pipe(Effect.provideService(ComputeBackend, observed), Effect.provideContext(fabric))
+)
+
+const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+const storm = async (perSecond: number, seconds: number): Promise<StormFigures> => {
+  latenciesMs = []
+  doubles = 0
+  const before = process.cpuUsage()
+  const startMs = performance.now()
+  const total = perSecond * seconds
+  let offered = 0
+  while (offered < total) {
+    const elapsedMs = performance.now() - startMs
+    // What is late stays late: a demand is timed from when it was due, not from when it could be given.
+    while (offered < total && (offered * 1_000) / perSecond <= elapsedMs) {
+      const versionId = atZero.shift()
+      if (versionId === undefined) break
+      due.set(versionId, startMs + (offered * 1_000) / perSecond)
+      arrivals.set(versionId, (arrivals.get(versionId) ?? 0) + 1)
+      offered++
+      demand(versionId, 1)
+    }
+    await wait(offerEveryMs)
+  }
+  for (const untilMs = performance.now() + settleMs; due.size > 0 && performance.now() < untilMs; ) await wait(20)
+  const tookMs = performance.now() - startMs
+  const { user, system } = process.cpuUsage(before)
+  return {
+    offered,
+    latenciesMs,
+    lost: due.size,
+    doubles,
+    tookMs,
+    cpuMs: (user + system) / 1_000,
+    logAppends
+  }
+}
+
+process.on("message", (message) => {
+  // Written by `bench/storm.ts` alone.
+  const { perSecond, seconds } = message as { readonly perSecond: number; readonly seconds: number }
+  storm(perSecond, seconds).then((figures) => process.send?.(figures))
+})
+process.once("disconnect", async () => {
+  await Effect.runPromise(Scope.close(scope, Exit.void))
+  rmSync(directory, { recursive: true, force: true })
+  process.exit(0)
+})
+await wait(100)
+process.send?.({ ready: true })
