@@ -15,7 +15,8 @@ import * as StartModel from "../../src/core/simulation/StartModel.ts"
 const bytes = new TextEncoder()
 
 const shownSecrets = (spec: InstanceSpec): ShownSecrets => {
-  const directory = spec.environment[secretsVariable] ?? ""
+  const directory = spec.environment[secretsVariable]
+  if (directory === undefined) return { directory: "", directoryMode: 0, files: {}, open: "" }
   const modeOf = (path: string) => statSync(path).mode & 0o777
   const files = readdirSync(directory).map((name): [string, { mode: number; content: string }] => {
     const path = join(directory, name)
