@@ -12,32 +12,29 @@ import type * as Effect from "effect/Effect"
 import * as Buffer_ from "../../core/buffer/Buffer.ts"
 import type { Arrived, Command, DurableRecord, Event, RecordRef } from "../../core/buffer/BufferEvent.ts"
 import type { BufferOptions } from "../../core/buffer/BufferOptions.ts"
-import {
-  type FromWorker,
-  type HeaderList,
-  initialCreditBytes,
-  inlineBodyBytesMax,
-  type RequestHead
-} from "../../worker-sdk/protocol/WorkerMessage.ts"
+import { type FromWorker, initialCreditBytes, type RequestHead } from "../../worker-sdk/protocol/WorkerMessage.ts"
 import * as CrashPoint from "../CrashPoint.ts"
 import type { BlobStore } from "../fabric/BlobStore.ts"
 import type { FabricUnavailable, OutcomeUnknown, PositionConflict } from "../fabric/FabricError.ts"
 import type { AppendOptions } from "../fabric/Log.ts"
 import { AnswerCache } from "./AnswerCache.ts"
+import { tooLargeToKeep, whyNotAHead } from "./AnswerRules.ts"
 import { Attempt } from "./Attempt.ts"
-import { type Body, BodyBroken, chunks, emptyBytes } from "./Body.ts"
+import type { Body } from "./Body.ts"
+import * as CallDelivery from "./CallDelivery.ts"
 import type { DeadLetters } from "./DeadLetters.ts"
-import * as DeadLetterWriter from "./DeadLetterWriter.ts"
 import { type Answer, type Caller, type End, Entry } from "./Entry.ts"
+import * as EntryRecord from "./EntryRecord.ts"
 import * as EventFrames from "./EventFrames.ts"
 import type { EventStream } from "./EventStream.ts"
 import type { EventStreams } from "./EventStreams.ts"
+import { Letters } from "./Letters.ts"
 import { LogWriter } from "./LogWriter.ts"
 import { bytesOf, type PayloadCache } from "./PayloadCache.ts"
 import { nowMs } from "./PlaneClock.ts"
-import { fromRefusal, quote, storeFull } from "./Problem.ts"
+import { fromRefusal, storeFull } from "./Problem.ts"
 import { SideLogFailed } from "./SideLog.ts"
-import * as StoredRecord from "./StoredRecord.ts"
+import type * as StoredRecord from "./StoredRecord.ts"
 import type { SessionIdentity, WorkerConnection } from "./WorkerSession.ts"
 import { WorkerState } from "./WorkerState.ts"
 
@@ -93,7 +90,6 @@ export class Shard {
   readonly name: string
   readonly deadLetters: DeadLetters
   readonly eventStreams: EventStreams
-  readonly #deadLetterRetentionMs: number
   readonly #resultRetentionMs: number
   readonly #ports: ShardPorts
   readonly #events: ShardEvents
@@ -111,7 +107,7 @@ export class Shard {
   readonly #answers = new AnswerCache()
   /** The state was given away to be read: the next event leaves it as it is. */
   #isFrozen = false
-  readonly #openLetters = new Set<Promise<void>>()
+  readonly #letters: Letters
   #closed = false
   /** Messages of workers that were refused because their lease was over. */
   staleCount = 0
@@ -134,7 +130,12 @@ export class Shard {
     this.name = init.name
     this.deadLetters = init.deadLetters
     this.eventStreams = init.eventStreams
-    this.#deadLetterRetentionMs = init.deadLetterRetentionMs
+    this.#letters = new Letters({
+      deadLetters: init.deadLetters,
+      retentionMs: init.deadLetterRetentionMs,
+      blobs: init.ports.blobs,
+      loadCall: (entry) => this.#loadCall(entry)
+    })
     this.#resultRetentionMs = init.options.resultRetentionMs
     this.#ports = init.ports
     this.#events = init.events
@@ -145,7 +146,7 @@ export class Shard {
     this.#log = new LogWriter({
       position: init.position,
       append: init.ports.append,
-      encode: (record, ref) => this.#encode(record, ref),
+      encode: (record, ref) => EntryRecord.encode(this.#entries.get(ref.sequence), record, ref),
       events: {
         started: (records) => this.#send({ _tag: "FlushStarted", records }),
         persisted: (records, first) => this.#onPersisted(records, first),
@@ -390,7 +391,7 @@ export class Shard {
 
   /** Everything ordered so far is on disk, or never will be. */
   async flushed(): Promise<void> {
-    await Promise.allSettled(this.#openLetters)
+    await this.#letters.settled()
     await this.#log.flushed()
     await this.deadLetters.flushed()
     await this.eventStreams.flushed()
@@ -528,56 +529,17 @@ export class Shard {
     entry.assigned(attempt, command.attempt, nowMs())
     worker.attempts.set(entry.requestId, attempt)
     CrashPoint.hit("invocation.assign.indexed")
-    if (entry.call !== undefined) return this.#sendCall(attempt, entry.call, command)
+    const send = (call: NonNullable<Entry["call"]>) => {
+      const failed = (message: string) => this.#failAttempt(attempt, false, message)
+      CallDelivery.send({ attempt, call, command, blobs: this.#ports.blobs, failed })
+    }
+    if (entry.call !== undefined) return send(entry.call)
     this.#loadCall(entry).then(
       (call) => {
-        if (!attempt.over) this.#sendCall(attempt, call, command)
+        if (!attempt.over) send(call)
       },
       (error: unknown) => this.#failAttempt(attempt, true, `its call could not be read back: ${String(error)}`)
     )
-  }
-
-  #sendCall(attempt: Attempt, call: NonNullable<Entry["call"]>, command: Extract<Command, { _tag: "Assign" }>): void {
-    const { entry, worker } = attempt
-    const inline =
-      call.body.kind === "inline" && call.body.bytes.length <= inlineBodyBytesMax ? call.body.bytes : undefined
-    worker.send({
-      _tag: "Assign",
-      requestId: entry.requestId,
-      token: command.token,
-      attempt: command.attempt,
-      deadlineMs: Math.round(command.deadlineMs),
-      tenant: entry.tenant,
-      head: call.head,
-      body: inline ?? emptyBytes,
-      bodyEnd: inline !== undefined
-    })
-    CrashPoint.hit("invocation.assign.afterSend")
-    if (inline !== undefined) {
-      attempt.bodySent = true
-      return
-    }
-    this.#pumpBody(attempt, call.body).catch((error: unknown) => {
-      // Whoever takes the body in ends the request, and knows why.
-      if (error instanceof BodyBroken) return
-      this.#failAttempt(attempt, false, `its body could not be sent: ${error instanceof Error ? error.message : error}`)
-    })
-  }
-
-  async #pumpBody(attempt: Attempt, body: Body): Promise<void> {
-    const { entry, worker, token } = attempt
-    for await (const bytes of chunks(this.#ports.blobs, body)) {
-      await attempt.creditAvailable()
-      await worker.writable()
-      if (attempt.over) return
-      attempt.bodyCredit -= bytes.length
-      CrashPoint.hit("invocation.body.chunk")
-      worker.send({ _tag: "BodyChunk", requestId: entry.requestId, token, bytes })
-    }
-    if (attempt.over) return
-    attempt.bodySent = true
-    CrashPoint.hit("invocation.body.end")
-    worker.send({ _tag: "BodyEnd", requestId: entry.requestId, token })
   }
 
   #cancelAttempt(command: Extract<Command, { _tag: "CancelAttempt" }>): void {
@@ -617,7 +579,7 @@ export class Shard {
     const end: End = { terminal, reason, message, resultKept }
     if (terminal !== "dead-lettered" || !entry.isWritten) return tell(end)
     // Whoever hears of a dead letter can rely on finding it.
-    this.#letterOf(entry, end).then(
+    this.#letters.of(entry, end).then(
       () => tell(end),
       () => tell({ terminal: "failed", reason: "store-failed", message: null, resultKept: false })
     )
@@ -642,7 +604,7 @@ export class Shard {
     if (record._tag !== "RecordEnded" || record.terminal !== "dead-lettered" || entry === undefined) {
       return this.#log.add(record, ref, urgent)
     }
-    this.#letterOf(entry, record).then(
+    this.#letters.of(entry, record).then(
       () => this.#log.add(record, ref, urgent),
       (error: unknown) => {
         const outcome = error instanceof SideLogFailed ? error.outcome : "failed"
@@ -650,22 +612,6 @@ export class Shard {
         this.#send({ _tag: "PersistFailed", nowMs: nowMs(), records: [ref], outcome })
       }
     )
-  }
-
-  /** Resolves when the dead letter is on stable storage. */
-  #letterOf(entry: Entry, end: Pick<End, "reason" | "message">): Promise<void> {
-    if (entry.letter !== undefined) return entry.letter
-    const call = entry.call === undefined ? this.#loadCall(entry) : Promise.resolve(entry.call)
-    const letter = DeadLetterWriter.write(this.deadLetters, this.#ports.blobs, entry, call, {
-      reason: end.reason ?? "attempts-exhausted",
-      message: end.message,
-      deadAtMs: nowMs(),
-      retentionMs: this.#deadLetterRetentionMs
-    })
-    entry.letter = letter
-    this.#openLetters.add(letter)
-    letter.catch(() => {}).finally(() => this.#openLetters.delete(letter))
-    return letter
   }
 
   #forget(sequence: number): void {
@@ -711,33 +657,6 @@ export class Shard {
     CrashPoint.hit("invocation.callRead")
     if (call === null) throw new Error(`the log holds no call at position ${entry.callPosition}`)
     return { head: call.head, body: call.body }
-  }
-
-  #encode(record: DurableRecord, ref: RecordRef): Uint8Array {
-    const entry = this.#entries.get(ref.sequence)
-    const call = ref.kind === "arrived" ? entry?.call : undefined
-    const answer = record._tag === "RecordEnded" && record.resultKept ? entry?.answer : undefined
-    return StoredRecord.encode({
-      record,
-      call:
-        entry === undefined || call === undefined
-          ? null
-          : {
-              functionId: entry.functionId,
-              functionName: entry.functionName,
-              head: call.head,
-              body: call.body.kind === "inline" ? call.body : { kind: "blob", id: call.body.id },
-              ...(entry.replayOf === undefined ? {} : { replayOf: entry.replayOf })
-            },
-      answer:
-        answer === undefined
-          ? null
-          : {
-              status: answer.status,
-              headers: answer.headers,
-              body: answer.body.kind === "inline" ? answer.body : { kind: "blob", id: answer.body.id }
-            }
-    })
   }
 
   // --- what workers say --------------------------------------------------------------------------------------------
@@ -945,38 +864,6 @@ export class Shard {
     body.spool.discard().then(
       () => this.#ports.removeBlob(blobId),
       (error: unknown) => this.#events.defect(error)
-    )
-  }
-}
-
-const headerName = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
-const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/
-
-/** Why this cannot be the head of an HTTP answer; a worker may be in any language and wrong in any way. */
-const whyNotAHead = (status: number, headers: HeaderList): string | undefined => {
-  if (status < 200 || status > 599) return `the worker answered with status ${status}`
-  for (const [name, value] of headers) {
-    if (!headerName.test(name) || !headerValue.test(value)) {
-      return `the worker answered with a header that HTTP does not allow: ${quote(name)}`
-    }
-  }
-  return undefined
-}
-
-/** Shown to whoever claims an answer of which more was streamed to a caller than is kept. */
-const tooLargeToKeep: Answer = {
-  status: 410,
-  headers: [["content-type", "application/problem+json"]],
-  body: {
-    kind: "inline",
-    bytes: new TextEncoder().encode(
-      JSON.stringify({
-        type: "urn:millrace:problem:result-not-kept",
-        title: "Gone",
-        status: 410,
-        detail:
-          "The caller left in the middle of a stream of which more had been sent than is kept, so its beginning is gone: call again, or ask for the result with `Prefer: respond-async`."
-      })
     )
   }
 }
