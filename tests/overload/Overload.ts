@@ -70,7 +70,9 @@ export const run = async ({ seconds, factor, say }: OverloadOptions) => {
     await callers.closedLoop(2 * slots, until(calmMs / 2))
     say(`calm: ${calmMs} ms of ${2 * slots} callers`)
     peakBytes = 0
+    const calmFromMs = platform.processorMs()
     const calm = await callers.closedLoop(2 * slots, until(calmMs))
+    const calmProcessorMs = platform.processorMs() - calmFromMs
     const calmPeakBytes = peakBytes
     const calmPerSecond = (calm.filter(({ status }) => status === 200).length * 1000) / calmMs
     say(`storm: ${factor} times ${capacityPerSecond} a second for ${seconds} s`)
@@ -78,6 +80,7 @@ export const run = async ({ seconds, factor, say }: OverloadOptions) => {
     const startedMs = performance.now()
     const storm = await callers.openLoop(factor * capacityPerSecond, seconds * 1000)
     const stormMs = performance.now() - startedMs
+    const stormProcessorMs = platform.processorMs() - calmFromMs - calmProcessorMs
     const stormPeakBytes = peakBytes
     const stormFacts = facts(storm)
     // Normal again: a call that waits for nothing but its work.
@@ -95,6 +98,8 @@ export const run = async ({ seconds, factor, say }: OverloadOptions) => {
       stormPerSecond: Math.round((stormFacts.answered * 10_000) / stormMs) / 10,
       keptShare: Math.round((stormFacts.answered * 1000) / stormMs / calmPerSecond / 0.01) / 100,
       offered: storm.length,
+      calmProcessorMsEach: Math.round((calmProcessorMs / calm.length) * 100) / 100,
+      stormProcessorMsEach: Math.round((stormProcessorMs / storm.length) * 100) / 100,
       ...stormFacts,
       calmPeakMiB: Math.round(calmPeakBytes / 1_048_576),
       stormPeakMiB: Math.round(stormPeakBytes / 1_048_576),

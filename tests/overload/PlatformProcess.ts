@@ -59,6 +59,8 @@ export interface PlatformProcess extends Ready {
   readonly firstLease: Promise<number>
   /** What the system says that the process holds now, in bytes. */
   readonly residentBytes: () => number
+  /** Processor time that it has used, its instances not counted, in milliseconds. */
+  readonly processorMs: () => number
   readonly kill: () => Promise<void>
   readonly stop: () => Promise<void>
 }
@@ -108,6 +110,13 @@ export const start = async (options: Omit<ChildOptions, "spawnedAtMs">): Promise
     residentBytes: () => {
       const line = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))
       return Number(line?.[1] ?? 0) * 1024
+    },
+    processorMs: () => {
+      // After the name, which may hold anything: user and system time in hundredths of a second.
+      const fields = readFileSync(`/proc/${child.pid}/stat`, "utf8")
+        .replace(/^.*\) /, "")
+        .split(" ")
+      return (Number(fields[11]) + Number(fields[12])) * 10
     },
     kill: () => end(child, "SIGKILL"),
     stop: () => end(child, "SIGTERM")
