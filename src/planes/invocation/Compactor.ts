@@ -40,6 +40,8 @@ export const start = (init: {
     const { state, position } = frozen
     const entryOf = (sequence: number) => shard.bySequence(sequence)
     const { bytes, firstNeeded } = yield* Effect.promise(() => ShardSnapshot.take({ state, position, entryOf, rest }))
+    // A shard that was lost meanwhile belongs to another one, whose snapshot must not be replaced by an older one.
+    if (shard.state.storeFailed) return
     CrashPoint.hit("invocation.compact.beforeSnapshot")
     yield* log.saveSnapshot(shard.name, { position, bytes })
     CrashPoint.hit("invocation.compact.afterSnapshot")

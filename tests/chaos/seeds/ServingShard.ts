@@ -156,7 +156,6 @@ export class ServingShard {
       invariants.replayed(record, commands)
       this.#remember(stored)
     }
-    // A snapshot is a replay by construction, as the plane makes it.
     if (records.length > 0 && this.#world.dice.chance(0.5)) {
       const entries = [...this.#entries.values()].map(({ sequence, records }) => ({ sequence, stored: [...records] }))
       const machineSnapshot = copy(Buffer.snapshot(state))
@@ -477,6 +476,26 @@ export class ServingShard {
       for (const joiner of entry.acceptedJoiners) joiner.accepted(entry.requestId)
       entry.acceptedJoiners = []
     }
+    if (this.#world.dice.chance(snapshotShare)) this.#saveSnapshot()
+  }
+
+  /** Of the state that serves, as the plane makes it: ahead of the log where a record was ordered and not confirmed. */
+  #saveSnapshot(): void {
+    if (!this.#mayAct() || this.#state.storeFailed) return
+    const machine = copy(Buffer.snapshot(this.#state))
+    const entries = machine.requests.flatMap(({ arrived, records }) => {
+      const entry = this.#entries.get(arrived.sequence)
+      if (entry === undefined) return []
+      const { sequence, call, answer } = entry
+      const ended = records.filter(({ _tag }) => _tag === "RecordEnded")
+      const stored: ReadonlyArray<StoredRecord> = [
+        { record: { _tag: "RecordArrived", arrived }, call, answer: undefined },
+        ...ended.map((record) => ({ record, call: undefined, answer }))
+      ]
+      return [{ sequence, stored }]
+    })
+    this.#shard.disk.saved = { position: this.#log.position, machine, entries }
+    this.#world.met.snapshots++
   }
 
   #encode(record: DurableRecord, ref: RecordRef): StoredRecord {
@@ -496,6 +515,9 @@ export class ServingShard {
     this.#byRequestId.delete(entry.requestId)
   }
 }
+
+/** Of the commits that a snapshot follows. */
+const snapshotShare = 0.05
 
 const statusOf = {
   "queue-full": 429,

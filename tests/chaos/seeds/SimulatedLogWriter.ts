@@ -33,6 +33,11 @@ export class SimulatedLogWriter {
   #isStopped = false
   #isLingering = false
 
+  /** Every record before it was told as written. */
+  get position(): number {
+    return this.#position
+  }
+
   constructor(ports: LogWriterPorts, position: number) {
     this.#ports = ports
     this.#position = position
