@@ -3,8 +3,8 @@
  * about requests; every `if` about their fate is in `Buffer.step`.
  *
  * H1 events are stepped one after another, also when carrying out a command causes the next one. H2 every record that
- * the machine orders goes to the log in that order, but for the end of a dead letter, which waits for the letter. H3 every message of a worker is checked against the live token
- * before it touches a byte.
+ * the machine orders goes to the log in that order, but for the end of a dead letter, which waits
+ * for the letter. H3: see `AnswerIntake`.
  *
  * @module
  */
@@ -18,19 +18,18 @@ import type { BlobStore } from "../fabric/BlobStore.ts"
 import type { FabricUnavailable, OutcomeUnknown, PositionConflict } from "../fabric/FabricError.ts"
 import type { AppendOptions } from "../fabric/Log.ts"
 import { AnswerCache } from "./AnswerCache.ts"
-import { tooLargeToKeep, whyNotAHead } from "./AnswerRules.ts"
+import { AnswerIntake } from "./AnswerIntake.ts"
 import { Attempt } from "./Attempt.ts"
 import type { Body } from "./Body.ts"
 import * as CallDelivery from "./CallDelivery.ts"
 import type { DeadLetters } from "./DeadLetters.ts"
 import { type Answer, type Caller, type End, Entry } from "./Entry.ts"
 import * as EntryRecord from "./EntryRecord.ts"
-import * as EventFrames from "./EventFrames.ts"
 import type { EventStream } from "./EventStream.ts"
 import type { EventStreams } from "./EventStreams.ts"
 import { Letters } from "./Letters.ts"
 import { LogWriter } from "./LogWriter.ts"
-import { bytesOf, type PayloadCache } from "./PayloadCache.ts"
+import type { PayloadCache } from "./PayloadCache.ts"
 import { nowMs } from "./PlaneClock.ts"
 import { fromRefusal, storeFull } from "./Problem.ts"
 import { SideLogFailed } from "./SideLog.ts"
@@ -83,9 +82,6 @@ export interface NewCall {
   readonly replayOf?: string
 }
 
-/** A note of progress is a line for people, and stays in memory as long as its request. */
-const noteLengthMax = 300
-
 export class Shard {
   readonly name: string
   readonly deadLetters: DeadLetters
@@ -108,6 +104,7 @@ export class Shard {
   /** The state was given away to be read: the next event leaves it as it is. */
   #isFrozen = false
   readonly #letters: Letters
+  readonly #intake: AnswerIntake
   #closed = false
   /** Messages of workers that were refused because their lease was over. */
   staleCount = 0
@@ -130,6 +127,16 @@ export class Shard {
     this.name = init.name
     this.deadLetters = init.deadLetters
     this.eventStreams = init.eventStreams
+    this.#intake = new AnswerIntake({
+      send: (event) => this.#send(event),
+      state: () => this.#state,
+      blobs: init.ports.blobs,
+      eventStreams: init.eventStreams,
+      stale: ({ identity }, event) => {
+        this.staleCount++
+        init.events.staleMessage(identity.workerId, event)
+      }
+    })
     this.#letters = new Letters({
       deadLetters: init.deadLetters,
       retentionMs: init.deadLetterRetentionMs,
@@ -295,7 +302,7 @@ export class Shard {
       case "Draining":
         return this.drainWorker(worker)
       default:
-        return this.#onRequestMessage(worker, message)
+        return this.#intake.take(worker, message)
     }
   }
 
@@ -530,7 +537,7 @@ export class Shard {
     worker.attempts.set(entry.requestId, attempt)
     CrashPoint.hit("invocation.assign.indexed")
     const send = (call: NonNullable<Entry["call"]>) => {
-      const failed = (message: string) => this.#failAttempt(attempt, false, message)
+      const failed = (message: string) => this.#intake.fail(attempt, false, message)
       CallDelivery.send({ attempt, call, command, blobs: this.#ports.blobs, failed })
     }
     if (entry.call !== undefined) return send(entry.call)
@@ -538,7 +545,7 @@ export class Shard {
       (call) => {
         if (!attempt.over) send(call)
       },
-      (error: unknown) => this.#failAttempt(attempt, true, `its call could not be read back: ${String(error)}`)
+      (error: unknown) => this.#intake.fail(attempt, true, `its call could not be read back: ${String(error)}`)
     )
   }
 
@@ -595,7 +602,7 @@ export class Shard {
       () => {
         if (!attempt.over && entry.caller === caller) attempt.release(caller)
       },
-      (error: unknown) => this.#failAttempt(attempt, false, `its stream could not be stored: ${String(error)}`)
+      (error: unknown) => this.#intake.fail(attempt, false, `its stream could not be stored: ${String(error)}`)
     )
   }
 
@@ -690,148 +697,7 @@ export class Shard {
     })
   }
 
-  #onRequestMessage(
-    worker: WorkerState,
-    message: Exclude<FromWorker, { _tag: "Ready" | "Draining" | "Heartbeat" }>
-  ): void {
-    const attempt = worker.attempts.get(message.requestId)
-    if (attempt === undefined || attempt.token !== message.token || attempt.over || !this.#isLive(attempt)) {
-      this.staleCount++
-      this.#events.staleMessage(worker.identity.workerId, message._tag)
-      return
-    }
-    const { entry } = attempt
-    const atMs = nowMs()
-    if (atMs >= entry.deadlineMs) {
-      // The timer of this very millisecond may be behind this message; an answer after the deadline is none.
-      this.#send({ _tag: "Ticked", nowMs: atMs })
-      if (!this.#isLive(attempt)) return
-    }
-    switch (message._tag) {
-      case "ResponseHead": {
-        if (attempt.status !== undefined) return this.#failAttempt(attempt, false, "the worker answered twice")
-        const wrong = whyNotAHead(message.status, message.headers)
-        if (wrong !== undefined) return this.#failAttempt(attempt, false, wrong)
-        CrashPoint.hit("invocation.response.head")
-        attempt.status = message.status
-        attempt.headers = message.headers
-        entry.headMs = nowMs()
-        if (message.end) {
-          entry.answer = {
-            status: message.status,
-            headers: message.headers,
-            body: { kind: "inline", bytes: message.body }
-          }
-          return this.#responseEnded(attempt, message.body.length)
-        }
-        if (entry.isWritten && EventFrames.isEventStream(message.headers)) this.#beginStream(attempt)
-        this.#send({
-          _tag: "ResponseStarted",
-          nowMs: nowMs(),
-          sequence: entry.sequence,
-          workerId: worker.identity.workerId,
-          token: attempt.token
-        })
-        if (message.body.length > 0) attempt.chunk(message.body, this.#ports.blobs)
-        return
-      }
-      case "ResponseChunk":
-        if (attempt.status === undefined)
-          return this.#failAttempt(attempt, true, "the worker sent a body without a head")
-        if (!attempt.mayTake(message.bytes.length))
-          return this.#failAttempt(attempt, false, "the worker sent more than it had credit for")
-        CrashPoint.hit("invocation.response.chunk")
-        return attempt.chunk(message.bytes, this.#ports.blobs)
-      case "ResponseEnd":
-        return this.#onResponseEnd(attempt)
-      case "Failed":
-        return this.#attemptFailed(attempt, message.retryable, message.message)
-      case "Progress":
-        entry.progress = {
-          percent: Math.min(100, Math.max(0, message.percent)),
-          note: message.note.slice(0, noteLengthMax)
-        }
-        return
-      case "Credit":
-        return attempt.addCredit(message.bytes)
-    }
-  }
-
-  #beginStream(attempt: Attempt): void {
-    const { entry, worker, token, status = 200, headers } = attempt
-    const { requestId, tenant, attempts } = entry
-    const { workerId } = worker.identity
-    const facts = { requestId, tenant, token, attempt: attempts, workerId, status, headers }
-    // A caller that waits is about to see it; else a reader may come.
-    const kept = Buffer_.lookup(this.#state, entry.sequence)?.kept ?? false
-    attempt.stream = this.eventStreams.begin(facts, entry.caller !== undefined && !kept)
-    entry.tellStream()
-  }
-
-  #onResponseEnd(attempt: Attempt): void {
-    if (attempt.status === undefined)
-      return this.#failAttempt(attempt, true, "the worker ended an answer without a head")
-    attempt.complete = true
-    const { entry, status, headers } = attempt
-    const held = attempt.heldBody()
-    if (held !== undefined) {
-      entry.answer = { status, headers, body: held }
-      return this.#responseEnded(attempt, bytesOf(held))
-    }
-    if (attempt.released) return this.#responseEnded(attempt, 0)
-    attempt.collectedBody().then(
-      (body) => {
-        if (attempt.over) return
-        entry.answer = body === undefined ? tooLargeToKeep : { status, headers, body }
-        this.#responseEnded(attempt, bytesOf(body))
-      },
-      (error: unknown) => this.#failAttempt(attempt, true, `its answer could not be stored: ${String(error)}`)
-    )
-  }
-
-  #responseEnded(attempt: Attempt, resultBytes: number): void {
-    CrashPoint.hit("invocation.response.beforeEnd")
-    this.#send({
-      _tag: "ResponseEnded",
-      nowMs: nowMs(),
-      sequence: attempt.entry.sequence,
-      workerId: attempt.worker.identity.workerId,
-      token: attempt.token,
-      resultBytes
-    })
-  }
-
-  /** We end it: the worker does not know yet and must stop, or the call would hold its slot for ever. */
-  #failAttempt(attempt: Attempt, retryable: boolean, message: string): void {
-    if (attempt.over) return
-    const { entry, worker, token } = attempt
-    worker.send({ _tag: "Cancel", requestId: entry.requestId, token, reason: "handler-failed" })
-    this.#attemptFailed(attempt, retryable, message)
-  }
-
-  #attemptFailed(attempt: Attempt, retryable: boolean, message: string): void {
-    if (attempt.over) return
-    const { entry, worker, token } = attempt
-    CrashPoint.hit("invocation.attemptFailed")
-    const atMs = nowMs()
-    entry.note(atMs, `attempt ${entry.attempts} failed: ${message.slice(0, 300)}`)
-    worker.attempts.delete(entry.requestId)
-    this.#send({
-      _tag: "AttemptFailed",
-      nowMs: atMs,
-      sequence: entry.sequence,
-      workerId: worker.identity.workerId,
-      token,
-      retryable,
-      message: message.slice(0, 2000)
-    })
-  }
-
   // --- bookkeeping -------------------------------------------------------------------------------------------------
-
-  #isLive(attempt: Attempt): boolean {
-    return Buffer_.isLive(this.#state, attempt.entry.sequence, attempt.worker.identity.workerId, attempt.token)
-  }
 
   #detachAttempt(attempt: Attempt): void {
     const { entry, worker } = attempt
