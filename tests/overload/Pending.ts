@@ -96,13 +96,15 @@ export const restart = async (options: { readonly count: number; readonly say: (
     const second = await PlatformProcess.start({ stateDirectory, deployment })
     try {
       const firstLeaseMs = await second.firstLease
+      const processorMs = second.processorMs()
       const { pending, leased } = await second.memory()
       return {
         accepted,
         recordsReplayed: second.recordsReplayed,
         found: pending + leased,
         startMs: Math.round(second.startMs),
-        firstDeliveredMs: Math.round(firstLeaseMs)
+        firstDeliveredMs: Math.round(firstLeaseMs),
+        processorMs
       }
     } finally {
       await second.kill()
