@@ -7,7 +7,7 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { generateKeyPairSync, randomBytes } from "node:crypto"
 import { once } from "node:events"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import type { IncomingMessage } from "node:http"
 import * as http from "node:http"
 import * as https from "node:https"
@@ -34,15 +34,18 @@ const controllers = [
   "namespace-controller",
   "serviceaccount-controller",
   "pod-garbage-collector-controller",
-  "taint-eviction-controller"
+  "taint-eviction-controller",
+  // A node is born with the taint that it is not ready; this one takes it off.
+  "node-lifecycle-controller"
 ]
 
-const startDeadlineMs = 120_000
+const startDeadlineMs = 240_000
+const stages = join(import.meta.dirname, "stages.yaml")
 
 export const startCluster = async (binaries: Binaries): Promise<Cluster> => {
   const directory = mkdtempSync(join(tmpdir(), "millrace-kubernetes-"))
   const file = (name: string) => join(directory, name)
-  const [etcdPort, peerPort, apiPort] = await freePorts(3)
+  const [etcdPort = 0, peerPort = 0, apiPort = 0] = await freePorts(3)
   const token = randomBytes(16).toString("hex")
   const { privateKey, publicKey } = generateKeyPairSync("rsa", {
     modulusLength: 2048,
@@ -90,14 +93,7 @@ export const startCluster = async (binaries: Binaries): Promise<Cluster> => {
       `--controllers=${controllers.join(",")}`,
       `--service-account-private-key-file=${file("accounts.key")}`
     ],
-    kwok: [
-      binaries.kwok,
-      `--kubeconfig=${file("kubeconfig")}`,
-      "--manage-all-nodes=false",
-      "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
-      "--node-lease-duration-seconds=40",
-      "--server-address="
-    ]
+    kwok: await kwokCommand(binaries, file("kubeconfig"), directory)
   }
   const children = new Map<Program, Child>()
 
@@ -144,6 +140,50 @@ export const startCluster = async (binaries: Binaries): Promise<Cluster> => {
       children.get(program)?.process.kill(signal)
     }
   }
+}
+
+/** The kubelets of nodes with the annotation `kwok.x-k8s.io/node: fake`. Its files go into `directory`. */
+export const kwokCommand = async (
+  binaries: Binaries,
+  kubeconfig: string,
+  directory: string
+): Promise<ReadonlyArray<string>> => {
+  const [port = 0] = await freePorts(1)
+  const output = join(directory, "output.log")
+  // Of every pod, in the format of the container runtime interface: nothing runs that could print something else.
+  const lines = ["up", "no"].map((text) => `${new Date().toISOString()} stdout F ${text}\n`)
+  writeFileSync(output, lines.join(""))
+  const logs = {
+    kind: "ClusterLogs",
+    apiVersion: "kwok.x-k8s.io/v1alpha1",
+    metadata: { name: "output" },
+    spec: { logs: [{ logsFile: output, follow: true }] }
+  }
+  const config = join(directory, "kwok.yaml")
+  writeFileSync(config, `${readFileSync(stages, "utf8")}---\n${JSON.stringify(logs)}\n`)
+  return [
+    binaries.kwok,
+    `--config=${config}`,
+    `--kubeconfig=${kubeconfig}`,
+    "--manage-all-nodes=false",
+    "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
+    "--node-lease-duration-seconds=40",
+    "--node-ip=127.0.0.1",
+    `--node-port=${port}`,
+    `--server-address=127.0.0.1:${port}`
+  ]
+}
+
+/** KWOK alone, for a cluster that is there. */
+export const startKwok = async (binaries: Binaries, kubeconfig: string, directory: string) => {
+  const child = startChild(await kwokCommand(binaries, kubeconfig, directory))
+  const stop = async () => {
+    child.process.kill("SIGTERM")
+    const timer = setTimeout(() => child.process.kill("SIGKILL"), 5_000)
+    await child.ended
+    clearTimeout(timer)
+  }
+  return { stop }
 }
 
 interface Child {

@@ -180,7 +180,11 @@ export const make = (connection: Connection, timing: Timing = timingDefault): Ap
         try {
           const response = await send(request, AbortSignal.any([signal, idle.signal]))
           if ((response.statusCode ?? 0) >= 300) {
-            throw failureOf(request, { status: response.statusCode ?? 0, retryAfterMs: 0, text: await textOf(response) })
+            throw failureOf(request, {
+              status: response.statusCode ?? 0,
+              retryAfterMs: 0,
+              text: await textOf(response)
+            })
           }
           let rest = ""
           for await (const piece of response.setEncoding("utf8")) {

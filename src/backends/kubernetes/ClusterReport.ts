@@ -74,8 +74,5 @@ export const start = (
   const now = Effect.catchCause(once, (cause) =>
     Effect.logWarning("the state of the Kubernetes cluster could not be reported", cause, { cluster })
   )
-  return Effect.as(
-    Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(everyMs), now))),
-    { now }
-  )
+  return Effect.as(Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(everyMs), now))), { now })
 }

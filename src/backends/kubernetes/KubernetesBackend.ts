@@ -12,6 +12,7 @@ import { randomUUID } from "node:crypto"
 import { hostname } from "node:os"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import {
   type Abilities,
@@ -83,7 +84,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const observers = new Set<(observation: InstanceObservation) => void>()
   const waiters = new Map<string, Set<() => void>>()
-  const launching = new Map<string, { readonly held: Nodes.Held; readonly done: Deferred.Deferred<void, LaunchError> }>()
+  const launching = new Map<
+    string,
+    { readonly held: Nodes.Held; readonly done: Deferred.Deferred<void, LaunchError> }
+  >()
   let reconciler: Reconciler.Reconciler | undefined
   let leadership: Leadership.Leadership | undefined
   const isActing = () => leadership?.isActing() === true
@@ -177,7 +181,14 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const gpuResource = options.gpuResource ?? gpuResourceDefault
   const capacity = (): Capacity => Nodes.capacityOf({ nodes: nodes.all(), held: held(), gpuResource })
 
-  const report = yield* ClusterReport.start(api, { cluster, namespace, region: options.region ?? "", paths, capacity, isActing })
+  const report = yield* ClusterReport.start(api, {
+    cluster,
+    namespace,
+    region: options.region ?? "",
+    paths,
+    capacity,
+    isActing
+  })
 
   const leaseMs = options.leaseMs ?? leaseMsDefault
   leadership = yield* Leadership.start(api, {
@@ -209,7 +220,11 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       }
       const timer = setTimeout(() => {
         leave()
-        resume(Effect.fail(unavailable(operation, `nothing came of it in ${ms} ms; see kubectl describe icmsrequest ${name}`)))
+        resume(
+          Effect.fail(
+            unavailable(operation, `nothing came of it in ${ms} ms; see kubectl describe icmsrequest ${name}`)
+          )
+        )
       }, ms)
       waiters.set(name, wakes.add(wake))
       wake()
@@ -308,15 +323,16 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       }
       const done = Deferred.makeUnsafe<void, LaunchError>()
       launching.set(instanceId, { held: { kind: kindOf(gpu), gpuCount: gpu.count, node: undefined }, done })
+      const over = (exit: Exit.Exit<void, LaunchError>) => {
+        launching.delete(instanceId)
+        Deferred.doneUnsafe(done, exit)
+      }
       // It goes on when the one who asked goes away: the next one to ask waits for it.
       runFork(
         write(spec).pipe(
           Effect.mapError((failure) => launchFailure(spec, failure)),
           Effect.exit,
-          Effect.map((exit) => {
-            launching.delete(instanceId)
-            Deferred.doneUnsafe(done, exit)
-          })
+          Effect.map(over)
         )
       )
       return Deferred.await(done)
@@ -331,9 +347,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     const wanted = Math.max(0, Math.ceil(graceMs))
     if (asked === undefined || wanted < asked) {
       const body = { spec: { terminationMsgInfo: { graceMs: wanted } } }
-      const object = yield* api.find({ method: "PATCH", path, contentType: "application/merge-patch+json", body }).pipe(
-        Effect.mapError((failure) => unavailable("terminate", failure.message))
-      )
+      const object = yield* api
+        .find({ method: "PATCH", path, contentType: "application/merge-patch+json", body })
+        .pipe(Effect.mapError((failure) => unavailable("terminate", failure.message)))
       if (object !== undefined) requests.note(object)
       const there = InstanceRequest.decode(object)
       if (there !== undefined && InstanceRequest.isEnded(there)) return
@@ -399,7 +415,9 @@ const abilitiesOf = (nodes: () => Iterable<NodeView>): Abilities => ({
   command: false,
   // Nodes come and go.
   get gpuKinds() {
-    return [...new Set([...nodes()].flatMap((node) => (node.isUsable ? (Nodes.kindOfNode(node) ?? []) : [])))].toSorted()
+    return [
+      ...new Set([...nodes()].flatMap((node) => (node.isUsable ? (Nodes.kindOfNode(node) ?? []) : [])))
+    ].toSorted()
   },
   preWarm: false,
   tasks: true,

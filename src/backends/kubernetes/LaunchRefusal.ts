@@ -29,7 +29,10 @@ export const badSpec = (spec: InstanceSpec, capacity: Capacity, options: PodOpti
   }
   if (type.gpuCount !== gpu.count || (gpu.count > 0 && type.gpuKind !== gpu.kind)) {
     const has = `${type.gpuCount} of ${type.gpuKind}`
-    return bad("gpu", `the type ${instanceType} has ${has}, and ${gpu.count} of ${gpu.kind} are asked for: make them agree`)
+    return bad(
+      "gpu",
+      `the type ${instanceType} has ${has}, and ${gpu.count} of ${gpu.kind} are asked for: make them agree`
+    )
   }
   const environment = Object.keys(spec.environment).find((name) => !isEnvironmentName(name))
   if (environment !== undefined) {

@@ -80,11 +80,13 @@ export const start = (api: Api, options: Options): Effect.Effect<Leadership, nev
       timer = setTimeout(() => send(Lease.Event.Ticked({ nowMs: nowMs() })), Math.max(1, wakeAtMs - nowMs()))
     }
 
+    const onRead = (object: unknown): void => {
+      const seen = object === undefined ? { record: null, revision: 0 } : seenOf(object)
+      if (seen !== undefined) send(Lease.Event.Seen({ nowMs: nowMs(), seen }))
+    }
+
     const read = api.find({ method: "GET", path: `${options.path}/${name}` }).pipe(
-      Effect.map((object) => {
-        const seen = object === undefined ? { record: null, revision: 0 } : seenOf(object)
-        if (seen !== undefined) send(Lease.Event.Seen({ nowMs: nowMs(), seen }))
-      }),
+      Effect.map(onRead),
       // It ticks, and asks again.
       Effect.ignore
     )
@@ -117,7 +119,9 @@ export const start = (api: Api, options: Options): Effect.Effect<Leadership, nev
         }),
         Effect.catch((failure: ApiFailure) =>
           Effect.succeed(
-            failure.status === 409 ? Lease.Event.Refused({ nowMs: nowMs() }) : Lease.Event.WriteUnknown({ nowMs: nowMs() })
+            failure.status === 409
+              ? Lease.Event.Refused({ nowMs: nowMs() })
+              : Lease.Event.WriteUnknown({ nowMs: nowMs() })
           )
         ),
         Effect.map(send)

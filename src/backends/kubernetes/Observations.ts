@@ -4,8 +4,8 @@
  * @module
  */
 import type { InstanceObservation } from "../ComputeBackend.ts"
-import type { InstanceRequest } from "./InstanceRequest.ts"
 import type { Change } from "./Informer.ts"
+import type { InstanceRequest } from "./InstanceRequest.ts"
 
 export const observationsOf = (
   { before, after, last }: Change<InstanceRequest>,

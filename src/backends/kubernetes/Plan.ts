@@ -134,7 +134,8 @@ const endOfGone = (request: InstanceRequest, instance: InstanceStatus, facts: Fa
   if (cause !== undefined && !requested) return badEnd(request, cause, detail, facts)
   const seen = facts.lastPod === undefined ? undefined : read(facts.lastPod, readingFacts(request, facts)).ended
   if (seen !== undefined) return { ...seen, requested }
-  const what = instance.startedAtMs === undefined ? "it was ended before it began" : "its Pod is gone and its end was not seen"
+  const what =
+    instance.startedAtMs === undefined ? "it was ended before it began" : "its Pod is gone and its end was not seen"
   const unasked = requested ? {} : { cause: "instance-not-found" as const }
   return { atMs: facts.nowMs, exit: { kind: "lost", detail: what }, lastOutput: "", requested, ...unasked }
 }
@@ -148,13 +149,20 @@ const planWithPod = (request: InstanceRequest, pod: PodView, facts: Facts): Plan
     ...before,
     podUid: pod.uid,
     phase,
-    status: pod.deletionAtMs !== undefined || graceMs !== undefined ? "shutting-down" : startedAtMs === undefined ? "starting" : "running",
+    status:
+      pod.deletionAtMs !== undefined || graceMs !== undefined
+        ? "shutting-down"
+        : startedAtMs === undefined
+          ? "starting"
+          : "running",
     ...(pod.node === undefined ? {} : { node: pod.node }),
     ...(startedAtMs === undefined ? {} : { startedAtMs })
   }
   if (reading.ended !== undefined && seen.terminationCause !== undefined && graceMs === undefined) {
     // It ended because it was told to; why is in its status.
-    return act(ended({ ...request, instance: seen }, badEnd(request, seen.terminationCause, seen.terminationDetail ?? "", facts)))
+    return act(
+      ended({ ...request, instance: seen }, badEnd(request, seen.terminationCause, seen.terminationDetail ?? "", facts))
+    )
   }
   if (reading.ended !== undefined) {
     return act(ended({ ...request, instance: seen }, { ...reading.ended, requested: graceMs !== undefined }))
@@ -164,7 +172,12 @@ const planWithPod = (request: InstanceRequest, pod: PodView, facts: Facts): Plan
     const decided: InstanceStatus =
       seen.terminationCause !== undefined || bad === undefined
         ? seen
-        : { ...seen, status: "shutting-down", terminationCause: bad.cause, terminationDetail: bad.detail.slice(0, 1_000) }
+        : {
+            ...seen,
+            status: "shutting-down",
+            terminationCause: bad.cause,
+            terminationDetail: bad.detail.slice(0, 1_000)
+          }
     const graceSeconds = startedAtMs === undefined ? 1 : graceSecondsOf(request.spec.graceMs)
     const next = ending(pod, graceSeconds, facts)
     return { ...next, actions: [...changed(request, "RequestInstancesInProgress", decided), ...next.actions] }
@@ -208,10 +221,18 @@ const write = (phase: NewStatus["phase"], instance: InstanceStatus): Action => (
 
 const ended = (request: InstanceRequest, end: End): Action => {
   const instance = request.instance ?? newInstance(request.name)
-  return write(end.cause === undefined ? "RequestCompleted" : "RequestFailed", { ...instance, status: "terminated", end })
+  return write(end.cause === undefined ? "RequestCompleted" : "RequestFailed", {
+    ...instance,
+    status: "terminated",
+    end
+  })
 }
 
-const changed = (request: InstanceRequest, phase: NewStatus["phase"], instance: InstanceStatus): ReadonlyArray<Action> =>
+const changed = (
+  request: InstanceRequest,
+  phase: NewStatus["phase"],
+  instance: InstanceStatus
+): ReadonlyArray<Action> =>
   request.phase === phase && JSON.stringify(sorted(instance)) === JSON.stringify(sorted(request.instance ?? {}))
     ? []
     : [write(phase, instance)]

@@ -138,7 +138,10 @@ export const make = Effect.fnUntraced(function* (api: Api, paths: Names.Paths) {
       stop(request)
       ended.delete(instanceId)
       const lines = lastOutput.split("\n").filter((text) => text !== "")
-      ended.set(instanceId, bounded(lines.map((text) => ({ atMs, stream: "stdout" as const, text: text.slice(0, 2_000) }))))
+      ended.set(
+        instanceId,
+        bounded(lines.map((text) => ({ atMs, stream: "stdout" as const, text: text.slice(0, 2_000) })))
+      )
       for (const oldest of ended.keys()) {
         if (ended.size <= endedMax) break
         ended.delete(oldest)

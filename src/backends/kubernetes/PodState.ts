@@ -121,7 +121,8 @@ export const read = (pod: PodView, facts: Facts): Reading => {
   }
 }
 
-const isSidecar = (pod: PodView, one: ContainerStatus): boolean => one.name === "utils" && pod.initContainers.includes(one)
+const isSidecar = (pod: PodView, one: ContainerStatus): boolean =>
+  one.name === "utils" && pod.initContainers.includes(one)
 
 const phaseOf = (pod: PodView, startedAtMs: number | undefined): StartPhase => {
   if (startedAtMs !== undefined) return "running"
@@ -144,11 +145,17 @@ const endOf = (pod: PodView, facts: Facts, startedAtMs: number | undefined): End
     .toString("utf8")
     .trimEnd()
   const atMs = timeOf(main?.finishedAt) ?? facts.nowMs
-  const end = (exit: Exit, cause?: Cause): Ended => ({ exit, atMs, lastOutput, ...(cause === undefined ? {} : { cause }) })
+  const end = (exit: Exit, cause?: Cause): Ended => ({
+    exit,
+    atMs,
+    lastOutput,
+    ...(cause === undefined ? {} : { cause })
+  })
   const disruption = conditionOf(pod, "DisruptionTarget")
   const reason = disruption?.status === "True" ? (disruption.reason ?? "") : pod.reason
   const failed = pod.phase === "Failed"
-  if (failed && preemptions.has(reason)) return end({ kind: "preempted", detail: `${reason}: ${pod.message}` }, "preempted")
+  if (failed && preemptions.has(reason))
+    return end({ kind: "preempted", detail: `${reason}: ${pod.message}` }, "preempted")
   if (failed && (notHere.has(pod.reason) || pod.reason.startsWith("OutOf"))) {
     const error = errorOf("instance-terminated-admission-error", `${pod.reason}: ${pod.message}`, facts, "schedule")
     return end({ kind: "start-failed", error }, "instance-terminated-admission-error")
@@ -175,7 +182,13 @@ const describe = (one: ContainerStatus): string => {
 }
 
 /** Linux. */
-const signals: Readonly<Record<number, string>> = { 6: "SIGABRT", 9: "SIGKILL", 11: "SIGSEGV", 12: "SIGUSR2", 15: "SIGTERM" }
+const signals: Readonly<Record<number, string>> = {
+  6: "SIGABRT",
+  9: "SIGKILL",
+  11: "SIGSEGV",
+  12: "SIGUSR2",
+  15: "SIGTERM"
+}
 const signalOf = (number: number): string => signals[number] ?? `signal ${number}`
 
 interface Trouble {
@@ -240,7 +253,10 @@ const restartTroubles = (pod: PodView, facts: Facts): Array<Trouble> => {
   return [...pod.initContainers, ...pod.containers]
     .filter((one) => (one.restartCount ?? 0) >= thresholds.restartsMax)
     .map((one) => ({
-      cause: pod.initContainers.includes(one) && !isSidecar(pod, one) ? "init-container-restart-loop" : "container-restart-loop",
+      cause:
+        pod.initContainers.includes(one) && !isSidecar(pod, one)
+          ? "init-container-restart-loop"
+          : "container-restart-loop",
       detail: `${one.restartCount} restarts; ${describe(one)}`,
       sinceMs: launchedAtMs,
       afterMs: thresholds.failedRestartsMs

@@ -102,15 +102,15 @@ export const start = (options: Options): Effect.Effect<Reconciler, never, Scope.
         })
       )
 
-    const confirm = (request: InstanceRequest) =>
-      api.find({ method: "GET", path: `${paths.pods}/${Names.podName(request.name)}` }).pipe(
-        Effect.map((object) => {
-          const pod = decodePod(object)
-          if (pod?.ownerUids.includes(request.uid) !== true) memoryOf(request).isPodGone = true
-          if (pod !== undefined) pods.note(object)
-          look(request.name)
-        })
-      )
+    const confirm = (request: InstanceRequest) => {
+      const onFound = (object: unknown): void => {
+        const pod = decodePod(object)
+        if (pod?.ownerUids.includes(request.uid) !== true) memoryOf(request).isPodGone = true
+        if (pod !== undefined) pods.note(object)
+        look(request.name)
+      }
+      return Effect.map(api.find({ method: "GET", path: `${paths.pods}/${Names.podName(request.name)}` }), onFound)
+    }
 
     const deletePod = (request: InstanceRequest, uid: string, graceSeconds: number) =>
       api
@@ -120,10 +120,8 @@ export const start = (options: Options): Effect.Effect<Reconciler, never, Scope.
           body: { apiVersion: "v1", kind: "DeleteOptions", gracePeriodSeconds: graceSeconds, preconditions: { uid } }
         })
         .pipe(
-          Effect.map((object) => {
-            // Whether it is gone at once or in its grace: the watch says so. One that was gone before has no event.
-            if (object === undefined) look(request.name)
-          })
+          // Whether it is gone at once or in its grace: the watch says so. One that was gone before has no event.
+          Effect.map((object) => (object === undefined ? look(request.name) : undefined))
         )
 
     const perform = (request: InstanceRequest, action: Action): Effect.Effect<void, ApiFailure> => {
@@ -188,7 +186,9 @@ export const start = (options: Options): Effect.Effect<Reconciler, never, Scope.
         run(
           reconcile(name).pipe(
             Effect.catch((failure: ApiFailure) => failed(name, failure)),
-            Effect.tapCause((cause) => Effect.logError("the reconciler of the Kubernetes backend broke", cause, { name })),
+            Effect.tapCause((cause) =>
+              Effect.logError("the reconciler of the Kubernetes backend broke", cause, { name })
+            ),
             Effect.ensuring(done)
           )
         )
@@ -241,7 +241,8 @@ export const refusalOf = (
   failure: ApiFailure
 ): LaunchError | undefined => {
   const { status, detail } = failure
-  if (status === 403 && quotaWords.test(detail)) return new QuotaExceeded({ instanceId, detail, quota: "of the namespace" })
+  if (status === 403 && quotaWords.test(detail))
+    return new QuotaExceeded({ instanceId, detail, quota: "of the namespace" })
   if (status === 400 || status === 413 || status === 422) {
     return new BadSpec({ instanceId, detail: `${detail}: change it in the deployment`, field: "spec" })
   }
