@@ -1,0 +1,147 @@
+import { describe, expect, it } from "vitest"
+import { launchedAtMs, pod, request, running, terminated, waiting } from "../../../tests/backends/kubernetes/objects.ts"
+import type { InstanceRequest } from "./InstanceRequest.ts"
+import { type Action, type Facts, forceAfterMs, type Plan, plan, unfinishedLaunchMs } from "./Plan.ts"
+import { thresholdsDefault } from "./PodState.ts"
+import type { PodView } from "./PodView.ts"
+
+const hour = 3_600_000
+
+const planAt = (ms: number, one: InstanceRequest, its?: PodView, facts: Partial<Facts> = {}): Plan =>
+  plan(one, its, {
+    nowMs: launchedAtMs + ms,
+    thresholds: thresholdsDefault,
+    suspicion: undefined,
+    isPodGone: false,
+    lastPod: undefined,
+    failureKeptMs: hour,
+    ...facts
+  })
+
+const tags = ({ actions }: Plan) => actions.map((action) => action._tag)
+const written = (actions: ReadonlyArray<Action>) =>
+  actions.flatMap((action) => (action._tag === "WriteStatus" ? [action.status] : []))[0]
+
+/** What the request is after its status was written. */
+const carriedOut = (one: InstanceRequest, { actions }: Plan): InstanceRequest => {
+  const status = written(actions)
+  return status === undefined ? one : { ...one, phase: status.phase, instance: status.instance }
+}
+
+describe("the plan for a request", () => {
+  it("nothing is done about a launch whose secrets are not in, until it is given up", () => {
+    const one = request({ phase: "" })
+    expect(tags(planAt(0, one))).toEqual([])
+    expect(planAt(0, one).wakeAtMs).toBe(launchedAtMs + unfinishedLaunchMs)
+    expect(tags(planAt(unfinishedLaunchMs, one))).toEqual(["Release"])
+  })
+
+  it("R1: a request that was never carried out gets a Pod, once", () => {
+    expect(tags(planAt(0, request()))).toEqual(["CreatePod"])
+    expect(tags(planAt(0, request({ instance: { podUid: "pod-1" } })))).toEqual(["ConfirmPodGone"])
+  })
+
+  it("R1: a Pod of a stranger under its name is left alone, and said", () => {
+    const stranger = planAt(0, request(), pod({ ownerUid: "other", labels: {} }))
+    expect(tags(stranger)).toEqual(["WriteStatus"])
+    expect(written(stranger.actions)?.instance.end?.cause).toBe("name-taken")
+  })
+
+  it("R1: a Pod of an earlier life is ended before the next one is made", () => {
+    expect(tags(planAt(0, request(), pod({ ownerUid: "earlier" })))).toEqual(["DeletePod"])
+    expect(tags(planAt(0, request(), pod({ ownerUid: "earlier", deletionAtSeconds: 1 })))).toEqual([])
+  })
+
+  it("R4: what was written is not written again", () => {
+    const one = request()
+    const its = pod({ status: running(3) })
+    const first = planAt(10_000, one, its)
+    expect(written(first.actions)).toMatchObject({
+      phase: "RequestCompleted",
+      instance: { status: "running", node: "node-1" }
+    })
+    expect(tags(planAt(11_000, carriedOut(one, first), its))).toEqual([])
+  })
+
+  it("R2: an end by itself is written, then the Pod goes, then the failure is kept for an hour", () => {
+    const one = request()
+    const its = pod({ status: terminated({ exitCode: 7 }) })
+    const first = planAt(10_000, one, its)
+    expect(tags(first)).toEqual(["WriteStatus"])
+    expect(written(first.actions)).toMatchObject({ phase: "RequestFailed", instance: { end: { requested: false } } })
+    const ended = carriedOut(one, first)
+    expect(tags(planAt(10_000, ended, its))).toEqual(["DeletePod"])
+    const acknowledged = planAt(10_000, ended)
+    expect(written(acknowledged.actions)?.phase).toBe("RequestFailureAcknowledged")
+    expect(tags(planAt(20_000, carriedOut(ended, acknowledged)))).toEqual([])
+    expect(tags(planAt(10_000 + hour, carriedOut(ended, acknowledged)))).toEqual(["Release"])
+  })
+
+  it("work that is done with code 0 is completed and released", () => {
+    const one = request()
+    const first = planAt(10_000, one, pod({ status: terminated({ exitCode: 0 }, "Succeeded") }))
+    expect(written(first.actions)?.phase).toBe("RequestCompleted")
+    expect(tags(planAt(10_000, carriedOut(one, first)))).toEqual(["Release"])
+  })
+
+  it("an order to end asks with its grace in whole seconds, once, and again only for a shorter one", () => {
+    const deletes = (graceMs: number, deletionAtSeconds?: number) =>
+      planAt(10_000, request({ graceMs, instance: { startedAtMs: launchedAtMs + 3_000 } }), {
+        ...pod({ status: running(3), ...(deletionAtSeconds === undefined ? {} : { deletionAtSeconds }) })
+      }).actions.flatMap((action) => (action._tag === "DeletePod" ? [action.graceSeconds] : []))
+    expect(deletes(1_500)).toEqual([2])
+    expect(deletes(0)).toEqual([1])
+    expect(deletes(600_000, 610)).toEqual([])
+    expect(deletes(0, 610)).toEqual([1])
+  })
+
+  it("a Pod whose node does not answer is forgotten only long after its grace", () => {
+    const one = request({ graceMs: 0, instance: { startedAtMs: launchedAtMs + 3_000 } })
+    const its = pod({ status: running(3), deletionAtSeconds: 5 })
+    expect(planAt(6_000, one, its).wakeAtMs).toBe(launchedAtMs + 5_000 + forceAfterMs)
+    expect(planAt(5_000 + forceAfterMs, one, its).actions).toEqual([
+      { _tag: "DeletePod", uid: "pod-1", graceSeconds: 0 }
+    ])
+  })
+
+  it("R3: that a Pod is gone is asked before it is believed, and its end is the last that was seen", () => {
+    const one = request({ graceMs: 100, instance: { podUid: "pod-1", startedAtMs: launchedAtMs } })
+    expect(tags(planAt(10_000, one))).toEqual(["ConfirmPodGone"])
+    const lastPod = pod({ status: terminated({ exitCode: 0 }), deletionAtSeconds: 9 })
+    const gone = planAt(10_000, one, undefined, { isPodGone: true, lastPod })
+    expect(written(gone.actions)?.instance.end).toMatchObject({ exit: { kind: "code", code: 0 }, requested: true })
+    const vanished = planAt(10_000, request({ instance: { podUid: "pod-1" } }), undefined, { isPodGone: true })
+    expect(written(vanished.actions)?.instance.end).toMatchObject({ cause: "instance-not-found", requested: false })
+  })
+
+  it("what lasted too long is decided, ended, and told for its cause and not for how it was killed", () => {
+    const one = request({ spec: { startDeadlineMs: 30_000 } })
+    const its = pod({ status: waiting("ContainerCreating") })
+    const first = planAt(30_000, one, its)
+    expect(tags(first)).toEqual(["WriteStatus", "DeletePod"])
+    const decided = carriedOut(one, first)
+    expect(decided.instance?.terminationCause).toBe("start-deadline")
+    const killed = planAt(
+      31_000,
+      decided,
+      pod({ status: terminated({ exitCode: 137, startedAt: null }), deletionAtSeconds: 31 })
+    )
+    expect(written(killed.actions)?.instance.end?.exit).toMatchObject({
+      kind: "start-failed",
+      error: { _tag: "StartDeadlineExceeded", phase: "image", startDeadlineMs: 30_000 }
+    })
+  })
+
+  it("a request that is deleted by hand ends its instance with the instance's own grace", () => {
+    const one = request({ isDeleting: true, instance: { startedAtMs: launchedAtMs } })
+    expect(planAt(10_000, one, pod({ status: running(0) })).actions.at(-1)).toMatchObject({
+      _tag: "DeletePod",
+      graceSeconds: 3
+    })
+  })
+
+  it("one that is ended before its Pod was made has an end and no Pod", () => {
+    const first = planAt(10, request({ graceMs: 0 }))
+    expect(written(first.actions)?.instance.end).toMatchObject({ exit: { kind: "lost" }, requested: true })
+  })
+})
