@@ -191,11 +191,14 @@ export interface NewStatus {
   readonly instance: InstanceStatus
 }
 
-/** For server-side apply to the status subresource; the uid keeps it from another life of the name. */
+/**
+ * For server-side apply to the status subresource. The uid keeps it from another life of the name, the version from what
+ * was decided on an older state: by a leader that no longer is one, or by a try whose answer was lost.
+ */
 export const statusOf = (request: InstanceRequest, { phase, instance }: NewStatus, atMs: number): unknown => ({
   apiVersion: Names.apiVersion,
   kind: "ICMSRequest",
-  metadata: { name: request.name, uid: request.uid },
+  metadata: { name: request.name, uid: request.uid, resourceVersion: request.resourceVersion },
   status: encodeStatus({
     requestStatus: phase,
     lastStatusUpdated: new Date(atMs).toISOString(),

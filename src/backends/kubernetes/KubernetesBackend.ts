@@ -265,13 +265,13 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     const name = Names.requestName(cluster, spec.instanceId)
     const path = `${paths.requests}/${name}`
     for (;;) {
-      const object = yield* apply(path, InstanceRequest.resourceOf(cluster, spec)).pipe(
-        // Its spec cannot be changed, so it is there, as another launch has made it.
-        Effect.catchIf(
-          (failure) => failure.status === 422 && failure.detail.includes("immutable"),
-          () => api.call({ method: "GET", path })
-        )
-      )
+      const wanted = InstanceRequest.resourceOf(cluster, spec)
+      const applied = yield* Effect.result(apply(path, wanted))
+      const isOther = applied._tag === "Failure" && isImmutable(applied.failure)
+      if (applied._tag === "Failure" && !isOther) return yield* applied.failure
+      // Its spec cannot be changed, so there is one, as another launch has made it.
+      const object = applied._tag === "Success" ? applied.success : yield* api.find({ method: "GET", path })
+      if (object === undefined) continue
       const request = InstanceRequest.decode(object)
       if (request === undefined) return yield* unavailable("launch", `the server answered something else for ${name}`)
       requests.note(object)
@@ -280,11 +280,13 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         continue
       }
       if (request.phase !== "") return
-      yield* finish(request, spec)
-      return
+      // Left by a launch that never got further, and not what is wanted now.
+      if (isOther) yield* Reconciler.release({ api, paths }, request)
+      else if (yield* finish(request, spec)) return
     }
   })
 
+  /** False: somebody else did something to it meanwhile. */
   const finish = Effect.fnUntraced(function* (request: InstanceRequest.InstanceRequest, spec: InstanceSpec) {
     // Created and never changed: so the right to read or to change Secrets is not needed.
     yield* api.call({ method: "POST", path: paths.secrets, body: secretOf(cluster, request, spec) }).pipe(
@@ -300,7 +302,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     )
     const instance = InstanceRequest.newInstance(request.name)
     const pending = InstanceRequest.statusOf(request, { phase: "RequestPending", instance }, Date.now())
-    requests.note(yield* apply(`${paths.requests}/${request.name}/status`, pending))
+    const written = yield* Effect.result(apply(`${paths.requests}/${request.name}/status`, pending))
+    if (written._tag === "Failure" && written.failure.status !== 409) return yield* written.failure
+    if (written._tag === "Success") requests.note(written.success)
+    return written._tag === "Success"
   })
 
   const launchFailure = (spec: InstanceSpec, failure: Api.ApiFailure | BackendUnavailable): LaunchError =>
@@ -398,6 +403,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
 export const layer = (options: Options): Layer.Layer<ComputeBackend, BackendUnavailable> =>
   Layer.effect(ComputeBackend, make(options))
+
+const isImmutable = (failure: Api.ApiFailure): boolean => failure.status === 422 && failure.detail.includes("immutable")
 
 const kindOf = (gpu: InstanceSpec["gpu"]): string => (gpu.count === 0 ? "none" : gpu.kind)
 

@@ -1,0 +1,44 @@
+/**
+ * An agent's backend in a process of its own, to be killed: launches the instances that its argument says, then goes on
+ * until it is ended, and prints what it knows each second as a line of JSON.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import type { Api } from "../../src/backends/kubernetes/Api.ts"
+import { openBackend, specOf } from "./harness.ts"
+
+const { cluster, kubeconfig, count }: { cluster: string; kubeconfig: string; count: number } = JSON.parse(
+  process.argv[2] ?? "{}"
+)
+
+let api: Api | undefined
+const rssMiB = () => Math.round(process.memoryUsage().rss / 1024 ** 2)
+
+const program = Effect.gen(function* () {
+  const backend = yield* openBackend({ cluster, kubeconfig, leaseMs: 15_000, onApi: (made) => (api = made) })
+  const rssAtStartMiB = rssMiB()
+  const started = new Set<string>()
+  let launched = 0
+  yield* backend.watch((one) => {
+    if (one._tag === "Started") started.add(one.instanceId)
+  })
+  const say = Effect.sync(() => {
+    const calls = api?.requestCount() ?? 0
+    console.log(JSON.stringify({ launched, started: started.size, calls, rssMiB: rssMiB(), rssAtStartMiB }))
+  })
+  yield* Effect.forkScoped(Effect.repeat(say, Schedule.spaced("1 second")))
+  const launch = (index: number) =>
+    backend
+      .launch(specOf(`i${index}`, { kind: "sleeps" }, { startDeadlineMs: 1_800_000 }))
+      .pipe(Effect.retry({ times: 20 }), Effect.andThen(Effect.sync(() => launched++)))
+  yield* Effect.forEach(
+    Array.from({ length: count }, (_, index) => index),
+    launch,
+    { concurrency: 32, discard: true }
+  )
+  yield* Effect.never
+})
+
+Effect.runFork(Effect.scoped(program))
