@@ -6,7 +6,7 @@
  */
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { KubeConfig, loadAllYaml } from "@kubernetes/client-node"
+import { KubeConfig } from "@kubernetes/client-node"
 import * as Effect from "effect/Effect"
 import * as Api from "../../src/backends/kubernetes/Api.ts"
 
@@ -78,9 +78,20 @@ export const open = async (kubeconfig: string): Promise<Admin> => {
     })
   }
 
+  /** One document of YAML, which the server reads itself. */
+  const applyText = async (text: string) => {
+    const field = (name: string) => new RegExp(`(?:^|[ {])${name}: *([^\\s,}]+)`, "m").exec(text)?.[1] ?? ""
+    // A binding names one for its subject, too.
+    const inside = /^(Cluster|Custom|Namespace)/.test(field("kind")) ? "" : field("namespace")
+    const metadata = { name: field("name"), ...(inside === "" ? {} : { namespace: inside }) }
+    const path = pathOf({ apiVersion: field("apiVersion"), kind: field("kind"), metadata })
+    const contentType = "application/apply-patch+yaml"
+    await call({ method: "PATCH", path, query: { fieldManager: "test", force: "true" }, contentType, body: text })
+  }
+
   const install = async () => {
     for (const file of ["custom-resources.yaml", "rbac.yaml"]) {
-      for (const object of loadAllYaml(readFileSync(join(manifests, file), "utf8"))) await apply(object)
+      for (const text of readFileSync(join(manifests, file), "utf8").split(/^---$/m)) await applyText(text)
     }
     // A definition is served a moment after it was accepted.
     const path = `/apis/compute.millrace.dev/v1alpha1/namespaces/${namespace}`

@@ -32,6 +32,7 @@ export interface Call {
   readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE"
   readonly path: string
   readonly query?: Readonly<Record<string, string | number | undefined>>
+  /** Text goes as it is. */
   readonly body?: unknown
   /** Of the body. Default: JSON. */
   readonly contentType?: string
@@ -126,7 +127,7 @@ export const make = (connection: Connection, timing: Timing = timingDefault): Ap
 
   const send = async (call: Call, signal: AbortSignal): Promise<http.IncomingMessage> => {
     const { server, options } = await connection()
-    const text = call.body === undefined ? undefined : JSON.stringify(call.body)
+    const text = typeof call.body === "string" || call.body === undefined ? call.body : JSON.stringify(call.body)
     const headers = {
       ...options.headers,
       accept: "application/json, */*",
