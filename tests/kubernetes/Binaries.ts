@@ -48,8 +48,12 @@ export const buildBinaries = (): Binaries => {
     `-X ${version}.gitMajor=${major} -X ${version}.gitMinor=${minor}`
   ]
   try {
-    go(["build", "-trimpath", `-ldflags=${flags.join(" ")}`, "-o", join(building, "cluster"), "."], {})
-    go(["install", "-trimpath", "-ldflags=-s -w", `sigs.k8s.io/kwok/cmd/kwok@${kwokVersion}`], { GOBIN: building })
+    go(["build", "-trimpath", `-ldflags=${flags.join(" ")}`, "-o", join(building, "cluster"), "."], {
+      directory: source
+    })
+    // Not in the source tree: that may be moved under a build that takes so long.
+    const kwok = ["install", "-trimpath", "-ldflags=-s -w", `sigs.k8s.io/kwok/cmd/kwok@${kwokVersion}`]
+    go(kwok, { directory: building, environment: { GOBIN: building } })
     rmSync(into, { recursive: true, force: true })
     renameSync(building, into)
   } finally {
@@ -60,9 +64,15 @@ export const buildBinaries = (): Binaries => {
   return built
 }
 
-const go = (args: ReadonlyArray<string>, environment: Readonly<Record<string, string>>): void => {
+const go = (
+  args: ReadonlyArray<string>,
+  {
+    directory,
+    environment = {}
+  }: { readonly directory: string; readonly environment?: Readonly<Record<string, string>> }
+): void => {
   const { status, error } = spawnSync("go", args, {
-    cwd: source,
+    cwd: directory,
     env: { ...process.env, ...environment },
     stdio: ["ignore", "inherit", "inherit"]
   })

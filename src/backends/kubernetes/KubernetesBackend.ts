@@ -122,10 +122,11 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     reconciler?.look(Names.requestNameOf(last.name))
   }
 
+  /** Of requests, which are what is told; of a Pod that was missed the leader asks the server itself. */
   const onGap = (detail: string) => tell({ _tag: "Gap", atMs: Date.now(), detail })
   const idle = options.watchIdleMs === undefined ? {} : { idleMs: options.watchIdleMs }
-  const informer = <A extends Informer.Named>(of: Omit<Informer.Options<A>, "onGap" | "idleMs">) =>
-    Effect.mapError(Informer.start(api, { ...of, ...idle, onGap }), (failure) =>
+  const informer = <A extends Informer.Named>(of: Omit<Informer.Options<A>, "idleMs">) =>
+    Effect.mapError(Informer.start(api, { ...of, ...idle }), (failure) =>
       unavailable(
         "be opened",
         failure.status === 404
@@ -138,14 +139,16 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     path: paths.nodes,
     ...(options.nodeSelector === undefined ? {} : { labelSelector: Names.selectorOf(options.nodeSelector) }),
     decode: decodeNode,
-    onChange: () => {}
+    onChange: () => {},
+    onGap: () => {}
   })
-  const pods = yield* informer({ path: paths.pods, labelSelector, decode: decodePod, onChange: onPod })
+  const pods = yield* informer({ path: paths.pods, labelSelector, decode: decodePod, onChange: onPod, onGap: () => {} })
   const requests = yield* informer({
     path: paths.requests,
     labelSelector,
     decode: InstanceRequest.decode,
-    onChange: onRequest
+    onChange: onRequest,
+    onGap
   })
 
   reconciler = yield* Reconciler.start({
