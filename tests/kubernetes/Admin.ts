@@ -9,6 +9,7 @@ import { join } from "node:path"
 import { KubeConfig } from "@kubernetes/client-node"
 import * as Effect from "effect/Effect"
 import * as Api from "../../src/backends/kubernetes/Api.ts"
+import { decodeNode } from "../../src/backends/kubernetes/PodView.ts"
 
 const manifests = join(import.meta.dirname, "../../deploy/kubernetes")
 export const namespace = "millrace"
@@ -176,10 +177,9 @@ export const open = async (kubeconfig: string): Promise<Admin> => {
   return { api, call, find, apply, install, agentKubeconfig, addNode, pods }
 }
 
-const isReady = (node: unknown): boolean => {
-  const text = JSON.stringify(node ?? {})
-  return /"type":"Ready"/.test(text) && /\{[^{}]*"status":"True"[^{}]*"type":"Ready"[^{}]*\}/.test(text)
-}
+/** As the scheduler sees it: ready, and its first taint is off. */
+const isReady = (node: unknown): boolean =>
+  decodeNode(node)?.isUsable === true && !JSON.stringify(node).includes("not-ready")
 
 const factDeadlineMs = 60_000
 

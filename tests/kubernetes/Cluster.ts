@@ -151,7 +151,7 @@ export const kwokCommand = async (
   const [port = 0] = await freePorts(1)
   const output = join(directory, "output.log")
   // Of every pod, in the format of the container runtime interface: nothing runs that could print something else.
-  const lines = ["up", "no"].map((text) => `${new Date().toISOString()} stdout F ${text}\n`)
+  const lines = ["up", "no", "said"].map((text) => `${new Date().toISOString()} stdout F ${text}\n`)
   writeFileSync(output, lines.join(""))
   const logs = {
     kind: "ClusterLogs",

@@ -11,13 +11,13 @@ import type { ComputeBackend, InstanceObservation } from "../../src/backends/Com
 import * as Names from "../../src/backends/kubernetes/Names.ts"
 import * as Admin from "./Admin.ts"
 import * as FaultProxy from "./FaultProxy.ts"
-import { addNodes, directory, newCluster, openBackend, removeAll, specOf } from "./harness.ts"
+import { addNodes, newCluster, openBackend, removeAll, specOf } from "./harness.ts"
 import { serverOf } from "./serverOf.ts"
 
 const kubeconfig = inject("kubeconfig")
 const admin = await Admin.open(kubeconfig)
 const proxy = await FaultProxy.start(serverOf(kubeconfig))
-const agentKubeconfig = await admin.agentKubeconfig(directory, proxy.url)
+const agentKubeconfig = await admin.agentKubeconfig(inject("directory"), proxy.url)
 const paths = Names.pathsOf(Admin.namespace)
 const sleeps = { kind: "sleeps" } as const
 
@@ -164,7 +164,7 @@ describe("the Kubernetes backend on a real API server", () => {
   })
 
   it("has no right that it does not need: what the manifest does not give is refused by the server", async () => {
-    const direct = await Admin.open(await admin.agentKubeconfig(directory))
+    const direct = await Admin.open(await admin.agentKubeconfig(inject("directory")))
     const forbidden = [
       { method: "GET", path: paths.secrets },
       { method: "GET", path: "/api/v1/namespaces/kube-system/pods" },

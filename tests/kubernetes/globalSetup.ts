@@ -16,13 +16,21 @@ declare module "vitest" {
   export interface ProvidedContext {
     readonly kubeconfig: string
     readonly isOurs: boolean
+    /** For files of the suites; gone with the cluster. */
+    readonly directory: string
   }
 }
 
 export default async (project: TestProject): Promise<() => Promise<void>> => {
   const binaries = buildBinaries()
   const given = process.env["KUBECONFIG"]
-  const running = given === undefined ? await startCluster(binaries) : await startOn(given, binaries)
+  const directory = mkdtempSync(join(tmpdir(), "millrace-kubernetes-suites-"))
+  const cluster = given === undefined ? await startCluster(binaries) : await startOn(given, binaries)
+  const stop = async () => {
+    await cluster.stop()
+    rmSync(directory, { recursive: true, force: true })
+  }
+  const running = { kubeconfig: cluster.kubeconfig, stop }
   try {
     const admin = await Admin.open(running.kubeconfig)
     await admin.install()
@@ -32,6 +40,7 @@ export default async (project: TestProject): Promise<() => Promise<void>> => {
   }
   project.provide("kubeconfig", running.kubeconfig)
   project.provide("isOurs", given === undefined)
+  project.provide("directory", directory)
   return running.stop
 }
 

@@ -4,9 +4,6 @@
  *
  * @module
  */
-import { mkdtempSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import type { InstanceSpec } from "../../src/backends/ComputeBackend.ts"
@@ -47,8 +44,6 @@ export const specOf = (instanceId: string, program: Program, change: Partial<Ins
   graceMs: 5_000,
   ...change
 })
-
-export const directory = mkdtempSync(join(tmpdir(), "millrace-kubernetes-laws-"))
 
 export interface OpenOptions extends Partial<KubernetesBackend.Options> {
   readonly cluster: string

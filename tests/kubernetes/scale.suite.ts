@@ -9,7 +9,7 @@ import { createInterface } from "node:readline"
 import { afterAll, describe, expect, inject, it } from "vitest"
 import * as Names from "../../src/backends/kubernetes/Names.ts"
 import * as Admin from "./Admin.ts"
-import { addNodes, directory, newCluster, removeAll } from "./harness.ts"
+import { addNodes, newCluster, removeAll } from "./harness.ts"
 
 const instances = Number(process.env["MILLRACE_KUBERNETES_INSTANCES"] ?? 1_000)
 const gpusPerNode = 10
@@ -17,7 +17,7 @@ const nodes = Math.ceil(instances / gpusPerNode)
 const minutes = 60_000
 
 const admin = await Admin.open(inject("kubeconfig"))
-const kubeconfig = await admin.agentKubeconfig(directory)
+const kubeconfig = await admin.agentKubeconfig(inject("directory"))
 const cluster = newCluster()
 const labelSelector = Names.selectorOf(Names.labelsOfCluster(cluster))
 

@@ -117,7 +117,8 @@ describe("the plan for a request", () => {
   it("what lasted too long is decided, ended, and told for its cause and not for how it was killed", () => {
     const one = request({ spec: { startDeadlineMs: 30_000 } })
     const its = pod({ status: waiting("ContainerCreating") })
-    const first = planAt(30_000, one, its)
+    expect(tags(planAt(30_999, one, its))).toEqual(["WriteStatus"])
+    const first = planAt(31_000, one, its)
     expect(tags(first)).toEqual(["WriteStatus", "DeletePod"])
     const decided = carriedOut(one, first)
     expect(decided.instance?.terminationCause).toBe("start-deadline")

@@ -108,8 +108,7 @@ const planWithoutPod = (request: InstanceRequest, facts: Facts): Plan => {
     const exit = { kind: "lost", detail: "it was ended before it began" } as const
     return act(ended(request, { atMs: facts.nowMs, exit, lastOutput: "", requested: true }))
   }
-  const deadlineMs = request.createdAtMs + request.spec.startDeadlineMs
-  if (facts.nowMs < Math.max(deadlineMs, request.createdAtMs + 1_000)) return act({ _tag: "CreatePod" })
+  if (facts.nowMs < launchedAtMs(request) + request.spec.startDeadlineMs) return act({ _tag: "CreatePod" })
   return act(ended(request, badEnd(request, "start-deadline", "nobody made its Pod in time", facts)))
 }
 
@@ -196,8 +195,11 @@ const readingFacts = (request: InstanceRequest, { nowMs, thresholds, suspicion }
   thresholds,
   suspicion,
   spec: request.spec,
-  launchedAtMs: request.createdAtMs
+  launchedAtMs: launchedAtMs(request)
 })
+
+/** The server counts in whole seconds, downwards; nobody is ended before its time. */
+const launchedAtMs = (request: InstanceRequest): number => request.createdAtMs + 1_000
 
 /** Asks once, and again only for a shorter grace; forces when the grace is long over. */
 const ending = (pod: PodView, graceSeconds: number, facts: Facts): Plan => {

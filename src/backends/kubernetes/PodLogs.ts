@@ -20,6 +20,14 @@ const endedMax = 200
 const followedMax = 200
 const idleMs = 3_600_000
 const againMs = 1_000
+const drainMs = 2_000
+
+interface Life {
+  readonly instanceId: string
+  readonly request: string
+  told: number
+  fiber: Fiber.Fiber<unknown> | undefined
+}
 
 type OnLine = (instanceId: string, line: LogLine) => void
 
@@ -58,7 +66,7 @@ export const make = Effect.fnUntraced(function* (api: Api, paths: Names.Paths) {
   const running = new Map<string, string>()
   const ended = new Map<string, ReadonlyArray<LogLine>>()
   const followers = new Set<OnLine>()
-  const follows = new Map<string, Fiber.Fiber<unknown>>()
+  const follows = new Map<string, Life>()
 
   const pathOf = (request: string) => `${paths.pods}/${Names.podName(request)}/log`
 
@@ -72,32 +80,59 @@ export const make = Effect.fnUntraced(function* (api: Api, paths: Names.Paths) {
     }
   }
 
-  const follow = Effect.fnUntraced(function* (instanceId: string, request: string, sinceMs: number | undefined) {
-    let lastText = ""
+  const follow = Effect.fnUntraced(function* (life: Life, sinceMs: number | undefined) {
+    const { instanceId, request } = life
+    let stamp = ""
+    /** Of this stamp: a broken connection brings them again. */
+    let ofStamp = 0
     let since = sinceMs === undefined ? undefined : new Date(sinceMs).toISOString()
     while (running.get(instanceId) === request && followers.size > 0) {
+      let again = ofStamp
       const query = { container: mainContainer, follow: "true", timestamps: "true", sinceTime: since }
       const onLine = (text: string) => {
-        // After a broken connection the last one comes again; whole nanoseconds are compared as text.
-        if (text <= lastText && text.slice(0, 30) <= lastText.slice(0, 30)) return
-        lastText = text
+        const its = text.slice(0, text.indexOf(" "))
+        if (its < stamp || (its === stamp && again-- > 0)) return
+        ofStamp = its === stamp ? ofStamp + 1 : 1
+        stamp = its
+        life.told++
         tell(instanceId, lineOf(text))
       }
       yield* Effect.ignore(api.lines({ method: "GET", path: pathOf(request), query }, { idleMs, onLine }))
-      if (lastText !== "") since = lastText.slice(0, lastText.indexOf(" "))
+      if (stamp !== "") since = stamp
       yield* Effect.sleep(againMs)
     }
   })
 
   const begin = (instanceId: string, request: string, sinceMs: number | undefined) => {
     if (followers.size === 0 || follows.has(request) || follows.size >= followedMax) return
-    const done = Effect.sync(() => follows.delete(request))
-    follows.set(request, run(Effect.ensuring(follow(instanceId, request, sinceMs), done)))
+    const life: Life = { instanceId, request, told: 0, fiber: undefined }
+    follows.set(request, life)
+    life.fiber = run(
+      Effect.ensuring(
+        follow(life, sinceMs),
+        Effect.sync(() => follows.delete(request))
+      )
+    )
   }
 
   const stop = (request: string) => {
-    const fiber = follows.get(request)
+    const fiber = follows.get(request)?.fiber
     if (fiber !== undefined) run(Fiber.interrupt(fiber))
+  }
+
+  /** Its output may still be on the way; of a life too short to be followed its last words are told. */
+  const finish = (life: Life, last: ReadonlyArray<LogLine>) => {
+    const { fiber, instanceId } = life
+    if (fiber === undefined) return
+    const over = Effect.sync(() => {
+      if (life.told === 0) for (const line of last) tell(instanceId, line)
+    })
+    run(
+      Effect.timeoutOption(Fiber.await(fiber), drainMs).pipe(
+        Effect.andThen(Fiber.interrupt(fiber)),
+        Effect.andThen(over)
+      )
+    )
   }
 
   yield* Effect.addFinalizer(() => Effect.sync(() => [...follows.keys()].forEach(stop)))
@@ -135,13 +170,12 @@ export const make = Effect.fnUntraced(function* (api: Api, paths: Names.Paths) {
     },
     ended: (instanceId, request, lastOutput, atMs) => {
       running.delete(instanceId)
-      stop(request)
+      const texts = lastOutput.split("\n").filter((text) => text !== "")
+      const last = bounded(texts.map((text) => ({ atMs, stream: "stdout" as const, text: text.slice(0, 2_000) })))
+      const life = follows.get(request)
+      if (life !== undefined) finish(life, last)
       ended.delete(instanceId)
-      const lines = lastOutput.split("\n").filter((text) => text !== "")
-      ended.set(
-        instanceId,
-        bounded(lines.map((text) => ({ atMs, stream: "stdout" as const, text: text.slice(0, 2_000) })))
-      )
+      ended.set(instanceId, last)
       for (const oldest of ended.keys()) {
         if (ended.size <= endedMax) break
         ended.delete(oldest)
