@@ -97,6 +97,13 @@ export const startCluster = async (binaries: Binaries): Promise<Cluster> => {
   }
   const children = new Map<Program, Child>()
 
+  // When the run is cut off (Ctrl-C) nobody waits for `stop`.
+  const onExit = () => {
+    for (const child of children.values()) child.process.kill("SIGKILL")
+    rmSync(directory, { recursive: true, force: true })
+  }
+  process.once("exit", onExit)
+
   const start = async (program: Program): Promise<void> => {
     const child = startChild(commands[program])
     children.set(program, child)
@@ -107,12 +114,12 @@ export const startCluster = async (binaries: Binaries): Promise<Cluster> => {
   const end = async (program: Program, signal: NodeJS.Signals): Promise<void> => {
     const child = children.get(program)
     if (child === undefined) return
-    children.delete(program)
     child.process.kill("SIGCONT")
     child.process.kill(signal)
     const timer = setTimeout(() => child.process.kill("SIGKILL"), 5_000)
     await child.ended
     clearTimeout(timer)
+    children.delete(program)
   }
 
   const stop = async (): Promise<void> => {
@@ -120,6 +127,7 @@ export const startCluster = async (binaries: Binaries): Promise<Cluster> => {
     // It waits for its clients for a minute otherwise; the store is thrown away.
     await end("apiserver", "SIGKILL")
     await end("etcd", "SIGKILL")
+    process.off("exit", onExit)
     rmSync(directory, { recursive: true, force: true })
   }
 

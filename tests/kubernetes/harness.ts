@@ -88,6 +88,9 @@ export const removeAll = async (admin: Admin, cluster: string, nodes: number): P
   }
 }
 
+/** Clusters of laws, to be taken away after each. */
+export const opened = new Set<string>()
+
 const noProcess = "KWOK runs no process: what this law looks at is a process's own"
 const noOutput = "KWOK runs no process, and prints the same lines for every pod"
 
@@ -95,10 +98,8 @@ export const harnessOf = (admin: Admin, kubeconfig: string, proxy: FaultProxy): 
   name: "kubernetes, on a real API server, scheduler and controllers; kubelets by KWOK",
   open: ({ places, cluster = newCluster() }) =>
     Effect.gen(function* () {
-      yield* Effect.acquireRelease(
-        Effect.promise(() => addNodes(admin, cluster, 1, places)),
-        () => Effect.void
-      )
+      opened.add(cluster)
+      yield* Effect.promise(() => addNodes(admin, cluster, 1, places))
       return yield* openBackend({ cluster, kubeconfig })
     }),
   spec: specOf,

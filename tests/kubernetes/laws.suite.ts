@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { afterAll, describe, inject, it } from "vitest"
+import { afterAll, afterEach, describe, inject, it } from "vitest"
 import { casesOf } from "../../src/backends/laws/index.ts"
 import * as Admin from "./Admin.ts"
 import * as FaultProxy from "./FaultProxy.ts"
-import { harnessOf } from "./harness.ts"
+import { harnessOf, opened, removeAll } from "./harness.ts"
 import { serverOf } from "./serverOf.ts"
 
 const kubeconfig = inject("kubeconfig")
@@ -17,5 +17,9 @@ const harness = harnessOf(admin, await admin.agentKubeconfig(inject("directory")
 
 describe(`backend laws: ${harness.name}`, () => {
   for (const { name, skip, run } of casesOf(harness)) it.skipIf(skip !== undefined)(name, run)
+  afterEach(async () => {
+    for (const cluster of opened) await removeAll(admin, cluster, 1)
+    opened.clear()
+  })
   afterAll(() => proxy.stop())
 })

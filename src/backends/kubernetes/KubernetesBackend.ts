@@ -22,19 +22,20 @@ import {
   type InstanceSpec,
   type RunningInstance
 } from "../ComputeBackend.ts"
-import { BackendUnavailable, type LaunchError, NoCapacity } from "../LaunchError.ts"
+import { type BackendUnavailable, type LaunchError, NoCapacity } from "../LaunchError.ts"
 import * as Api from "./Api.ts"
 import * as ClusterReport from "./ClusterReport.ts"
 import * as Informer from "./Informer.ts"
 import * as InstanceRequest from "./InstanceRequest.ts"
 import { badSpec } from "./LaunchRefusal.ts"
+import * as LaunchRequest from "./LaunchRequest.ts"
+import { endWaitMs, unavailable } from "./LaunchRequest.ts"
 import * as Leadership from "./Leadership.ts"
 import * as Names from "./Names.ts"
 import * as Nodes from "./Nodes.ts"
 import { observationsOf } from "./Observations.ts"
-import { forceAfterMs } from "./Plan.ts"
 import * as PodLogs from "./PodLogs.ts"
-import { gpuResourceDefault, type PodOptions, podOf, secretOf } from "./PodOf.ts"
+import { gpuResourceDefault, type PodOptions, podOf } from "./PodOf.ts"
 import { type Thresholds, thresholdsDefault } from "./PodState.ts"
 import { decodeNode, decodePod, type NodeView, type PodView } from "./PodView.ts"
 import * as Reconciler from "./Reconciler.ts"
@@ -63,12 +64,6 @@ const namespaceDefault = "millrace"
 const failureKeptMsDefault = 3_600_000
 const leaseMsDefault = 15_000
 const pageSize = 500
-/** Beyond its grace, for an end to be carried out. */
-const endWaitMs = forceAfterMs + 60_000
-const applyType = "application/apply-patch+yaml"
-
-const unavailable = (operation: string, detail: string) =>
-  new BackendUnavailable({ backend: "kubernetes", operation, detail })
 
 export const make = Effect.fnUntraced(function* (options: Options) {
   const { cluster } = options
@@ -234,82 +229,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       return Effect.sync(leave)
     })
 
-  const apply = (path: string, body: unknown) =>
-    api.call({
-      method: "PATCH",
-      path,
-      query: { fieldManager: Names.fieldManager, force: "true" },
-      contentType: applyType,
-      body
-    })
-
   const isLive = (request: InstanceRequest.InstanceRequest | undefined): boolean =>
     request !== undefined && !InstanceRequest.isEnded(request)
 
-  /** Makes room for the next life of the name: the old one has ended, or is about to. */
-  const clear = Effect.fnUntraced(function* (old: InstanceRequest.InstanceRequest) {
-    const { name, uid } = old
-    const graceMs = InstanceRequest.endingGraceMs(old) ?? 0
-    const isOver = () => {
-      const now = requests.get(name)
-      return now?.uid !== uid || InstanceRequest.isEnded(now)
-    }
-    yield* until(name, isOver, graceMs + endWaitMs, "launch")
-    const pod = pods.get(Names.podName(name))
-    if (pod?.ownerUids.includes(uid) === true) {
-      const body = { apiVersion: "v1", kind: "DeleteOptions", preconditions: { uid: pod.uid } }
-      yield* api.find({ method: "DELETE", path: `${paths.pods}/${pod.name}`, body })
-    }
-    yield* Reconciler.release({ api, paths }, old)
-    yield* until(name, () => requests.get(name)?.uid !== uid, endWaitMs, "launch")
-  })
-
-  const write = Effect.fnUntraced(function* (spec: InstanceSpec) {
-    const name = Names.requestName(cluster, spec.instanceId)
-    const path = `${paths.requests}/${name}`
-    for (;;) {
-      const wanted = InstanceRequest.resourceOf(cluster, spec)
-      const applied = yield* Effect.result(apply(path, wanted))
-      const isOther = applied._tag === "Failure" && isImmutable(applied.failure)
-      if (applied._tag === "Failure" && !isOther) return yield* applied.failure
-      // Its spec cannot be changed, so there is one, as another launch has made it.
-      const object = applied._tag === "Success" ? applied.success : yield* api.find({ method: "GET", path })
-      if (object === undefined) continue
-      const request = InstanceRequest.decode(object)
-      if (request === undefined) return yield* unavailable("launch", `the server answered something else for ${name}`)
-      requests.note(object)
-      if (InstanceRequest.isEnded(request) || InstanceRequest.endingGraceMs(request) !== undefined) {
-        yield* clear(request)
-        continue
-      }
-      if (request.phase !== "") return
-      // Left by a launch that never got further, and not what is wanted now.
-      if (isOther) yield* Reconciler.release({ api, paths }, request)
-      else if (yield* finish(request, spec)) return
-    }
-  })
-
-  /** False: somebody else did something to it meanwhile. */
-  const finish = Effect.fnUntraced(function* (request: InstanceRequest.InstanceRequest, spec: InstanceSpec) {
-    // Created and never changed: so the right to read or to change Secrets is not needed.
-    yield* api.call({ method: "POST", path: paths.secrets, body: secretOf(cluster, request, spec) }).pipe(
-      Effect.catchIf(
-        (failure) => failure.status === 409,
-        () => Effect.void
-      ),
-      Effect.tapError((failure) =>
-        Reconciler.refusalOf(request, failure) === undefined
-          ? Effect.void
-          : Effect.ignore(Reconciler.release({ api, paths }, request))
-      )
-    )
-    const instance = InstanceRequest.newInstance(request.name)
-    const pending = InstanceRequest.statusOf(request, { phase: "RequestPending", instance }, Date.now())
-    const written = yield* Effect.result(apply(`${paths.requests}/${request.name}/status`, pending))
-    if (written._tag === "Failure" && written.failure.status !== 409) return yield* written.failure
-    if (written._tag === "Success") requests.note(written.success)
-    return written._tag === "Success"
-  })
+  const write = LaunchRequest.make({ cluster, api, paths, requests, pods, until })
 
   const launchFailure = (spec: InstanceSpec, failure: Api.ApiFailure | BackendUnavailable): LaunchError =>
     failure._tag === "BackendUnavailable"
@@ -406,8 +329,6 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
 export const layer = (options: Options): Layer.Layer<ComputeBackend, BackendUnavailable> =>
   Layer.effect(ComputeBackend, make(options))
-
-const isImmutable = (failure: Api.ApiFailure): boolean => failure.status === 422 && failure.detail.includes("immutable")
 
 const kindOf = (gpu: InstanceSpec["gpu"]): string => (gpu.count === 0 ? "none" : gpu.kind)
 

@@ -11,7 +11,7 @@ import type { V1Container, V1NetworkPolicy, V1Pod, V1Secret, V1Volume } from "@k
 import { type InstanceSpec, secretsVariable } from "../ComputeBackend.ts"
 import type { InstanceRequest } from "./InstanceRequest.ts"
 import * as Names from "./Names.ts"
-import { cpuTypeName, productLabel } from "./Nodes.ts"
+import { productLabel } from "./Nodes.ts"
 
 export interface Toleration {
   readonly key?: string
@@ -274,5 +274,3 @@ export const networkPolicyOf = (cluster: string, name: string): V1NetworkPolicy 
     ]
   }
 })
-
-export const isCpuType = (instanceType: string): boolean => instanceType === cpuTypeName
