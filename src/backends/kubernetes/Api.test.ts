@@ -172,7 +172,7 @@ describe("what an informer knows", () => {
   })
 
   it("I3: a watch on which nothing comes is given up", async () => {
-    const { told } = await follow(3, list(3), hang, events(["ADDED", object("late", 9)]), hang)
+    const { told } = await follow(4, list(3), hang, events(["ADDED", object("late", 9)]), hang)
     expect(told).toEqual(["+late"])
   })
 
