@@ -9,7 +9,7 @@
  */
 import { randomBytes } from "node:crypto"
 import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -51,6 +51,11 @@ export interface PlatformOptions {
   readonly gatewayPort: number
   readonly controlPort: number
   readonly workerPort: number
+  /**
+   * Absolute path of a socket at which instances connect instead of the port: for backends that give them no network. Its
+   * folder is made if it is missing, and should hold nothing else.
+   */
+  readonly workerSocket?: string
   /** `visibilityTimeoutMs`: three heartbeats where nothing is said. */
   readonly buffer: Partial<BufferOptions>
   readonly compact?: Partial<Compactor.CompactOptions>
@@ -199,9 +204,13 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
     shards,
     routes
   )
+  const socketPath = options.workerSocket
+  // Instances of another user enter the folder; who else can is decided by the folders above it.
+  if (socketPath !== undefined) mkdirSync(dirname(socketPath), { recursive: true, mode: 0o755 })
   const workers = yield* WorkerListener.listen({
     host: options.host,
     port: options.workerPort,
+    socketPath,
     workers: hub,
     heartbeatMs: options.heartbeatMs
   })
@@ -211,7 +220,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
   const agent = yield* Agent.make({
     cluster: clusterName,
     region: clusterName,
-    workerUrl,
+    workerUrl: socketPath === undefined ? workerUrl : `unix:${socketPath}`,
     workerToken: (create) =>
       WorkerToken.issue(secret, {
         instanceId: create.instanceId,

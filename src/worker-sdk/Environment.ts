@@ -3,7 +3,10 @@
  *
  * @module
  */
+import * as SocketAddress from "./connection/SocketAddress.ts"
+
 export interface WorkerEnvironment {
+  /** `ws:`, `http:` or `grpc:` with host and port, or `unix:` or `grpc+unix:` with the path of a socket. */
   readonly url: string
   readonly instanceId: string
   readonly functionId: string
@@ -23,6 +26,9 @@ const fault = (message: string): EnvironmentFault => ({ _tag: "EnvironmentFault"
 
 const schemes = ["ws:", "wss:", "http:", "https:", "grpc:", "grpcs:"]
 
+const isAddress = (url: string): boolean =>
+  SocketAddress.pathOf(url) !== undefined || (URL.canParse(url) && schemes.includes(new URL(url).protocol))
+
 export const read = (variables: Readonly<Record<string, string | undefined>>): WorkerEnvironment | EnvironmentFault => {
   const url = variables["MILLRACE_WORKER_URL"]
   if (url === undefined || url === "") {
@@ -31,8 +37,11 @@ export const read = (variables: Readonly<Record<string, string | undefined>>): W
         "Run it with `millrace dev <its folder>`."
     )
   }
-  if (!URL.canParse(url) || !schemes.includes(new URL(url).protocol)) {
-    return fault(`MILLRACE_WORKER_URL is "${url}"; it must be a ws://, http:// or grpc:// address with host and port.`)
+  if (!isAddress(url)) {
+    return fault(
+      `MILLRACE_WORKER_URL is "${url}"; it must be a ws://, http:// or grpc:// address with host and port, ` +
+        "or unix: with the absolute path of a socket."
+    )
   }
   const slots = Number(variables["MILLRACE_SLOTS"] ?? "1")
   if (!Number.isInteger(slots) || slots < 1 || slots > 65_536) {

@@ -3,6 +3,9 @@
  *
  * @module
  */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { Effect, Exit, Scope } from "effect"
 import type { ConnectRefusal, WorkerConnection, WorkerHost } from "../../src/planes/invocation/WorkerSession.ts"
 import { listen, type WorkerListener } from "../../src/planes/invocation/worker-transport/WorkerListener.ts"
@@ -13,7 +16,9 @@ import type {
   ToWorker
 } from "../../src/worker-sdk/protocol/WorkerMessage.ts"
 
-export type Scheme = "ws" | "grpc"
+export type Scheme = "ws" | "grpc" | "unix" | "grpc+unix"
+
+export const isGrpc = (scheme: Scheme): boolean => scheme.startsWith("grpc")
 
 export class Session {
   readonly connection: WorkerConnection
@@ -89,10 +94,12 @@ export class FakePlane {
   readonly requests: Array<ConnectOnceRequest> = []
   readonly tokens: Array<string> = []
   readonly port: number
+  readonly socketPath: string
   private readonly scope: Scope.Closeable
 
-  private constructor(port: number, scope: Scope.Closeable) {
+  private constructor(port: number, socketPath: string, scope: Scope.Closeable) {
     this.port = port
+    this.socketPath = socketPath
     this.scope = scope
   }
 
@@ -139,15 +146,23 @@ export class FakePlane {
       }
     }
     const { handshakeMs = 10_000 } = options
-    const listener: WorkerListener = await Effect.runPromise(
-      listen({ host: "127.0.0.1", port: 0, workers, heartbeatMs, handshakeMs }).pipe(Scope.provide(scope))
+    const directory = mkdtempSync(join(tmpdir(), "millrace-plane-"))
+    const socketPath = join(directory, "worker.sock")
+    await Effect.runPromise(
+      Scope.addFinalizer(
+        scope,
+        Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
+      )
     )
-    seen.plane = new FakePlane(listener.port, scope)
+    const listener: WorkerListener = await Effect.runPromise(
+      listen({ host: "127.0.0.1", port: 0, socketPath, workers, heartbeatMs, handshakeMs }).pipe(Scope.provide(scope))
+    )
+    seen.plane = new FakePlane(listener.port, socketPath, scope)
     return seen.plane
   }
 
   url(scheme: Scheme): string {
-    return `${scheme}://127.0.0.1:${this.port}`
+    return scheme.endsWith("unix") ? `${scheme}:${this.socketPath}` : `${scheme}://127.0.0.1:${this.port}`
   }
 
   /** The session number `index` once it is ready. */

@@ -135,14 +135,16 @@ describe("serve as a process", () => {
     assert.deepStrictEqual(native.head?._tag === "ResponseHead" && native.head.end, true)
   })
 
-  it("over gRPC it serves as well", async () => {
-    const plane = await openPlane()
-    const child = start("functions.ts", { MILLRACE_WORKER_URL: plane.url("grpc") })
-    const session = await until("ready", () => plane.sessions.find((each) => each.of("Ready")[0]), child.output)
-    assert.strictEqual(JSON.parse((await call(session, "/loaded", { body: "hi" })).text)[0], "hi")
-    session.connection.send({ _tag: "Drain", reason: "test" })
-    assert.strictEqual(await child.exit(), 0)
-  })
+  for (const scheme of ["grpc", "unix", "grpc+unix"] as const) {
+    it(`over ${scheme} it serves as well`, async () => {
+      const plane = await openPlane()
+      const child = start("functions.ts", { MILLRACE_WORKER_URL: plane.url(scheme) })
+      const session = await until("ready", () => plane.sessions.find((each) => each.of("Ready")[0]), child.output)
+      assert.strictEqual(JSON.parse((await call(session, "/loaded", { body: "hi" })).text)[0], "hi")
+      session.connection.send({ _tag: "Drain", reason: "test" })
+      assert.strictEqual(await child.exit(), 0)
+    })
+  }
 
   it("SIGTERM lets calls and their afterwards finish, then the process exits with 0", async () => {
     const { session, child } = await startWorker("functions.ts")

@@ -9,7 +9,7 @@ import type { Handler } from "../../src/worker-sdk/Handler.ts"
 import { makeInvoke } from "../../src/worker-sdk/Invocation.ts"
 import { Worker } from "../../src/worker-sdk/Worker.ts"
 import { systemClock, type WorkerClock } from "../../src/worker-sdk/WorkerClock.ts"
-import type { FakePlane, Scheme } from "./FakePlane.ts"
+import { type FakePlane, isGrpc, type Scheme } from "./FakePlane.ts"
 
 export interface Started {
   readonly worker: Worker
@@ -25,7 +25,7 @@ export const startWorker = (
   const logs: Array<string> = []
   const worker = new Worker({
     url: plane.url(scheme),
-    connect: scheme === "grpc" ? connectGrpc : connectWebSocket,
+    connect: isGrpc(scheme) ? connectGrpc : connectWebSocket,
     request: {
       instanceId: "instance-1",
       functionId: "function-1",

@@ -9,7 +9,7 @@ import { type FrameFromWorker, writeFromWorker } from "../../src/worker-sdk/prot
 import { MessagepackWriter } from "../../src/worker-sdk/protocol/MessagepackWriter.ts"
 import * as Protobuf from "../../src/worker-sdk/protocol/ProtobufCodec.ts"
 import type { FromWorker } from "../../src/worker-sdk/protocol/WorkerMessage.ts"
-import type { FakePlane, Scheme } from "./FakePlane.ts"
+import { type FakePlane, isGrpc, type Scheme } from "./FakePlane.ts"
 
 export interface RawClient {
   readonly send: (bytes: Uint8Array) => void
@@ -63,4 +63,4 @@ const grpcClient = async (plane: FakePlane): Promise<RawClient> => {
 }
 
 export const rawClient = (plane: FakePlane, scheme: Scheme): Promise<RawClient> =>
-  scheme === "grpc" ? grpcClient(plane) : webSocketClient(plane)
+  isGrpc(scheme) ? grpcClient(plane) : webSocketClient(plane)

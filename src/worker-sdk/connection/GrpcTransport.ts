@@ -8,6 +8,7 @@ import * as Grpc from "@grpc/grpc-js"
 import type { RefusalKind } from "../protocol/MessagepackCodec.ts"
 import * as Codec from "../protocol/ProtobufCodec.ts"
 import type { FromWorker } from "../protocol/WorkerMessage.ts"
+import * as SocketAddress from "./SocketAddress.ts"
 import {
   type ClosedInfo,
   type Connect,
@@ -31,7 +32,7 @@ const refusalOf = (code: Grpc.status): RefusalKind | undefined => {
 /** Encoded before gRPC sees them, so that the bytes that wait can be counted. */
 const asIs = (bytes: Buffer): Buffer => bytes
 
-/** Connects to `grpc://` or, with TLS, `grpcs://`. */
+/** Connects to `grpc://`, with TLS to `grpcs://`, or, at a socket in the file system, to `grpc+unix:/path`. */
 export const connectGrpc: Connect = (options) => new GrpcConnection(options)
 
 class GrpcConnection implements WorkerConnection {
@@ -45,9 +46,11 @@ class GrpcConnection implements WorkerConnection {
 
   constructor(options: ConnectOptions) {
     this.options = options
-    const url = new URL(options.url)
-    const credentials = url.protocol === "grpcs:" ? Grpc.credentials.createSsl() : Grpc.credentials.createInsecure()
-    this.client = new Grpc.Client(url.host, credentials, {
+    const socketPath = SocketAddress.pathOf(options.url)
+    const isSecure = options.url.startsWith("grpcs:")
+    const credentials = isSecure ? Grpc.credentials.createSsl() : Grpc.credentials.createInsecure()
+    const target = socketPath === undefined ? new URL(options.url).host : `unix:${socketPath}`
+    this.client = new Grpc.Client(target, credentials, {
       "grpc.use_local_subchannel_pool": 1,
       "grpc.enable_retries": 0,
       "grpc.max_receive_message_length": Codec.wireBytesMax,

@@ -1,5 +1,5 @@
 /**
- * A worker's connection over WebSocket, straight on a TCP socket; see `WebSocketFrames.ts` for why.
+ * A worker's connection over WebSocket, straight on a TCP or Unix socket; see `WebSocketFrames.ts` for why.
  *
  * - `ConnectOnce` and `Ready` go out together as soon as the upgrade is answered.
  * - Everything sent in one turn of the event loop leaves as one frame in one write.
@@ -18,6 +18,7 @@ import {
   writeFromWorker
 } from "../protocol/MessagepackCodec.ts"
 import { MessagepackWriter } from "../protocol/MessagepackWriter.ts"
+import * as SocketAddress from "./SocketAddress.ts"
 import { closeFrame, controlFrame, FrameParser, frameHeaderBytesMax, sealFrame } from "./WebSocketFrames.ts"
 import { type ClosedInfo, type Connect, highWaterBytes, type WorkerConnection } from "./WorkerTransport.ts"
 
@@ -40,7 +41,26 @@ const upgradeRequest = (url: URL): string => {
   )
 }
 
-const openSocket = (url: URL, onSocket: (socket: Net.Socket) => void, onError: (error: Error) => void): void => {
+/** `name`: of the peer, for people. */
+interface Target {
+  readonly name: string
+  readonly url: URL
+  readonly socketPath: string | undefined
+}
+
+const targetOf = (address: string): Target => {
+  const socketPath = SocketAddress.pathOf(address)
+  if (socketPath !== undefined) return { name: address, url: new URL("ws://localhost"), socketPath }
+  const url = new URL(address)
+  return { name: url.host, url, socketPath }
+}
+
+const openSocket = (
+  { url, socketPath }: Target,
+  onSocket: (socket: Net.Socket) => void,
+  onError: (error: Error) => void
+): void => {
+  if (socketPath !== undefined) return onSocket(Net.connect({ path: socketPath }))
   const host = url.hostname.replace(/^\[(.*)\]$/, "$1")
   if (!isSecure(url)) {
     onSocket(Net.connect({ host, port: portOf(url), noDelay: true }))
@@ -52,7 +72,7 @@ const openSocket = (url: URL, onSocket: (socket: Net.Socket) => void, onError: (
   )
 }
 
-/** Connects to `ws://`, `wss://`, `http://` or `https://`. */
+/** Connects to `ws://`, `wss://`, `http://`, `https://` or, at a socket in the file system, `unix:/path`. */
 export const connectWebSocket: Connect = (options) => new WebSocketConnection(options)
 
 type Phase = "upgrading" | "open" | "closed"
@@ -85,15 +105,15 @@ class WebSocketConnection implements WorkerConnection {
       () => this.destroy(`no answer from ${options.url} within ${options.timeoutMs} ms`),
       options.timeoutMs
     )
-    const url = new URL(options.url)
+    const target = targetOf(options.url)
     openSocket(
-      url,
-      (socket) => this.attach(socket, url),
+      target,
+      (socket) => this.attach(socket, target),
       (error) => this.end({ reason: error.message })
     )
   }
 
-  private attach(socket: Net.Socket, url: URL): void {
+  private attach(socket: Net.Socket, { name, url }: Target): void {
     this.socket = socket
     if (this.phase === "closed") {
       socket.destroy()
@@ -104,8 +124,8 @@ class WebSocketConnection implements WorkerConnection {
     socket.write(upgradeRequest(url))
     socket.on("data", (chunk: Buffer) => (this.phase === "open" ? this.parser.push(chunk) : this.onHead(chunk)))
     socket.on("drain", () => this.onSocketDrain())
-    socket.on("error", (error) => this.end({ reason: `${url.host}: ${error.message}` }))
-    socket.on("close", () => this.end({ reason: `${url.host}: connection closed` }))
+    socket.on("error", (error) => this.end({ reason: `${name}: ${error.message}` }))
+    socket.on("close", () => this.end({ reason: `${name}: connection closed` }))
   }
 
   private onHead(chunk: Buffer): void {

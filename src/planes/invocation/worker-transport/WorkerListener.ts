@@ -1,5 +1,5 @@
 /**
- * The worker port: one TCP port for gRPC and WebSocket. The first bytes tell them apart: HTTP/2 begins with `PRI`, which
+ * The worker port: one TCP port, and a socket in the file system if there is to be one, for gRPC and WebSocket. The first bytes tell them apart: HTTP/2 begins with `PRI`, which
  * no HTTP/1 method does.
  *
  * A connection has `handshakeMs` to say what it is and to become a worker. gRPC is loaded when the first gRPC worker
@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { CannotListen } from "../../Port.ts"
 import * as Port from "../../Port.ts"
+import * as SocketFile from "../../SocketFile.ts"
 import type { WorkerHost } from "../WorkerSession.ts"
 import { type CarrierOptions, makeWebSocketServer } from "./WebSocketCarrier.ts"
 
@@ -20,6 +21,11 @@ export interface WorkerListenerOptions {
   readonly host: string
   /** 0 = any free one. */
   readonly port: number
+  /**
+   * Absolute path of a socket where workers without a network connect as well. Any user that reaches its folder can
+   * connect, and then needs a token as everywhere. Absent = none.
+   */
+  readonly socketPath?: string | undefined
   readonly workers: WorkerHost
   /** Both ways; three missed and a peer is gone. Must be what `connectOnce` tells the workers. */
   readonly heartbeatMs: number
@@ -66,6 +72,8 @@ const sniff = (socket: Net.Socket, waitMs: number, onKnown: (isHttp2: boolean) =
 
 class Listener {
   readonly server: Net.Server
+  /** Of the socket in the file system; listens only where one is asked for. */
+  readonly socketServer: Net.Server
   private readonly options: CarrierOptions
   private readonly sockets = new Set<Net.Socket>()
   private readonly webSockets: ReturnType<typeof makeWebSocketServer>
@@ -75,7 +83,9 @@ class Listener {
     this.options = options
     this.webSockets = makeWebSocketServer(options)
     this.server = Net.createServer({ noDelay: true }, (socket) => this.accept(socket))
+    this.socketServer = Net.createServer((socket) => this.accept(socket))
     this.server.maxConnections = connectionsMax
+    this.socketServer.maxConnections = connectionsMax
   }
 
   private accept(socket: Net.Socket): void {
@@ -100,19 +110,22 @@ class Listener {
     )
   }
 
-  close(): Promise<void> {
-    return new Promise((resolve) => {
-      this.server.close(() => resolve())
-      this.grpc?.then((grpc) => grpc.close()).catch(() => {})
-      for (const socket of this.sockets) socket.destroy()
-    })
+  async close(): Promise<void> {
+    const closed = [this.server, this.socketServer].map(
+      (server) => new Promise<void>((resolve) => void server.close(() => resolve()))
+    )
+    this.grpc?.then((grpc) => grpc.close()).catch(() => {})
+    for (const socket of this.sockets) socket.destroy()
+    await Promise.all(closed)
   }
 }
 
-/** Opens the worker port until the scope closes. */
-export const listen = (options: WorkerListenerOptions): Effect.Effect<WorkerListener, CannotListen, Scope.Scope> => {
+/** Opens the worker port, and the socket, until the scope closes. */
+export const listen = (
+  options: WorkerListenerOptions
+): Effect.Effect<WorkerListener, CannotListen | SocketFile.CannotListenAt, Scope.Scope> => {
   const { handshakeMs = 10_000, connectionsMax = 10_000 } = options
-  const { host, port } = options
+  const { host, port, socketPath } = options
   const door = { what: "worker port", host, port, flag: "--worker-port or MILLRACE_WORKER_PORT" }
   const make = Effect.sync(
     () => new Listener({ workers: options.workers, heartbeatMs: options.heartbeatMs, handshakeMs }, connectionsMax)
@@ -120,9 +133,11 @@ export const listen = (options: WorkerListenerOptions): Effect.Effect<WorkerList
   return Effect.flatMap(
     Effect.acquireRelease(make, (listener) => Effect.promise(() => listener.close())),
     (listener) =>
-      Effect.map(Port.listen(listener.server, door), (port) => ({
-        port,
-        close: Effect.promise(() => listener.close())
-      }))
+      Effect.gen(function* () {
+        if (socketPath !== undefined) {
+          yield* SocketFile.listen(listener.socketServer, { what: "worker socket", path: socketPath })
+        }
+        return { port: yield* Port.listen(listener.server, door), close: Effect.promise(() => listener.close()) }
+      })
   )
 }
