@@ -7,7 +7,7 @@
 import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import type { LogLine } from "../src/backends/ComputeBackend.ts"
-import * as OutputTail from "../src/backends/process/OutputTail.ts"
+import * as OutputTail from "../src/backends/OutputTail.ts"
 import { upholds } from "./upholds.ts"
 
 const bounds: OutputTail.Bounds = { lineBytesMax: 16, linesMax: 6, bytesMax: 60 }

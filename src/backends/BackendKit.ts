@@ -24,7 +24,7 @@ import {
   secretsVariable
 } from "./ComputeBackend.ts"
 import { BackendUnavailable, BadSpec, type LaunchError, NoCapacity, StartDeadlineExceeded } from "./LaunchError.ts"
-import * as OutputTail from "./process/OutputTail.ts"
+import * as OutputTail from "./OutputTail.ts"
 import * as SecretFiles from "./SecretFiles.ts"
 
 /** What a maker tells of an instance that it starts. The launch is over with the first word. */

@@ -28,7 +28,7 @@ import {
   type LogLine
 } from "../ComputeBackend.ts"
 import { type BackendUnavailable, BadSpec, type LaunchError, StartDeadlineExceeded } from "../LaunchError.ts"
-import * as OutputTail from "../process/OutputTail.ts"
+import * as OutputTail from "../OutputTail.ts"
 import { type Brought, bring, type Pack } from "./Bring.ts"
 import * as ContainerOptions from "./ContainerOptions.ts"
 import * as DockerClient from "./DockerClient.ts"

@@ -6,7 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import type { OutputTail } from "../process/OutputTail.ts"
+import type { OutputTail } from "../OutputTail.ts"
 import type { DockerClient } from "./DockerClient.ts"
 import * as LogFrames from "./LogFrames.ts"
 

@@ -30,11 +30,11 @@ import {
   secretsVariable
 } from "../ComputeBackend.ts"
 import { BackendUnavailable, type LaunchError } from "../LaunchError.ts"
+import * as OutputTail from "../OutputTail.ts"
 import * as SecretFiles from "../SecretFiles.ts"
 import * as DeathWatch from "./DeathWatch.ts"
 import * as HandOver from "./HandOver.ts"
 import { launchFailure, refusal } from "./LaunchRefusal.ts"
-import * as OutputTail from "./OutputTail.ts"
 import * as Spawner from "./Spawner.ts"
 import type { FromSpawner } from "./SpawnerMessage.ts"
 

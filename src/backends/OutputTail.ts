@@ -8,7 +8,7 @@
  *
  * @module
  */
-import type { LogLine } from "../ComputeBackend.ts"
+import type { LogLine } from "./ComputeBackend.ts"
 
 export interface Bounds {
   readonly lineBytesMax: number
