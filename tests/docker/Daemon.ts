@@ -159,7 +159,8 @@ const startWith = async (storage: string): Promise<Daemon> => {
       await gone(child, 5_000)
     },
     restart: async () => {
-      rmSync(join(directory, "pid"), { force: true })
+      // Its containerd died with it, and may not have been reaped yet, which the new one would take for life.
+      for (const file of ["pid", "exec/containerd/containerd.pid"]) rmSync(join(directory, file), { force: true })
       child = launch(directory, storage)
       await ready()
     },

@@ -34,6 +34,8 @@ describe.skipIf(why !== undefined)(
     const socketFolder = mkdtempSync(join(tmpdir(), "mr-worker-"))
 
     beforeAll(async () => {
+      // As the platform makes it: the folders above decide who comes near.
+      chmodSync(socketFolder, 0o755)
       world = await openWorld()
       socketServer = createServer((socket) => socket.end("the plane"))
       await new Promise<void>((resolve) =>

@@ -27,6 +27,8 @@ export interface Surroundings {
   readonly settings: ContainerOptions.Settings
   readonly pack: Pack
   readonly onPhase: (phase: "image" | "process") => void
+  /** A container was made that is nobody else's. */
+  readonly onCreated: (containerId: string) => void
 }
 
 export interface Brought {
@@ -41,7 +43,7 @@ const conflictWaitMs = 100
 const abandonedAfter = 10
 
 export const bring = (spec: InstanceSpec, surroundings: Surroundings): Effect.Effect<Brought, LaunchError> => {
-  const { client, settings, pack, onPhase } = surroundings
+  const { client, settings, pack, onPhase, onCreated } = surroundings
   const name = ContainerOptions.nameOf(settings.cluster, spec.instanceId)
   const asked = <A>(call: Asked<A>) => Effect.mapError(call, (failure) => launchFailure(spec, failure))
 
@@ -89,11 +91,14 @@ export const bring = (spec: InstanceSpec, surroundings: Surroundings): Effect.Ef
             found === undefined ? make(inside, round + 1) : Effect.succeed(found)
           )
         },
-        onSuccess: (containerId) =>
-          (spec.secrets === undefined || Object.keys(spec.secrets).length === 0
-            ? Effect.void
-            : putSecrets(containerId, spec.secrets)
+        onSuccess: (containerId) => {
+          onCreated(containerId)
+          return (
+            spec.secrets === undefined || Object.keys(spec.secrets).length === 0
+              ? Effect.void
+              : putSecrets(containerId, spec.secrets)
           ).pipe(Effect.andThen(begin(containerId)))
+        }
       })
     )
 

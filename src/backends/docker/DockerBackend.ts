@@ -33,7 +33,7 @@ import { type Brought, bring, type Pack } from "./Bring.ts"
 import * as ContainerOptions from "./ContainerOptions.ts"
 import * as DockerClient from "./DockerClient.ts"
 import * as Events from "./Events.ts"
-import { refusal, unavailable } from "./LaunchRefusal.ts"
+import { commandNotFound, refusal, unavailable } from "./LaunchRefusal.ts"
 import * as Output from "./Output.ts"
 
 export interface Options {
@@ -205,6 +205,19 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       })
     )
 
+  /** After a create of which it is not known whether it happened: what is under our name, is ours and never ran. */
+  const discardUnstarted = (name: string) =>
+    client.inspect(name).pipe(
+      Effect.flatMap(({ Id, State, Config }) => {
+        const isOurs = ContainerOptions.identityOf(cluster, Config.Labels) !== undefined
+        return isOurs && State.Status === "created" ? client.remove(Id) : Effect.void
+      }),
+      Effect.catch((failure) => {
+        if (failure.kind === "unavailable") unwanted.add(name)
+        return Effect.void
+      })
+    )
+
   const runs = (instance: Live, { containerId, state }: Brought) => {
     const startedAtMs = Date.parse(state.StartedAt)
     instance.running = { containerId, pid: state.Pid, startedAtMs }
@@ -226,7 +239,11 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       instance.phase = phase
       tell(observers, { _tag: "Phase", instanceId, phase, atMs: Date.now() })
     }
-    return bring(spec, { client, settings, pack: options.pack ?? noPack, onPhase }).pipe(
+    let created: string | undefined
+    const onCreated = (containerId: string) => {
+      created = containerId
+    }
+    return bring(spec, { client, settings, pack: options.pack ?? noPack, onPhase, onCreated }).pipe(
       Effect.timeoutOrElse({
         duration: startDeadlineMs,
         orElse: () => {
@@ -237,10 +254,13 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       }),
       Effect.matchCauseEffect({
         onFailure: (cause) =>
-          Effect.map(discard(ContainerOptions.nameOf(cluster, instanceId)), () => {
-            leave(instance)
-            Deferred.doneUnsafe(instance.launched, Effect.failCause(cause))
-          }),
+          Effect.map(
+            created === undefined ? discardUnstarted(ContainerOptions.nameOf(cluster, instanceId)) : discard(created),
+            () => {
+              leave(instance)
+              Deferred.doneUnsafe(instance.launched, Effect.failCause(cause))
+            }
+          ),
         onSuccess: (brought) =>
           Effect.sync(() => {
             const atMs = runs(instance, brought)
@@ -296,8 +316,9 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       ended.set(instanceId, { output: instance.output, endedAtMs: performance.now() })
       forgetOld()
       const { requested } = instance
-      const exit = exitOf(last, lastOutput)
-      tell(observers, { _tag: "Exited", instanceId, atMs, exit, phase: "running", lastOutput, requested })
+      const exit = exitOf(instanceId, last, lastOutput)
+      const phase = exit.kind === "start-failed" ? "process" : "running"
+      tell(observers, { _tag: "Exited", instanceId, atMs, exit, phase, lastOutput, requested })
     })
     fork(finish)
   }
@@ -340,7 +361,8 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       const isOurs = instance?.running?.containerId === Id
       if (isOurs && State !== "running" && State !== "paused") onDead(instance)
       if (instance !== undefined) continue
-      if (names.some((name) => unwanted.has(name))) yield* client.remove(Id)
+      if (names.some((name) => unwanted.has(name)) && (State !== "running" || unwanted.has(Id)))
+        yield* client.remove(Id)
       else if (State === "running") yield* absent(adopt(Id))
       else if (yield* Effect.catch(isLeftBehind(Id), () => Effect.succeed(false))) yield* absent(client.remove(Id))
     }
@@ -467,9 +489,16 @@ export const layer = (options: Options = {}): Layer.Layer<ComputeBackend> => Lay
 
 const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]))
 
+/** What the daemon's first process says when it cannot run the instance's own. */
+const initFailure = /^\[FATAL tini \(\d+\)\] exec (.+) failed: (.+)$/m
+
 /** The daemon tells an end by a signal as 128 and its number, as a shell does. */
-const exitOf = (state: ContainerInspectInfo["State"] | undefined, lastOutput: string): Exit => {
+const exitOf = (instanceId: string, state: ContainerInspectInfo["State"] | undefined, lastOutput: string): Exit => {
   if (state === undefined) return { kind: "lost", detail: "its container was removed by somebody else" }
+  const [said, program = "", reason = ""] = initFailure.exec(lastOutput) ?? []
+  if (said !== undefined && (state.ExitCode === 127 || state.ExitCode === 126)) {
+    return { kind: "start-failed", error: commandNotFound(instanceId, program, reason) }
+  }
   const { ExitCode: code, OOMKilled } = state
   const signal = code > 128 ? signalNames.get(code - 128) : undefined
   if (OOMKilled && code !== 0) return { kind: "out-of-memory" }

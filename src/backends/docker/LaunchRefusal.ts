@@ -74,6 +74,11 @@ export const withoutNvidia = (spec: InstanceSpec): LaunchError =>
       "--runtime=docker` and restart the daemon"
   )
 
+export const commandNotFound = (instanceId: string, program: string, reason: string): CommandNotFound => {
+  const advice = "give the path that it has inside the image, and see that others may execute it"
+  return new CommandNotFound({ instanceId, program, detail: `${program} cannot be run (${reason}): ${advice}` })
+}
+
 const matches: ReadonlyArray<readonly [RegExp, (spec: InstanceSpec, detail: string) => LaunchError]> = [
   [
     /no such image|unable to find image/i,
@@ -99,10 +104,7 @@ const matches: ReadonlyArray<readonly [RegExp, (spec: InstanceSpec, detail: stri
   ],
   [
     /executable file not found|no such file or directory|permission denied|exec format error/i,
-    ({ instanceId, command: [program = "its own program"] }, detail) => {
-      const advice = "give the path that it has inside the image, and see that others may execute it"
-      return new CommandNotFound({ instanceId, program, detail: `${program} cannot be run (${detail}): ${advice}` })
-    }
+    ({ instanceId, command: [program = "its own program"] }, detail) => commandNotFound(instanceId, program, detail)
   ]
 ]
 
