@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { createHash } from "node:crypto"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -17,13 +18,14 @@ import * as SimulatedWorker from "./SimulatedWorker.ts"
 
 export type BackendChoice =
   | { readonly kind: "process" }
+  | { readonly kind: "docker"; readonly baseImage: string | undefined }
   | {
       readonly kind: "simulated"
       readonly gpus: ReadonlyArray<GpuKinds.GpuNodes>
       readonly gpuStart: StartModel.StartModel | undefined
     }
 
-const names: ReadonlyArray<BackendChoice["kind"]> = ["process", "simulated"]
+const names: ReadonlyArray<BackendChoice["kind"]> = ["process", "simulated", "docker"]
 
 /** Throws a usage error that says what would be right. */
 export const of = (input: Input): BackendChoice => {
@@ -36,8 +38,12 @@ export const of = (input: Input): BackendChoice => {
   if (kind === undefined) {
     throw usageError(`--backend (MILLRACE_BACKEND) is ${JSON.stringify(name)}; backends: ${names.join(", ")}`)
   }
+  const baseImage = text(input, "docker-image") ?? (process.env["MILLRACE_DOCKER_IMAGE"] || undefined)
+  if (kind !== "docker" && text(input, "docker-image") !== undefined) {
+    throw usageError("--docker-image is for --backend docker")
+  }
   if (kind !== "simulated") {
-    if (!isSimulatedAsked) return { kind }
+    if (!isSimulatedAsked) return kind === "docker" ? { kind, baseImage } : { kind }
     throw usageError(
       `--${gpu === undefined ? "start-model" : "gpu"} is for simulated GPUs: leave out --backend ${kind}`
     )
@@ -52,10 +58,30 @@ export const of = (input: Input): BackendChoice => {
   return { kind, gpus, gpuStart }
 }
 
+/** Where instances connect that have no network; undefined = at the worker port. */
+export const workerSocketOf = ({ kind }: BackendChoice, stateDirectory: string): string | undefined =>
+  kind === "docker" ? join(stateDirectory, "workers", "worker.sock") : undefined
+
 export const layer = (choice: BackendChoice, stateDirectory: string): Layer.Layer<ComputeBackend> => {
+  if (choice.kind === "docker") return docker(choice, stateDirectory)
   const processes = ProcessBackend.layer({ compileCacheDirectory: join(stateDirectory, "compile-cache") })
   return choice.kind === "process" ? processes : simulated(choice).pipe(Layer.provide(processes))
 }
+
+/** Loaded when it is asked for: its client is larger than the rest of Millrace. */
+const docker = (choice: Extract<BackendChoice, { readonly kind: "docker" }>, stateDirectory: string) =>
+  Layer.unwrap(
+    Effect.promise(async () => {
+      const DockerBackend = await import("../../backends/docker/DockerBackend.ts")
+      const FunctionImage = await import("../../backends/docker/FunctionImage.ts")
+      return DockerBackend.layer({
+        // The same state directory finds its containers again, and no other one does.
+        cluster: `local-${createHash("sha256").update(stateDirectory).digest("hex").slice(0, 12)}`,
+        workerSocketDirectory: join(stateDirectory, "workers"),
+        pack: FunctionImage.make({ baseImage: choice.baseImage })
+      })
+    })
+  )
 
 const simulated = ({ gpus, gpuStart }: Extract<BackendChoice, { readonly kind: "simulated" }>) =>
   Layer.effect(

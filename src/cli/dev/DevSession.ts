@@ -40,8 +40,13 @@ export const run = Effect.fnUntraced(function* (options: DevOptions, sink: LogSi
     })
   )
   const { files, skipped } = yield* discover(options.directory)
+  const workerSocket = BackendChoice.workerSocketOf(options.backend, options.platform.stateDirectory)
   const platform = yield* Platform.start(
-    { ...options.platform, beforeCall: (functionName) => watchers.get(functionName)?.check() },
+    {
+      ...options.platform,
+      ...(workerSocket === undefined ? {} : { workerSocket }),
+      beforeCall: (functionName) => watchers.get(functionName)?.check()
+    },
     BackendChoice.layer(options.backend, options.platform.stateDirectory)
   )
   const registered = yield* Effect.forEach(files, (file) => register(platform.registry, file))

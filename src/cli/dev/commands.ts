@@ -20,7 +20,12 @@ const flags: ReadonlyArray<Flag> = [
   {
     name: "backend",
     value: "NAME",
-    about: "where instances run: process or simulated (MILLRACE_BACKEND, default process)"
+    about: "where instances run: process, simulated or docker (MILLRACE_BACKEND, default process)"
+  },
+  {
+    name: "docker-image",
+    value: "IMAGE",
+    about: "base of functions in containers, with Node (MILLRACE_DOCKER_IMAGE, default: made of this machine's Node)"
   },
   {
     name: "gpu",
