@@ -7,8 +7,8 @@
  */
 import { execFileSync } from "node:child_process"
 import { createHash } from "node:crypto"
-import { realpathSync, statSync } from "node:fs"
-import { dirname } from "node:path"
+import { existsSync, realpathSync, statSync } from "node:fs"
+import { basename, dirname, join } from "node:path"
 import * as Effect from "effect/Effect"
 import type { Asked, DockerClient } from "./DockerClient.ts"
 import * as Tar from "./Tar.ts"
@@ -25,6 +25,23 @@ const librariesOf = (program: string): ReadonlyArray<string> => {
   return [...output.matchAll(/(?:=> |^\s*)(\/[^\s]+) \(0x/gm)].map(([, path = ""]) => path)
 }
 
+/** Of the C library, and beside it: native addons are linked with them. */
+const besideLibc = [
+  "libresolv.so.2",
+  "librt.so.1",
+  "libutil.so.1",
+  "libnss_files.so.2",
+  "libnss_dns.so.2",
+  "libatomic.so.1"
+]
+
+const companionsOf = (libraries: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const libc = libraries.find((path) => basename(path) === "libc.so.6")
+  return libc === undefined
+    ? []
+    : besideLibc.map((name) => join(dirname(libc), name)).filter((path) => existsSync(path))
+}
+
 const fileEntry = (source: string, path: string): Tar.TarEntry => {
   const real = realpathSync(source)
   return { kind: "file", path, mode: 0o755, source: real, size: statSync(real).size }
@@ -39,7 +56,8 @@ const texts: ReadonlyArray<Tar.TarEntry> = [
 ].map(([path = "", content = ""]) => ({ kind: "text", path, mode: 0o644, content }))
 
 const entriesOf = (node: string): ReadonlyArray<Tar.TarEntry> => {
-  const libraries = [...new Set([...librariesOf(node), ...librariesOf("/bin/sh")])]
+  const linked = librariesOf(node)
+  const libraries = [...new Set([...linked, ...librariesOf("/bin/sh"), ...companionsOf(linked)])]
   const files = [
     fileEntry(node, nodePath),
     fileEntry("/bin/sh", "bin/sh"),

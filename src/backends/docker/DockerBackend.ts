@@ -470,8 +470,9 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     list: sync.pipe(
       Effect.mapError((failure) => unavailable("list", failure)),
       Effect.map(() =>
-        [...live.values()].flatMap(({ identity, running, isEnding }) =>
-          running === undefined || isEnding ? [] : [{ ...identity, pid: running.pid, startedAtMs: running.startedAtMs }]
+        [...live.values()].flatMap(({ identity, running }) =>
+          // One that ended is listed until its end is told, so that nobody takes it for lost.
+          running === undefined ? [] : [{ ...identity, pid: running.pid, startedAtMs: running.startedAtMs }]
         )
       )
     ),
