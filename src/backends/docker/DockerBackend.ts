@@ -488,7 +488,12 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
 
 export const layer = (options: Options = {}): Layer.Layer<ComputeBackend> => Layer.effect(ComputeBackend, make(options))
 
-const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]))
+/** Of names for one number the first is the usual one: SIGABRT and not SIGIOT. */
+const signalNames = new Map(
+  Object.entries(constants.signals)
+    .toReversed()
+    .map(([name, number]) => [number, name])
+)
 
 /** What the daemon's first process says when it cannot run the instance's own. */
 const initFailure = /^\[FATAL tini \(\d+\)\] exec (.+) failed: (.+)$/m

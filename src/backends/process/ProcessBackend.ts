@@ -14,7 +14,7 @@
  * @module
  */
 import { randomUUID } from "node:crypto"
-import { availableParallelism, homedir, tmpdir, totalmem } from "node:os"
+import { availableParallelism, constants, homedir, tmpdir, totalmem } from "node:os"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -29,12 +29,13 @@ import {
   type RunningInstance,
   secretsVariable
 } from "../ComputeBackend.ts"
-import { BackendUnavailable, type LaunchError } from "../LaunchError.ts"
+import { BackendUnavailable, BadSpec, CommandNotFound, type LaunchError } from "../LaunchError.ts"
 import * as OutputTail from "../OutputTail.ts"
 import * as SecretFiles from "../SecretFiles.ts"
 import * as DeathWatch from "./DeathWatch.ts"
 import * as HandOver from "./HandOver.ts"
 import { launchFailure, refusal } from "./LaunchRefusal.ts"
+import * as Sandbox from "./Sandbox.ts"
 import * as Spawner from "./Spawner.ts"
 import type { FromSpawner } from "./SpawnerMessage.ts"
 
@@ -56,6 +57,14 @@ export interface Options {
   readonly zygotes?: number
   /** From the last start to the making of another zygote, milliseconds. Default: 500. */
   readonly zygoteCalmMs?: number
+  /**
+   * `bubblewrap`: each instance in a sandbox of its own (`Sandbox`), without a network: its worker connects at a socket in
+   * `workerSocketDirectory`. Starts are plain then, without zygotes, because a sandbox holds the files of one function.
+   * Where there can be no sandbox every launch is refused. Default: `none`.
+   */
+  readonly isolation?: "none" | "bubblewrap"
+  /** Folder with the worker socket and nothing else, shown to instances in a sandbox. */
+  readonly workerSocketDirectory?: string
   /** Told at each named step, for tests that end the process there. */
   readonly onStep?: (name: string) => void
 }
@@ -73,6 +82,14 @@ export const abilities: Abilities = {
   limits: [],
   survivesRestart: false
 }
+
+/** Of `/tmp` in a sandbox, which is memory, for specs that say nothing of disk. */
+const sandboxTmpBytes = 64 * 1024 * 1024
+
+const noSandboxWarning =
+  "the process backend isolates nothing: functions run as this user, without limits of CPU and memory"
+const sandboxWarning =
+  "bubblewrap isolates files, processes and network; it limits neither CPU nor memory, and all share this machine's kernel"
 
 /** A larger young generation takes 8 to 18 % off the cost of a call, and nothing away from the start (measured). */
 const nodeFlagsDefault = ["--max-semi-space-size=64"]
@@ -118,6 +135,10 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   const context = yield* Effect.context<never>()
   const runFork = Effect.runForkWith(context)
   const mark = randomUUID()
+  const isSandboxed = options.isolation === "bubblewrap"
+  const { workerSocketDirectory } = options
+  const noSandbox = isSandboxed ? Sandbox.whyNot() : undefined
+  const sandbox = isSandboxed ? Sandbox.make({ workerSocketDirectory, tmpBytes: sandboxTmpBytes }) : undefined
   const secretFiles = SecretFiles.make(mark)
   const deathWatch = DeathWatch.make(mark, secretFiles.root)
   const live = new Map<string, Live>()
@@ -201,7 +222,12 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
         return instance.output.write(message.stream, Buffer.from(buffer, byteOffset, byteLength), Date.now())
       }
       case "Gone":
-        return onceGone(instance, exitOf(message.code, message.signal, instance.output))
+        return onceGone(
+          instance,
+          isSandboxed
+            ? exitOfSandbox(instance.spec.instanceId, message.code, message.signal, instance.output)
+            : exitOf(message.code, message.signal, instance.output)
+        )
       default:
         return unreachable(message)
     }
@@ -226,14 +252,14 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
 
   const everyEnvironment: Readonly<Record<string, string>> = {
     PATH: process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin",
-    HOME: process.env["HOME"] ?? homedir(),
-    TMPDIR: tmpdir(),
+    HOME: isSandboxed ? "/tmp" : (process.env["HOME"] ?? homedir()),
+    TMPDIR: isSandboxed ? "/tmp" : tmpdir(),
     LANG: process.env["LANG"] ?? "C.UTF-8",
     [DeathWatch.markVariable]: mark
   }
   const nodeFlags = options.nodeFlags ?? nodeFlagsDefault
   const zygotes = {
-    count: Math.max(0, Math.min(zygotesMax, options.zygotes ?? zygotesDefault)),
+    count: isSandboxed ? 0 : Math.max(0, Math.min(zygotesMax, options.zygotes ?? zygotesDefault)),
     calmMs: options.zygoteCalmMs ?? zygoteCalmMsDefault,
     idleMs: zygoteIdleMs,
     program: process.execPath,
@@ -243,7 +269,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   const spawner = Spawner.make({ zygotes }, { onMessage, onLost })
 
   const environmentOf = (spec: InstanceSpec, secrets: string | undefined): Record<string, string> => {
-    const cache = options.compileCacheDirectory
+    const cache = isSandboxed ? undefined : options.compileCacheDirectory
     // Code of one function must not be read as that of another, so each has its own folder; odd names have none.
     const cached = cache !== undefined && /^[A-Za-z0-9_-]{1,100}$/.test(spec.functionId)
     return {
@@ -259,6 +285,22 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     const { instanceId } = spec
     const key = ++lastKey
     const secrets = spec.secrets === undefined ? undefined : secretFiles.write(key, spec.secrets)
+    const words = [...spec.command, ...(spec.arguments ?? [])]
+    const [program = "", ...args] = words
+    const isNode = program === "node"
+    const command: HandOver.Command = {
+      program: isNode ? process.execPath : program,
+      args: isNode ? [...nodeFlags, ...args] : args,
+      environment: environmentOf(spec, secrets)
+    }
+    const { workingDirectory } = spec
+    let wrapped: Sandbox.Sandboxed | undefined
+    try {
+      wrapped = sandbox?.wrap({ ...command, workingDirectory, words, secrets })
+    } catch (cause) {
+      if (secrets !== undefined) secretFiles.remove(key)
+      throw cause
+    }
     const instance: Live = {
       spec,
       key,
@@ -273,29 +315,40 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     live.set(instanceId, instance)
     byKey.set(key, instance)
     if (live.size === 1) spawner.hold(true)
-    const [program = "", ...args] = [...spec.command, ...(spec.arguments ?? [])]
-    const isNode = program === "node"
-    const command: HandOver.Command = {
-      program: isNode ? process.execPath : program,
-      args: isNode ? [...nodeFlags, ...args] : args,
-      environment: environmentOf(spec, secrets)
-    }
     options.onStep?.("backend.beforeSpawn")
     spawner.send({
       _tag: "Spawn",
       key,
       ...command,
-      workingDirectory: spec.workingDirectory,
-      zygote: zygotes.count > 0 && HandOver.isPossible(command, zygotes)
+      ...(wrapped === undefined ? {} : { program: wrapped.program, args: wrapped.args }),
+      workingDirectory: wrapped === undefined ? workingDirectory : "/",
+      zygote: zygotes.count > 0 && HandOver.isPossible(command, zygotes),
+      sandbox: wrapped === undefined ? undefined : { filter: wrapped.filter }
     })
     options.onStep?.("backend.afterSpawn")
     return instance
+  }
+
+  const sandboxRefusal = (spec: InstanceSpec): LaunchError | undefined => {
+    const { instanceId, command, workingDirectory = "/tmp", environment } = spec
+    const [program = ""] = command
+    if (noSandbox !== undefined) {
+      return new BadSpec({ instanceId, field: "isolation", detail: `${noSandbox}; or run without isolation` })
+    }
+    const path = environment["PATH"] ?? everyEnvironment["PATH"] ?? ""
+    if (program === "" || program === "node" || Sandbox.hasProgram(program, workingDirectory, path)) return undefined
+    const detail = `${program} was not found: give its full path, or install it in the PATH`
+    return new CommandNotFound({ instanceId, program, detail })
   }
 
   const launch = (spec: InstanceSpec): Effect.Effect<void, LaunchError> =>
     Effect.callback<void, LaunchError>((resume) => {
       const found = live.get(spec.instanceId)
       if (found?.running !== undefined) return resume(Effect.void)
+      if (found === undefined) {
+        const refused = isSandboxed ? sandboxRefusal(spec) : undefined
+        if (refused !== undefined) return resume(Effect.fail(refused))
+      }
       if (found === undefined) {
         const refused = refusal(spec, { instanceTypeName, free: total - live.size, total })
         if (refused !== undefined) return resume(Effect.fail(refused))
@@ -304,7 +357,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       try {
         instance = found ?? order(spec)
       } catch (cause) {
-        const detail = `its secrets could not be written: ${String(cause)}`
+        const detail = `its files could not be prepared: ${String(cause)}`
         return resume(
           Effect.fail(new BackendUnavailable({ backend: "process", operation: `launch ${spec.instanceId}`, detail }))
         )
@@ -353,18 +406,18 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       Effect.timeoutOption(closeWaitMs),
       Effect.andThen(Effect.promise(() => spawner.close(closeWaitMs))),
       Effect.andThen(Effect.promise(() => deathWatch.close(closeWaitMs))),
-      Effect.andThen(Effect.sync(secretFiles.close))
+      Effect.andThen(Effect.sync(secretFiles.close)),
+      Effect.andThen(Effect.sync(() => sandbox?.close()))
     )
   )
-  yield* Effect.logWarning(
-    "the process backend isolates nothing: functions run as this user, without limits of CPU and memory"
-  )
+  yield* Effect.logWarning(isSandboxed ? sandboxWarning : noSandboxWarning)
+  if (noSandbox !== undefined) yield* Effect.logError(`nothing is started: ${noSandbox}`)
   if (!deathWatch.isWatching()) {
     yield* Effect.logWarning("without /bin/sh, instances can outlive this process when it is killed: install a shell")
   }
 
   return ComputeBackend.of({
-    abilities,
+    abilities: isSandboxed ? { ...abilities, isolation: "process" } : abilities,
     capacity: Effect.sync(
       (): Capacity => ({
         instanceTypes: [
@@ -391,6 +444,30 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
 })
 
 export const layer = (options: Options = {}): Layer.Layer<ComputeBackend> => Layer.effect(ComputeBackend, make(options))
+
+/** Of names for one number the first is the usual one: SIGABRT and not SIGIOT. */
+const signalNames = new Map(
+  Object.entries(constants.signals)
+    .toReversed()
+    .map(([name, number]) => [number, name])
+)
+/** What is said when the instance's program cannot be run in its sandbox. */
+const sandboxFailure = /^(?:bwrap: execvp|setpriv: failed to execute) (.+): (.+)$/m
+
+/** A sandbox ends with 128 and the number of the signal that ended what was in it, as a shell does. */
+const exitOfSandbox = (
+  instanceId: string,
+  code: number | null,
+  signal: string | null,
+  output: OutputTail.OutputTail
+): Exit => {
+  const [said, program = "", reason = ""] = sandboxFailure.exec(output.text(lastOutputBytesMax)) ?? []
+  if (said !== undefined && (code === 1 || code === 126 || code === 127)) {
+    const detail = `${program} cannot be run (${reason}): it must be in the function's folder or under /usr`
+    return { kind: "start-failed", error: new CommandNotFound({ instanceId, program, detail }) }
+  }
+  return exitOf(code, signal ?? signalNames.get((code ?? 0) - 128) ?? null, output)
+}
 
 const exitOf = (code: number | null, signal: string | null, output: OutputTail.OutputTail): Exit => {
   if (signal === null) return { kind: "code", code: code ?? 0 }

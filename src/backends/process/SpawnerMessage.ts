@@ -23,8 +23,13 @@ export type ToSpawner =
       readonly environment: Readonly<Record<string, string>>
       /** A zygote would do, should one be ready. */
       readonly zygote: boolean
+      /**
+       * The program is a sandbox around the instance's own: SIGTERM is for what is inside. `filter`: a file that it reads as
+       * descriptor 3.
+       */
+      readonly sandbox: { readonly filter: string | undefined } | undefined
     }
-  /** To the whole group; nothing happens when its first process has ended. */
+  /** To the whole group, or to what is in its sandbox; nothing happens when its first process has ended. */
   | { readonly _tag: "Signal"; readonly key: number; readonly signal: "SIGTERM" | "SIGKILL" }
 
 export type FromSpawner =

@@ -10,7 +10,9 @@
  * @module
  */
 import { type ChildProcess, spawn } from "node:child_process"
+import { closeSync, openSync } from "node:fs"
 import { fileURLToPath } from "node:url"
+import { childrenOf, descendantsOf } from "./ProcessTree.ts"
 import type { FromSpawner, SpawnerOptions, ToSpawner } from "./SpawnerMessage.ts"
 import * as ZygotePool from "./ZygotePool.ts"
 
@@ -22,6 +24,10 @@ const pipesSilentMs = 100
 const pipesCloseMaxMs = 2_000
 /** Output that the parent has not taken yet; beyond it the instance that talks waits, as at any full pipe. */
 const unsentBytesMax = 1024 * 1024
+
+/** A sandbox takes a few milliseconds to make. */
+const signalAgainMs = 20
+const signalTriesMax = 250
 
 type Spawn = Extract<ToSpawner, { _tag: "Spawn" }>
 
@@ -38,6 +44,7 @@ const zygotes = ZygotePool.make(
 )
 
 const live = new Map<number, ChildProcess>()
+const sandboxed = new Set<number>()
 /** Of which it is not known yet whether they took over. */
 const givenAway = new Map<number, ZygotePool.Zygote>()
 let unsentBytes = 0
@@ -54,6 +61,24 @@ const signalGroup = (pid: number, signal: NodeJS.Signals) => {
     process.kill(-pid, signal)
   } catch {
     // ESRCH: it is gone, which is what was wanted.
+  }
+}
+
+/** Signals what is in a sandbox; the sandbox's own processes would end without waiting for it. */
+const signalInside = (key: number, signal: NodeJS.Signals, tries = 0) => {
+  const pid = live.get(key)?.pid
+  const [first] = pid === undefined ? [] : childrenOf(pid)
+  const inside = first === undefined ? [] : descendantsOf(first)
+  for (const each of inside) {
+    try {
+      process.kill(each, signal)
+    } catch {
+      // ESRCH: it is gone, which is what was wanted.
+    }
+  }
+  // It is still being made: nothing is in it yet.
+  if (pid !== undefined && inside.length === 0 && tries < signalTriesMax) {
+    setTimeout(() => signalInside(key, signal, tries + 1), signalAgainMs)
   }
 }
 
@@ -77,7 +102,8 @@ const start = (order: Spawn) => {
 }
 
 const startPlainly = (order: Spawn) => {
-  const { key } = order
+  const { key, sandbox } = order
+  const filter = sandbox?.filter === undefined ? undefined : openSync(sandbox.filter, "r")
   const refuse = (cause: unknown) => {
     const code = cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : ""
     tell({ _tag: "Refused", key, code, message: cause instanceof Error ? cause.message : String(cause) })
@@ -88,11 +114,14 @@ const startPlainly = (order: Spawn) => {
       cwd: order.workingDirectory,
       env: order.environment,
       detached: true,
-      stdio: ["ignore", "pipe", "pipe"]
+      stdio: ["ignore", "pipe", "pipe", ...(filter === undefined ? [] : [filter])]
     })
   } catch (cause) {
     return refuse(cause)
+  } finally {
+    if (filter !== undefined) closeSync(filter)
   }
+  if (sandbox !== undefined) sandboxed.add(key)
   // Without a pid the reason comes as an event, in the next tick.
   if (child.pid === undefined) return child.once("error", refuse)
   child.on("error", ignore)
@@ -128,6 +157,7 @@ const follow = (key: number, child: ChildProcess, pid: number) => {
   forward(key, "stderr", child.stderr)
   const onExit = (code: number | null, signal: NodeJS.Signals | null) => {
     live.delete(key)
+    sandboxed.delete(key)
     signalGroup(pid, "SIGKILL")
     const untilMs = performance.now() + pipesCloseMaxMs
     let isTold = false
@@ -157,7 +187,9 @@ process.on("message", (message: ToSpawner) => {
   // Whoever ends an instance wants its end, and not another start.
   givenAway.get(message.key)?.claim()
   const pid = live.get(message.key)?.pid
-  if (pid !== undefined) signalGroup(pid, message.signal)
+  if (pid === undefined) return
+  if (message.signal === "SIGTERM" && sandboxed.has(message.key)) signalInside(message.key, message.signal)
+  else signalGroup(pid, message.signal)
 })
 
 // Ctrl-C in a terminal and a service manager's stop are for the parent, which decides what becomes of the instances.

@@ -17,7 +17,7 @@ import * as ProcessRunner from "./ProcessRunner.ts"
 import * as SimulatedWorker from "./SimulatedWorker.ts"
 
 export type BackendChoice =
-  | { readonly kind: "process" }
+  | { readonly kind: "process"; readonly isolation: "none" | "bubblewrap" }
   | { readonly kind: "docker"; readonly baseImage: string | undefined }
   | {
       readonly kind: "simulated"
@@ -42,8 +42,15 @@ export const of = (input: Input): BackendChoice => {
   if (kind !== "docker" && text(input, "docker-image") !== undefined) {
     throw usageError("--docker-image is for --backend docker")
   }
+  const isolation = text(input, "isolation") ?? (process.env["MILLRACE_ISOLATION"] || "none")
+  if (isolation !== "none" && isolation !== "bubblewrap") {
+    throw usageError(`--isolation (MILLRACE_ISOLATION) is ${JSON.stringify(isolation)}; none or bubblewrap`)
+  }
+  if (kind !== "process" && text(input, "isolation") !== undefined) {
+    throw usageError("--isolation is for --backend process")
+  }
   if (kind !== "simulated") {
-    if (!isSimulatedAsked) return kind === "docker" ? { kind, baseImage } : { kind }
+    if (!isSimulatedAsked) return kind === "docker" ? { kind, baseImage } : { kind, isolation }
     throw usageError(
       `--${gpu === undefined ? "start-model" : "gpu"} is for simulated GPUs: leave out --backend ${kind}`
     )
@@ -59,12 +66,19 @@ export const of = (input: Input): BackendChoice => {
 }
 
 /** Where instances connect that have no network; undefined = at the worker port. */
-export const workerSocketOf = ({ kind }: BackendChoice, stateDirectory: string): string | undefined =>
-  kind === "docker" ? join(stateDirectory, "workers", "worker.sock") : undefined
+export const workerSocketOf = (choice: BackendChoice, stateDirectory: string): string | undefined =>
+  choice.kind === "docker" || (choice.kind === "process" && choice.isolation !== "none")
+    ? join(stateDirectory, "workers", "worker.sock")
+    : undefined
 
 export const layer = (choice: BackendChoice, stateDirectory: string): Layer.Layer<ComputeBackend> => {
   if (choice.kind === "docker") return docker(choice, stateDirectory)
-  const processes = ProcessBackend.layer({ compileCacheDirectory: join(stateDirectory, "compile-cache") })
+  const processes = ProcessBackend.layer({
+    compileCacheDirectory: join(stateDirectory, "compile-cache"),
+    ...(choice.kind === "process" && choice.isolation !== "none"
+      ? { isolation: choice.isolation, workerSocketDirectory: join(stateDirectory, "workers") }
+      : {})
+  })
   return choice.kind === "process" ? processes : simulated(choice).pipe(Layer.provide(processes))
 }
 

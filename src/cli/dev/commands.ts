@@ -23,6 +23,11 @@ const flags: ReadonlyArray<Flag> = [
     about: "where instances run: process, simulated or docker (MILLRACE_BACKEND, default process)"
   },
   {
+    name: "isolation",
+    value: "NAME",
+    about: "of processes: none or bubblewrap (MILLRACE_ISOLATION, default none)"
+  },
+  {
     name: "docker-image",
     value: "IMAGE",
     about: "base of functions in containers, with Node (MILLRACE_DOCKER_IMAGE, default: made of this machine's Node)"

@@ -27,6 +27,8 @@ export interface Collected {
   readonly root: string
   readonly own: ReadonlyArray<Item>
   readonly packages: ReadonlyArray<Item>
+  /** The function's folder, the folders of its packages, and single files beside: whoever sees these sees all. */
+  readonly places: ReadonlyArray<string>
 }
 
 export const filesMax = 50_000
@@ -78,8 +80,16 @@ function* ancestorsOf(folder: string): Generator<string> {
 
 const packageNameOf = (specifier: string): string => specifier.split("/", specifier.startsWith("@") ? 2 : 1).join("/")
 
-/** Throws `TooMuch`, and what the system says of a folder that cannot be read. `commandWords`: of the command. */
-export const collect = (directory: string, commandWords: ReadonlyArray<string>): Collected => {
+/**
+ * Throws `TooMuch`, and what the system says of a folder that cannot be read. `commandWords`: of the command. `places`: looks
+ * for those alone, which is faster, and leaves `packages` empty.
+ */
+export const collect = (
+  directory: string,
+  commandWords: ReadonlyArray<string>,
+  look: "files" | "places" = "files"
+): Collected => {
+  const places = new Set<string>([directory])
   const own = new Map<string, Item>()
   const packages = new Map<string, Item>()
   const seenPackages = new Set<string>()
@@ -109,28 +119,27 @@ export const collect = (directory: string, commandWords: ReadonlyArray<string>):
     }
   }
 
+  const addPlace = (path: string) => {
+    places.add(path)
+    if (look === "places") return
+    if (lstatSync(path).isDirectory()) walk(path, packages, ({ name }) => name === "node_modules" || name === ".git")
+    else add(path, packages)
+  }
+
   const addPackage = (folder: string, fromInside: boolean) => {
     const key = `${folder}\0${fromInside}`
     if (seenPackages.has(key)) return
     seenPackages.add(key)
     const real = realpathSync(folder)
     if (real !== folder) {
-      if (lstatSync(folder).isSymbolicLink()) add(folder, packages)
+      if (lstatSync(folder).isSymbolicLink()) addPlace(folder)
       return addPackage(real, fromInside)
     }
     const manifest = manifestOf(folder)
-    const skip = ({ name }: Dirent) => name === "node_modules" || name === ".git"
-    if (fromInside) {
-      // The function lives in this package: what of it is published is what others would get.
-      add(join(folder, "package.json"), packages)
-      for (const name of manifest?.files ?? []) {
-        const path = resolve(folder, name)
-        if (isFolder(path)) walk(path, packages, skip)
-        else if (isFile(path)) add(path, packages)
-      }
-    } else {
-      walk(folder, packages, skip)
-    }
+    // The function lives in this package: what of it is published is what others would get.
+    const published = ["package.json", ...(manifest?.files ?? [])].map((name) => resolve(folder, name))
+    for (const path of fromInside ? published.filter((path) => isFolder(path) || isFile(path)) : [folder])
+      addPlace(path)
     if (manifest?.name === sdkPackage) return
     const { dependencies, optionalDependencies, peerDependencies } = manifest ?? {}
     for (const name of Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies }))
@@ -159,6 +168,7 @@ export const collect = (directory: string, commandWords: ReadonlyArray<string>):
       }
       const target = sourceAt(resolve(dirname(path), specifier))
       if (target === undefined) continue
+      if (!within(target, directory)) places.add(target)
       add(target, own)
       scan(target)
     }
@@ -173,18 +183,20 @@ export const collect = (directory: string, commandWords: ReadonlyArray<string>):
     const path = resolve(directory, word)
     if (!/[/\\]/.test(word) || within(path, directory) || !isFile(path)) continue
     const home = [...ancestorsOf(dirname(path))].find((folder) => isFile(join(folder, "package.json")))
-    if (home === undefined) add(path, own)
-    else addPackage(home, within(directory, home))
+    if (home === undefined) {
+      places.add(path)
+      add(path, own)
+    } else addPackage(home, within(directory, home))
   }
   for (const folder of ancestorsOf(directory)) {
     // Says whether `.js` means modules.
     const manifest = join(folder, "package.json")
     if (isFile(manifest)) {
-      add(manifest, packages)
+      addPlace(manifest)
       break
     }
   }
   let root = directory
   for (const path of [...own.keys(), ...packages.keys()]) while (!within(path, root)) root = dirname(root)
-  return { root, own: [...own.values()], packages: [...packages.values()] }
+  return { root, own: [...own.values()], packages: [...packages.values()], places: [...places] }
 }
