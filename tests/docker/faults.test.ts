@@ -177,6 +177,14 @@ describe.skipIf(why !== undefined)(
       expect(await containers(cluster)).toEqual([])
     })
 
+    it("an instance is listed until its end is told, so that nobody takes an end for a disappearance", async () => {
+      const one = await open()
+      await Effect.runPromise(one.backend.launch(nodeSpec(world, "short", `setTimeout(() => process.exit(3), 300)`)))
+      const untilMs = performance.now() + 30_000
+      while ((await listed(one)).includes("short")) expect(performance.now()).toBeLessThan(untilMs)
+      expect(one.seen.map(({ _tag }) => _tag)).toContain("Exited")
+    })
+
     it("a container that somebody removes is told as ended, not by us, and its place is free", async () => {
       const cluster = newCluster()
       const one = await open({ cluster, instancesMax: 1 })

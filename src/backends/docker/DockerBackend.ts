@@ -369,7 +369,16 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     const ids = new Set(found.map(({ Id }) => Id))
     for (const instance of known) if (!ids.has(instance.running?.containerId ?? "")) onDead(instance)
     unwanted.clear()
+    return ids
   })
+
+  /** Of those that the daemon knows no more, the end is told before anybody is told that they are gone. */
+  const settled = (ids: ReadonlySet<string>) =>
+    Effect.forEach(
+      [...live.values()].filter(({ isEnding, running }) => isEnding && !ids.has(running?.containerId ?? "")),
+      ({ gone }) => Effect.timeoutOption(Deferred.await(gone), 2 * lastOutputMs),
+      { concurrency: "unbounded", discard: true }
+    )
 
   const end = (instance: Live, graceMs: number): DockerClient.Asked<void> =>
     Effect.suspend(() => {
@@ -469,6 +478,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     terminate,
     list: sync.pipe(
       Effect.mapError((failure) => unavailable("list", failure)),
+      Effect.flatMap(settled),
       Effect.map(() =>
         [...live.values()].flatMap(({ identity, running }) =>
           // One that ended is listed until its end is told, so that nobody takes it for lost.
