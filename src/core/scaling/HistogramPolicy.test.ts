@@ -151,4 +151,61 @@ describe("histogram, word for word", () => {
       "1 until 13500: idle for 3.9 s, 1 instance until 4.4 s: 1 idle time are known, most of 3.0 s to 4.0 s"
     ])
   })
+
+  describe("with bins of 1 s, 20 of them, and an idle window of 10 s", () => {
+    const policy = HistogramPolicy.histogram({ ...HistogramPolicy.defaults, binMs: 1_000, binCount: 20 })
+    const recents = (...looks: Parameters<typeof tell>[1]) =>
+      tell(policy, looks).decisions.map(({ inputs }) => inputs["recent"])
+
+    it("counts what was there at the first look, starting or ready, and not the arrivals before it", () => {
+      assert.deepStrictEqual(recents({ nowMs: 0, ready: 1, starting: 2, arrivalsTotal: 5 }), [3])
+      const { decisions } = tell(policy, [{ nowMs: 0, arrivalsTotal: 5 }])
+      assert.deepStrictEqual(lines(decisions), [
+        "0 until ever: idle for 0.00 s, and 0.00 s is the end: nothing was ever seen of it"
+      ])
+      assert.strictEqual(decisions[0]?.inputs["recent"], 0)
+      assert.strictEqual(tell(policy, [{ nowMs: 0, starting: 1 }]).decisions[0]?.desired, 1)
+      const unknown = tell(policy, [{ nowMs: 0, pending: "unknown", ready: 1, starting: 2 }])
+      assert.strictEqual(unknown.decisions[0]?.desired, 3)
+    })
+
+    it("a request that came and went between two looks needed an instance, and none was needed where none came", () => {
+      const looks = [
+        { nowMs: 0, leased: 1, arrivalsTotal: 1 },
+        { nowMs: 100, leased: 0 },
+        { nowMs: 12_000 },
+        { nowMs: 13_000, arrivalsTotal: 2 }
+      ]
+      assert.deepStrictEqual(recents(...looks), [undefined, 1, 0, 1])
+    })
+
+    it("one instance has no end before that of its time", () => {
+      const { decisions } = tell(policy, [
+        { nowMs: 0, leased: 1 },
+        { nowMs: 100, leased: 0 }
+      ])
+      assert.deepStrictEqual(
+        decisions.map(({ desired, wakeAtMs }) => [desired, wakeAtMs]),
+        [
+          [1, null],
+          [1, 20_100]
+        ]
+      )
+    })
+
+    it("arrivals that are not told for a while end no idle time, and are told later", () => {
+      const { decisions } = tell(policy, [
+        { nowMs: 0, leased: 1, arrivalsTotal: 1 },
+        { nowMs: 100, leased: 0 },
+        { nowMs: 4_100, arrivalsTotal: "unknown" },
+        { nowMs: 5_100, arrivalsTotal: 1 },
+        { nowMs: 6_100, arrivalsTotal: "unknown" },
+        { nowMs: 7_100, arrivalsTotal: 2 }
+      ])
+      assert.deepStrictEqual(
+        decisions.map(({ inputs }) => inputs["idleMs"]),
+        [undefined, 0, 4_000, 5_000, 6_000, 0]
+      )
+    })
+  })
 })

@@ -134,4 +134,58 @@ describe("keda, word for word", () => {
       "1 until 135000: 3 requests, more than 0, activate 1 instance"
     ])
   })
+
+  it("a sync and a poll that were both missed are made up for in the order of their time", () => {
+    const missed = (pollingIntervalMs: number, syncIntervalMs: number, laterMs: number) =>
+      tell(KedaPolicy.keda({ ...KedaPolicy.defaults, pollingIntervalMs, syncIntervalMs }), [
+        { nowMs: 1_000, pending: 5 },
+        { nowMs: laterMs, desired: 0 }
+      ]).decisions[1]?.reason
+    const activated = "5 requests, more than 0, activate 1 instance"
+    const scaled = "5 requests at a threshold of 2: 3 instances recommended"
+    assert.strictEqual(missed(20_000, 15_000, 35_000), scaled, "the poll of 20 s, then the sync of 30 s")
+    assert.strictEqual(missed(20_000, 15_000, 41_000), activated, "the sync of 30 s, then the poll of 40 s")
+    assert.strictEqual(missed(20_000, 20_000, 41_000), activated, "of one moment the sync is first")
+  })
+
+  it("work at zero begins the rules that hold from one instance on, and what is unknown or nothing does not", () => {
+    const spec = { minInstances: 0, maxInstances: 9, concurrency: 2, idleWindowMs: 10_000 }
+    const rules = (...looks: Parameters<typeof tell>[1]) => tell(KedaPolicy.keda(), looks).memory.rules
+    const begun = (value: number, atMs: number) => ({ recommendations: [{ atMs, value }], changes: [] })
+    assert.deepStrictEqual(rules({ nowMs: 1_000, pending: 1, leased: 0 }), begun(1, 1_000))
+    assert.deepStrictEqual(rules({ nowMs: 1_000, pending: 0, leased: 1 }), begun(1, 1_000))
+    assert.deepStrictEqual(rules({ nowMs: 1_000, pending: "unknown", leased: 1 }), begun(1, 1_000))
+    assert.deepStrictEqual(rules({ nowMs: 1_000, pending: 1, leased: "unknown" }), begun(1, 1_000))
+    assert.deepStrictEqual(
+      rules({ nowMs: 1_000, pending: 1, spec: { ...spec, minInstances: 3 } }),
+      begun(3, 1_000),
+      "as many as the minimum is"
+    )
+    assert.deepStrictEqual(rules({ nowMs: 1_000, pending: 1 }, { nowMs: 2_000 }), begun(1, 1_000), "once")
+    assert.isNull(rules({ nowMs: 1_000 }))
+    assert.isNull(rules({ nowMs: 1_000, pending: "unknown", leased: 0 }))
+    assert.isNull(rules({ nowMs: 1_000, pending: 0, leased: "unknown" }))
+    assert.isNull(rules({ nowMs: 1_000, pending: "unknown", leased: "unknown" }))
+  })
+
+  it("a sync does nothing at zero, and what no poll saw active has nothing to cool down from", () => {
+    const { decisions, memory } = tell(KedaPolicy.keda(), [
+      { nowMs: 1_000 },
+      { nowMs: 2_000, pending: 1 },
+      { nowMs: 15_000, desired: 0 },
+      { nowMs: 20_000, desired: 1, ready: 1, pending: 0 },
+      { nowMs: 30_000 }
+    ])
+    assert.deepStrictEqual(lines(decisions), [
+      "0 until ever: 0 instances until the next look: a poll every 30.0 s, a sync every 15.0 s",
+      "0 until 15000: 0 instances until the next look: a poll every 30.0 s, a sync every 15.0 s",
+      "0 until 30000: 0 instances until the next look: a poll every 30.0 s, a sync every 15.0 s",
+      "1 until 30000: 1 instance until the next look: a poll every 30.0 s, a sync every 15.0 s",
+      "0 until 45000: not active for more than 300 s, the cooldown"
+    ])
+    assert.deepStrictEqual([memory.activeAtMs, memory.rules], [null, null])
+    const there = tell(KedaPolicy.keda(), [{ nowMs: 1_000, ready: 1 }, { nowMs: 330_000 }])
+    assert.strictEqual(there.decisions[1]?.desired, 0)
+    assert.strictEqual(there.memory.activeAtMs, 1_000, "what was seen is not forgotten with the instances")
+  })
 })

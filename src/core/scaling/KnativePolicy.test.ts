@@ -167,4 +167,43 @@ describe("knative, word for word", () => {
       excessBurstCapacity: -1
     })
   })
+
+  it("where nothing is there and nothing comes it stays at zero, and what is unknown starts nothing", () => {
+    const { decisions } = tell(KnativePolicy.knative(), [
+      { nowMs: 1_000 },
+      { nowMs: 2_000 },
+      { nowMs: 3_000, pending: "unknown" },
+      { nowMs: 3_500, pending: 0, leased: "unknown" }
+    ])
+    assert.deepStrictEqual(lines(decisions), [
+      "0 until ever: 0 instances until the next of the looks at intervals of 2.0 s",
+      "0 until ever: 0 requests at a time in 60 s at a target of 1.4: 0 instances",
+      "0 until 4000: 0 instances until the next of the looks at intervals of 2.0 s",
+      "0 until 4000: 0 instances until the next of the looks at intervals of 2.0 s"
+    ])
+  })
+
+  it("it begins in panic with more than one instance ready, and not with one", () => {
+    const panic = (ready: number) => tell(KnativePolicy.knative(), [{ nowMs: 1_000, ready }]).memory.panic
+    assert.isNull(panic(1))
+    assert.deepStrictEqual(panic(2), { sinceMs: 1_000, highest: 2 })
+  })
+
+  it("a window of which nothing is known decides nothing, though the other is known", () => {
+    const options = { ...KnativePolicy.defaults, stableWindowMs: 2_000, panicWindowMs: 6_000 }
+    const { decisions } = tell(KnativePolicy.knative(options), [
+      { nowMs: 0, ready: 1, leased: 1 },
+      { nowMs: 2_000, leased: "unknown" },
+      { nowMs: 4_000, leased: 1 }
+    ])
+    assert.deepStrictEqual(decisions[2]?.inputs, { desired: 1, stableLoad: "unknown", panicLoad: 1 })
+  })
+
+  it("without a limit the excess of the burst is -1, whatever is there", () => {
+    const { decisions } = tell(KnativePolicy.knative({ ...KnativePolicy.defaults, targetBurstCapacity: -1 }), [
+      { nowMs: 0, ready: 9, leased: 1 },
+      { nowMs: 2_000 }
+    ])
+    assert.strictEqual(decisions[1]?.inputs["excessBurstCapacity"], -1)
+  })
 })
