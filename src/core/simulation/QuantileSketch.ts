@@ -44,11 +44,9 @@ export class QuantileSketch {
     const rank = Math.max(1, Math.ceil(part * this.count))
     let seen = this.#zeros
     if (this.count === 0 || seen >= rank) return 0
-    for (let bucket = 0; bucket < bucketCount; bucket++) {
-      seen += this.#counts[bucket]!
-      if (seen >= rank) return Math.min(this.max, middleOf(bucket))
-    }
-    return this.max
+    let bucket = 0
+    while (bucket < bucketCount - 1 && seen + this.#counts[bucket]! < rank) seen += this.#counts[bucket++]!
+    return Math.min(this.max, middleOf(bucket))
   }
 
   /** Share of the values up to `value`, by whole buckets; 1 of nothing. */

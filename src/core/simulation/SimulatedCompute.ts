@@ -62,10 +62,6 @@ export class SimulatedCompute {
     return this.#instances.values()
   }
 
-  isSilent(cluster: number): boolean {
-    return this.#clusters[cluster]!.isSilent
-  }
-
   /** For the placement machine. */
   candidates(isWarm: (cluster: number) => boolean): ReadonlyArray<Placement.Cluster> {
     return this.#clusters.map((cluster, index) => {
@@ -103,7 +99,6 @@ export class SimulatedCompute {
     }
     this.#reserve(instance, -1)
     const target = scenario.functions[instance.function]!
-    if (instance.isTerminating) return this.#neverStarted(instance, "told to end before it started")
     if (nowMs - instance.state.facts.requestedAtMs > target.startDeadlineMs) {
       return this.#neverStarted(instance, "its order is older than its start deadline")
     }
@@ -276,7 +271,7 @@ export class SimulatedCompute {
   #neverStarted(instance: SimulatedInstance, detail: string): void {
     instance.life = "gone"
     instance.detail = detail
-    instance.hasFailed = !instance.isTerminating
+    instance.hasFailed = true
     this.#clusters[instance.cluster]!.instances.delete(instance)
     this.#report(instance, reports.agent)
   }
@@ -294,7 +289,7 @@ export class SimulatedCompute {
   }
 
   #die(instance: SimulatedInstance, detail: string): void {
-    if (instance.life === "ordered" || instance.life === "gone") return
+    if (instance.life === "ordered") return
     instance.hasFailed = instance.life !== "ending"
     this.#world.shards.disconnect(instance)
     instance.leases.clear()

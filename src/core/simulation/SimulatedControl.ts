@@ -17,7 +17,6 @@ interface Version {
   readonly index: number
   readonly spec: SimulatedFunction
   readonly request: Placement.Request
-  readonly gpuCount: number
   scaling: Scaling.Running
   budget: RestartBudget.State
   /** The last figures that were heard. */
@@ -50,13 +49,12 @@ export class SimulatedControl {
 
   constructor(world: World) {
     this.#world = world
-    const { functions, clusters } = world.scenario
+    const { functions } = world.scenario
     this.#isStale = new Uint8Array(functions.length)
     this.#versions = functions.map((spec, index) => ({
       index,
       spec,
       request: { instanceType: spec.instanceType, gpu: spec.gpu, clusters: spec.clusters },
-      gpuCount: gpusOf(spec, clusters),
       scaling: spec.policy(),
       budget: RestartBudget.empty,
       pending: 0,
@@ -286,14 +284,17 @@ export class SimulatedControl {
 
   #order(version: Version, cluster: number, nowMs: number): void {
     const { spec } = version
+    const { clusters } = this.#world.scenario
     const number = ++this.#number
+    // It was placed there because that cluster has the type.
+    const { gpuCount } = clusters[cluster]!.instanceTypes.find(({ name }) => name === spec.instanceType)!
     const instance: SimulatedInstance = {
       number,
       id: `i${number}`,
       function: version.index,
       cluster,
       slots: spec.spec.concurrency,
-      gpuCount: version.gpuCount,
+      gpuCount,
       state: Instance.requested({
         nowMs,
         startDeadlineMs: spec.startDeadlineMs,
@@ -352,26 +353,21 @@ export class SimulatedControl {
 
   #perform(version: Version, instance: SimulatedInstance, command: Instance.Command, nowMs: number): void {
     const { shards, compute } = this.#world
-    switch (command._tag) {
-      case "OrderTerminate":
+    Instance.Command.$match(command, {
+      OrderTerminate: ({ drainMs }) => {
         // Before the order, so that no request is given to it in the meantime.
         if (instance.isConnected) shards.drain(instance)
-        return compute.terminate(instance, command.drainMs)
-      case "CountFailure": {
-        const { readyForMs, retryable, detail } = command
+        compute.terminate(instance, drainMs)
+      },
+      CountFailure: ({ readyForMs, retryable, detail }) => {
         const { requestedAtMs } = instance.state.facts
         const failed = RestartBudget.Event.Failed({ nowMs, requestedAtMs, readyForMs, retryable, detail })
         version.budget = RestartBudget.step(version.budget, failed)
-        return
+      },
+      AmendFailure: ({ detail }) => {
+        version.budget = RestartBudget.step(version.budget, RestartBudget.Event.Amended({ nowMs, detail }))
       }
-      case "AmendFailure": {
-        const amended = RestartBudget.Event.Amended({ nowMs, detail: command.detail })
-        version.budget = RestartBudget.step(version.budget, amended)
-        return
-      }
-      default:
-        return unreachable(command)
-    }
+    })
   }
 
   #recount(version: Version, state: Instance.State, by: 1 | -1): void {
@@ -391,14 +387,6 @@ export class SimulatedControl {
 
 /** SIGTERM to SIGKILL; a simulated process never needs it. */
 const graceMs = 10_000
-
-const gpusOf = (spec: SimulatedFunction, clusters: World["scenario"]["clusters"]): number => {
-  for (const cluster of clusters) {
-    const type = cluster.instanceTypes.find((each) => each.name === spec.instanceType)
-    if (type !== undefined) return type.gpuCount
-  }
-  return spec.gpu.count
-}
 
 /** Written out in one piece: it is made for every report of every function. */
 const observedOf = (version: Version, nowMs: number): Scaling.Event => {
@@ -450,7 +438,3 @@ const reportOf = (instance: SimulatedInstance): Instance.Reported => {
 }
 
 const lifeStates = { ordered: "requested", starting: "starting", serving: "ready", ending: "draining" } as const
-
-const unreachable = (value: never): never => {
-  throw new Error(`unreachable case ${JSON.stringify(value)}`)
-}

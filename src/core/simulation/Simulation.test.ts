@@ -270,6 +270,76 @@ describe("a run", () => {
     assert.isAtLeast(result.spanMs, 60_000)
   })
 
+  /** The instances at a time, by what they do. */
+  const livesAt = (simulation: Simulation.Simulation, atMs: number): ReadonlyArray<string> => {
+    while (simulation.nowMs() < atMs && !simulation.advance(1)) {
+      // Not yet.
+    }
+    return simulation.inspect().instances.map(({ life }) => life)
+  }
+  const halved = {
+    ...target,
+    policy: planned([
+      [0, 2],
+      [1_000, 1]
+    ])
+  }
+
+  it("what drains behind a cut is stopped when its drain is over, and the other serves on", () => {
+    const simulation = Simulation.start(
+      scenario(
+        [
+          [0, 0, 30_000],
+          [0, 0, 30_000]
+        ],
+        { functions: [halved], faults: [{ kind: "partition", atMs: 1_500, toMs: 100_000, cluster: 0 }] }
+      )
+    )
+    const servingAt = (atMs: number): number => livesAt(simulation, atMs).filter((life) => life === "serving").length
+    assert.deepStrictEqual([servingAt(59_000), servingAt(99_000)], [2, 1])
+  })
+
+  it("what has ended before its drain was over is not ended twice", () => {
+    const simulation = Simulation.start(
+      scenario(
+        [
+          [0, 0, 3_000],
+          [0, 0, 30_000]
+        ],
+        { functions: [halved], faults: [{ kind: "partition", atMs: 3_200, toMs: 100_000, cluster: 0 }] }
+      )
+    )
+    const [first, second] = [livesAt(simulation, 62_000), livesAt(simulation, 99_000)]
+    assert.deepStrictEqual([first, second], [first, first])
+    while (!simulation.advance(1_000)) {
+      // It goes on.
+    }
+    const { coldStarts, ended, open } = simulation.result()
+    assert.deepStrictEqual([coldStarts, ended.responded, open], [2, 1, 0])
+  })
+
+  it("an instance that dies as its agent tells what it has is missing, and is replaced", () => {
+    const result = run([[0, 0, 20_000]], {
+      faults: [
+        { kind: "partition", atMs: 1_000, toMs: 2_000, cluster: 0 },
+        { kind: "instance-dies", atMs: 5_999.5 }
+      ]
+    })
+    assert.deepStrictEqual([result.ended.responded, result.redelivered, result.coldStarts], [1, 1, 2])
+  })
+
+  it("an instance takes as many GPUs as its type has on its cluster", () => {
+    const there = { ...target, clusters: ["b"] }
+    const one = scenario([[0, 0, 10]], { functions: [there] })
+    const large = { ...one.clusters[0]!, name: "b", instanceTypes: [{ name: "one", gpuCount: 2 }] }
+    const simulation = Simulation.start({ ...one, clusters: [one.clusters[0]!, large] })
+    simulation.advance(2)
+    assert.deepStrictEqual(
+      simulation.inspect().instances.map(({ cluster, gpuCount }) => [cluster, gpuCount]),
+      [[1, 2]]
+    )
+  })
+
   it("a slow start is slow for its time alone", () => {
     const slow = { kind: "slow-start", atMs: 0, toMs: 1_000, cluster: 0, factor: 20 } as const
     const idle = { ...target, spec: { ...target.spec, idleWindowMs: 10 } }

@@ -18,7 +18,7 @@
  */
 
 import type { Terminal } from "../buffer/BufferEvent.ts"
-import { unreachable } from "../collections/invariant.ts"
+import { invariant, unreachable } from "../collections/invariant.ts"
 import type * as Arrivals from "./Arrivals.ts"
 import { EventQueue } from "./EventQueue.ts"
 import { LogHash } from "./LogHash.ts"
@@ -179,8 +179,10 @@ class Run implements World {
     this.#events += 1
     // An arrival comes before what is due at the same moment.
     if (next !== undefined && next.atMs <= queue.nextMs) this.#arrive(next)
-    else if (queue.take()) this.#happen()
-    else this.#isOver = true
+    else {
+      invariant(queue.take(), "a fault that is left, or something to wait for, is in the queue")
+      this.#happen()
+    }
     this.control.settle()
   }
 
