@@ -411,7 +411,8 @@ const terms = {
   minInstances: 0,
   maxInstances: 30,
   waitMs: 0,
-  windowMs: 250
+  windowMs: 250,
+  waysMax: 24
 }
 
 describe("the offline optimum", () => {
@@ -452,14 +453,17 @@ describe("the offline optimum", () => {
     )
   })
 
-  it("O2: a longer wait never costs more", () => {
+  it("O2: where nothing is merged, a longer wait never costs more; O4: nor do fewer ways", () => {
     upholds(
       fc.property(fc.array(job, { minLength: 1, maxLength: 25 }), fc.nat(8_000), fc.nat(8_000), (jobs, wait, more) => {
-        const short = Optimum.instanceMs(jobs, { ...terms, waitMs: wait })
-        const long = Optimum.instanceMs(jobs, { ...terms, waitMs: wait + more })
+        const exact = { ...terms, waysMax: 10_000 }
+        const short = Optimum.instanceMs(jobs, { ...exact, waitMs: wait })
+        const long = Optimum.instanceMs(jobs, { ...exact, waitMs: wait + more })
         assert.isDefined(short)
-        // Merged ways may lie a little lower on the one side than on the other.
-        assert.isAtMost(long!, short! * 1.02 + terms.windowMs * 2)
+        assert.isAtMost(long!, short! + 1)
+        for (const waysMax of [24, 1]) {
+          assert.isAtMost(Optimum.instanceMs(jobs, { ...terms, waitMs: wait, waysMax })!, short! + 1)
+        }
       }),
       { numRuns: 80 }
     )

@@ -142,6 +142,7 @@ export const run = async (
 
 const windowsMax = 6_000
 const windowMsMin = 100
+const waysMax = 24
 
 /** Seconds of instances, summed over the functions; undefined: some function cannot keep the bound. */
 export const optimum = (trace: Trace.Trace, setting: Setting, waitMs: number): number | undefined => {
@@ -158,7 +159,8 @@ export const optimum = (trace: Trace.Trace, setting: Setting, waitMs: number): n
       minInstances: setting.minInstances,
       maxInstances: setting.maxInstances ?? Number.MAX_SAFE_INTEGER,
       waitMs,
-      windowMs
+      windowMs,
+      waysMax
     })
     if (cost === undefined) return undefined
     sum += cost

@@ -8,12 +8,13 @@
  *
  * It is nearly a bound from below, so a policy is hardly further from the true optimum than this says: work is taken to
  * be divisible (a request of 3 s may be done by three slots in one), starts take their typical time, and where more than
- * `waysMax` ways are left, neighbours are merged into one that is as cheap as the one and as far as the other. Only whole
- * windows can be held, which costs at most two windows for each start.
+ * `waysMax` ways are left, neighbours are merged into one that is as cheap as the one and as far as the other: with long
+ * waits and few ways it is lower than what can be reached. Only whole windows can be held, which costs at most two
+ * windows for each start.
  *
- * Laws: O1 never more than any run of the simulation that keeps the bound costs, but for those two windows a start. O2 a
- * longer wait does not cost more. O3 without a price of starting and without waiting, it is the work in flight, rounded
- * up to instances, window by window.
+ * Laws: O1 never more than any run of the simulation that keeps the bound costs, but for those two windows a start. O2
+ * where nothing is merged, a longer wait does not cost more. O3 without a price of starting and without waiting, it is the
+ * work in flight, rounded up to instances, window by window. O4 fewer ways never cost more.
  *
  * @module
  */
@@ -33,9 +34,9 @@ export interface Terms {
   readonly waitMs: number
   /** Length of a window; shorter is nearer to the truth and dearer. */
   readonly windowMs: number
+  /** Ways that are kept to each number of instances, 1 at least; more is nearer to the truth and dearer. */
+  readonly waysMax: number
 }
-
-const waysMax = 24
 
 /** One way to be where it is: what it cost, and how much work is done. */
 interface Way {
@@ -46,7 +47,7 @@ interface Way {
 /** Instance-milliseconds; `undefined`: even `maxInstances` cannot keep the bound. `jobs` in any order. */
 export const instanceMs = (jobs: ReadonlyArray<Job>, terms: Terms): number | undefined => {
   if (jobs.length === 0) return 0
-  const { windowMs, slots, startMs } = terms
+  const { windowMs, slots } = terms
   const firstMs = jobs.reduce((least, job) => Math.min(least, job.atMs), Number.POSITIVE_INFINITY)
   const lastMs = jobs.reduce((most, job) => Math.max(most, job.atMs + terms.waitMs + job.serviceMs), 0)
   const windows = Math.max(1, Math.ceil((lastMs - firstMs) / windowMs))
@@ -55,7 +56,7 @@ export const instanceMs = (jobs: ReadonlyArray<Job>, terms: Terms): number | und
   const top = Math.min(terms.maxInstances, instancesUseful(possible, windowMs * slots))
   const bottom = Math.min(terms.minInstances, top)
   let fronts: Array<ReadonlyArray<Way>> = Array.from({ length: top + 1 }, (_, count) =>
-    count < bottom ? [] : [{ cost: count * startMs, done: 0 }]
+    count < bottom ? [] : [{ cost: count * terms.startMs, done: 0 }]
   )
   for (let window = 1; window <= windows; window++) {
     const most = possible[window]!
@@ -72,7 +73,7 @@ export const instanceMs = (jobs: ReadonlyArray<Job>, terms: Terms): number | und
         }
         return next
       }),
-      startMs,
+      terms,
       bottom
     )
   }
@@ -127,12 +128,15 @@ const workAvailable = (jobs: ReadonlyArray<Job>, { fromMs, windowMs, windows, de
 /** Every number of instances may become every other one: fewer for nothing, more for the price of the starts. */
 const change = (
   fronts: ReadonlyArray<ReadonlyArray<Way>>,
-  startMs: number,
+  { startMs, waysMax }: Terms,
   bottom: number
 ): Array<ReadonlyArray<Way>> => {
   const next: Array<ReadonlyArray<Way>> = fronts.slice()
-  for (let count = next.length - 2; count >= bottom; count--) next[count] = best(next[count]!, next[count + 1]!, 0)
-  for (let count = bottom + 1; count < next.length; count++) next[count] = best(next[count]!, next[count - 1]!, startMs)
+  const improve = (count: number, by: number, price: number) => {
+    next[count] = thinned(best(next[count]!, next[by]!, price), waysMax)
+  }
+  for (let count = next.length - 2; count >= bottom; count--) improve(count, count + 1, 0)
+  for (let count = bottom + 1; count < next.length; count++) improve(count, count - 1, startMs)
   return next
 }
 
@@ -156,10 +160,11 @@ const best = (own: ReadonlyArray<Way>, others: ReadonlyArray<Way>, price: number
     if (kept.at(-1)?.cost === way.cost) kept.pop()
     kept.push(way)
   }
-  return kept.length <= waysMax ? kept : thinned(kept)
+  return kept
 }
 
-const thinned = (ways: ReadonlyArray<Way>): ReadonlyArray<Way> => {
+const thinned = (ways: ReadonlyArray<Way>, waysMax: number): ReadonlyArray<Way> => {
+  if (ways.length <= waysMax) return ways
   const kept: Array<Way> = []
   for (let part = 0; part < waysMax; part++) {
     const from = Math.floor((part * ways.length) / waysMax)

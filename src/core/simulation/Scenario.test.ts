@@ -123,7 +123,15 @@ describe("a scenario", () => {
 })
 
 describe("the optimum", () => {
-  const terms: Optimum.Terms = { windowMs: 100, slots: 1, startMs: 50, waitMs: 0, minInstances: 0, maxInstances: 5 }
+  const terms: Optimum.Terms = {
+    windowMs: 100,
+    slots: 1,
+    startMs: 50,
+    waitMs: 0,
+    minInstances: 0,
+    maxInstances: 5,
+    waysMax: 24
+  }
 
   it("of nothing is nothing, and what even all instances cannot do in time has none", () => {
     assert.strictEqual(Optimum.instanceMs([], terms), 0)
@@ -136,6 +144,16 @@ describe("the optimum", () => {
     const one = [{ atMs: 0, serviceMs: 100 }]
     assert.strictEqual(Optimum.instanceMs(one, terms), 150)
     assert.isAbove(Optimum.instanceMs(one, { ...terms, minInstances: 1, waitMs: 300 })!, 150)
+  })
+
+  it("is what can be reached where no ways are merged, and lower where many are", () => {
+    const jobs = [276, 0, 3_431, 3_750, 7].map((atMs) => ({ atMs, serviceMs: 9_000 }))
+    jobs.push({ atMs: 2_937, serviceMs: 2_500 }, { atMs: 2_719, serviceMs: 400 })
+    const least = (waysMax: number, waitMs: number) =>
+      Optimum.instanceMs(jobs, { ...terms, windowMs: 250, slots: 2, startMs: 2_000, maxInstances: 30, waysMax, waitMs })
+    assert.deepStrictEqual([least(48, 3_230), least(48, 3_239), least(1_000, 3_230)], [28_000, 28_000, 28_000])
+    assert.isBelow(least(24, 3_230)!, 28_000)
+    assert.isBelow(least(1, 3_230)!, least(24, 3_230)!)
   })
 })
 

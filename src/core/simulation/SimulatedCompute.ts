@@ -303,7 +303,8 @@ export class SimulatedCompute {
     this.#leave(instance)
     instance.life = "gone"
     instance.detail = detail
-    const heldMs = nowMs - (instance.startedAtMs ?? nowMs)
+    // What never started does not end here.
+    const heldMs = nowMs - instance.startedAtMs!
     measured.functions[instance.function]!.instanceMs += heldMs
     measured.cost += (heldMs / 3_600_000) * cluster.spec.pricePerHour * Math.max(1, instance.gpuCount)
     NodePacking.take(cluster.packing, instance.node, instance.gpuCount, -1)

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { invariant } from "../collections/invariant.ts"
 import * as Fleet from "../instance/Fleet.ts"
 import * as Instance from "../instance/Instance.ts"
 import * as RestartBudget from "../instance/RestartBudget.ts"
@@ -318,7 +319,8 @@ export class SimulatedControl {
     }
     version.instances.add(instance)
     version.starting += 1
-    version.instancesDueMs = Math.min(version.instancesDueMs, Instance.wakeAtMs(instance.state) ?? nowMs)
+    // What is requested has a start deadline.
+    version.instancesDueMs = Math.min(version.instancesDueMs, Instance.wakeAtMs(instance.state)!)
     this.#world.compute.order(instance)
   }
 
@@ -416,7 +418,7 @@ type Leased = Readonly<Record<string, number>> | undefined
 const membersOf = (version: Version, leased: Leased): ReadonlyArray<Fleet.Member> => {
   const members: Array<Fleet.Member> = []
   for (const { id, state } of version.instances) {
-    if (state._tag === "Stopped" || state._tag === "Failed") continue
+    invariant(state._tag !== "Stopped" && state._tag !== "Failed", "what has ended is not kept")
     members.push({
       id,
       generation: 1,

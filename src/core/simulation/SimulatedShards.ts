@@ -10,6 +10,7 @@
  */
 import * as Buffer from "../buffer/Buffer.ts"
 import type { Command, Event } from "../buffer/BufferEvent.ts"
+import { invariant } from "../collections/invariant.ts"
 import type { Arrival } from "./Arrivals.ts"
 import { kinds, type SimulatedInstance, type World } from "./World.ts"
 
@@ -181,8 +182,9 @@ export class SimulatedShards {
 
   #answer(instance: SimulatedInstance, sequence: number, token: number): void {
     const { nowMs, measured } = this.#world
-    const request = this.#requests.get(sequence)
-    if (request !== undefined) measured.functions[request.function]!.busyMs += request.serviceMs
+    // What is leased is open.
+    const request = this.#requests.get(sequence)!
+    measured.functions[request.function]!.busyMs += request.serviceMs
     instance.leases.delete(sequence)
     instance.heardAtMs = nowMs
     const workerId = instance.id
@@ -215,13 +217,13 @@ export class SimulatedShards {
         return this.#assign(command.sequence, command.workerId, command.token)
       case "CancelAttempt": {
         const instance = this.#byWorker.get(command.workerId)
-        if (instance?.leases.get(command.sequence) !== command.token) return
+        invariant(instance?.leases.get(command.sequence) === command.token, "what is cancelled is held")
         instance.leases.delete(command.sequence)
         return this.#world.compute.freed(instance)
       }
       case "TellEnded": {
         const request = this.#requests.get(command.sequence)
-        if (request === undefined) return
+        invariant(request !== undefined, "an end is told once")
         measured.ended[command.terminal] += 1
         log.add(kinds.ended, nowMs, command.sequence, command.terminal.length)
         if (request.leasedAtMs < 0) measured.waits.add(nowMs - request.atMs)
@@ -243,7 +245,7 @@ export class SimulatedShards {
     const { nowMs, measured, log, queue, scenario } = this.#world
     const request = this.#requests.get(sequence)
     const instance = this.#byWorker.get(workerId)
-    if (request === undefined || instance === undefined) return
+    invariant(request !== undefined && instance?.isConnected === true, "what is open goes to who is connected")
     log.add(kinds.leased, nowMs, sequence, instance.number)
     if (request.leasedAtMs < 0) {
       request.leasedAtMs = nowMs
@@ -253,8 +255,6 @@ export class SimulatedShards {
     request.attempts += 1
     request.instance = instance
     instance.leases.set(sequence, token)
-    // Not connected: it is lost already and nobody knows, so nothing will come of it.
-    if (!instance.isConnected) return
     queue.put(nowMs + scenario.times.dispatchMs + request.serviceMs, kinds.requestDone, sequence, token)
     if (instance.hasHeartbeat) return
     instance.hasHeartbeat = true
