@@ -135,6 +135,8 @@ describe("a map from whole numbers", () => {
     assert.strictEqual(IntMap.replace(built, 3_000, 1), built)
     assert.strictEqual(IntMap.replace(built, 34, 1), built)
     assert.strictEqual(IntMap.replace(built, 2 ** 41, 1), built)
+    const eight = IntMap.set(IntMap.empty<number>(), 8, 1)
+    assert.strictEqual(IntMap.replace(eight, 40, 2), eight, "the same place of another branch")
   })
 
   it("the arithmetic of bits is that of a loop over 32", () => {
@@ -249,6 +251,11 @@ describe("a map from names", () => {
         for (const one of all) assert.strictEqual(NameMap.get(map, one.name), model.get(one.name))
       })
     )
+  })
+
+  it("nothing is left of a name that was removed", () => {
+    const two = NameMap.set(NameMap.set(NameMap.empty, "a", 1), "b", 2)
+    assert.strictEqual(NameMap.remove(NameMap.remove(two, "a"), "b"), NameMap.empty)
   })
 
   it("names that differ at their beginning, at their end or in their length have places of their own", () => {

@@ -89,6 +89,14 @@ describe("an index of what is due", () => {
   })
 })
 
+describe("what is never due", () => {
+  it("is not in the index, and takes nothing out of it", () => {
+    const far = DueIndex.add(DueIndex.empty, 2 ** 60, 1)
+    assert.strictEqual(DueIndex.add(far, DueIndex.never, 2), far)
+    assert.strictEqual(DueIndex.remove(far, DueIndex.never, 1), far)
+  })
+})
+
 describe("a map with due times", () => {
   interface Value {
     readonly name: number
@@ -179,6 +187,16 @@ describe("a map with due times", () => {
     assert.deepStrictEqual([taken, DueMap.nextMs(after)], [[], 90])
     assert.isUndefined(DueMap.nextMs(DueMap.remove(after, 1)), "the last of its chunk takes the time with it")
     assert.isUndefined(DueMap.nextMs(DueMap.set(DueMap.empty<Value>(), 1, value(DueIndex.never), DueIndex.never)))
+  })
+
+  it("C5: of what a take leaves behind the earliest is next, wherever it stands", () => {
+    const dues = [10, 50, 90, 70]
+    const filled = dues.reduce(
+      (map, dueMs, key) => DueMap.set(map, key, { name: key, dueMs }, dueMs),
+      DueMap.empty<Value>()
+    )
+    const [after, taken] = DueMap.takeDue(filled, 10, dueMsOf)
+    assert.deepStrictEqual([taken, DueMap.nextMs(after)], [[0], 50])
   })
 
   it("an edit copies once, and without an edit each update copies", () => {

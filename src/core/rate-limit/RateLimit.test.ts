@@ -142,6 +142,8 @@ describe("rate limit", () => {
     assert.strictEqual(keysAfter(Requested({ nowMs: 500, subjects: [subject("z", requests)], tokens: 0 })), 5)
     assert.strictEqual(keysAfter(Settled({ nowMs: 500, subjects: [], estimatedTokens: 1, actualTokens: 1 })), 5)
     assert.strictEqual(keysAfter(Settled({ nowMs: 99, subjects: [], estimatedTokens: 1, actualTokens: 1 })), 6)
+    const one = Settled({ nowMs: 500, subjects: [subject("z", requests)], estimatedTokens: 1, actualTokens: 1 })
+    assert.strictEqual(keysAfter(one), 4, "one more than are named")
     assert.strictEqual(keysAfter(Ticked({ nowMs: 100 })), 0)
     assert.strictEqual(keysAfter(Ticked({ nowMs: 99 })), 6)
     assert.isNull(RateLimit.wakeAtMs(run(full, Ticked({ nowMs: 100 }))[0]))
