@@ -168,5 +168,18 @@ export const bugs: ReadonlyArray<Bug> = [
     to: day,
     foundBy: "the law of the lease, once its histories were as long as they said",
     test: { file: "property-tests/Lease.laws.test.ts", name: "E1, E2: whatever is delayed or lost" }
+  },
+  {
+    id: "gpus-of-another-cluster",
+    what:
+      "Where two clusters had instance types of one name and other numbers of GPUs, a simulated instance took as many " +
+      "as its type has on the first of them.",
+    from: day,
+    to: day,
+    foundBy: "a branch of the core that no test could reach",
+    test: {
+      file: "src/core/simulation/Simulation.test.ts",
+      name: "an instance takes as many GPUs as its type has on its cluster"
+    }
   }
 ]
