@@ -80,11 +80,49 @@ describe("buffer", () => {
     assert.deepStrictEqual(Buffer.totals(told(once, past)), Buffer.totals(once))
   })
 
+  it("L19: of two arrivals with one key the log meant the second, though it does not say that the first was forgotten", () => {
+    const read = (sequence: number): Event => ({
+      _tag: "Replayed",
+      record: { _tag: "RecordArrived", arrived: arrived(sequence, { durability: "always", idempotencyKey: "k" }) }
+    })
+    const state = told(Buffer.empty(defaults), read(1), read(2), { _tag: "Recovered", nowMs: 1, epoch: 2 })
+    assert.deepStrictEqual(Buffer.liveSequences(state), [2])
+    assert.isNull(firstDifference(state))
+    const [, commands] = Buffer.step(state, arrived(3, { idempotencyKey: "k" }))
+    assert.deepInclude(commands, { _tag: "Join", sequence: 3, original: 2, ended: false })
+  })
+
+  it("a write that was refused refuses its request, and the store is as good as before", () => {
+    const [waiting] = Buffer.step(live(), arrived(1, { mode: "async", durability: "accepted" }))
+    const failed = (outcome: "refused" | "unknown"): Event => ({
+      _tag: "PersistFailed",
+      nowMs: 20,
+      records: [{ kind: "arrived", sequence: 1 }],
+      outcome
+    })
+    const accepts = (state: Buffer.State): boolean =>
+      Buffer.step(state, arrived(2))[1].every(({ _tag }) => _tag !== "Refuse")
+    const [refused, commands] = Buffer.step(waiting, failed("refused"))
+    assert.deepStrictEqual(
+      commands.filter(({ _tag }) => _tag === "Refuse"),
+      [{ _tag: "Refuse", sequence: 1, refusal: { kind: "store-failed", kept: "nothing" } }]
+    )
+    assert.isTrue(accepts(refused))
+    assert.isFalse(accepts(told(waiting, failed("unknown"))))
+  })
+
   it("of a version that nobody knows there is nothing to remove and no demand", () => {
     const state = live()
     const [next, commands] = Buffer.step(state, { _tag: "VersionRemoved", nowMs: 10, version: "x" })
     assert.deepStrictEqual(commands, [])
     assert.deepStrictEqual(Buffer.demand(next, "x"), Buffer.demand(state, "y"))
+    assert.deepStrictEqual(Buffer.counts(next, "x"), {
+      pending: 0,
+      leased: 0,
+      freeSlots: 0,
+      arrivalsTotal: 0,
+      oldestPendingAtMs: null
+    })
     assert.isUndefined(Buffer.position(state, 9))
     assert.isUndefined(Buffer.expectedStartMs(state, 9, 10))
   })

@@ -224,10 +224,7 @@ const tick = (draft: Draft.Draft): void => {
     const [left, due] = DueMap.takeDue(state.requests, nowMs, dueMs, state.edit)
     state.requests = left
     if (due.length === 0) break
-    for (const sequence of due) {
-      const request = Draft.request(draft, sequence)
-      if (request !== undefined) apply(draft, request, { _tag: "Ticked", nowMs })
-    }
+    for (const sequence of due) apply(draft, Draft.known(draft, sequence), { _tag: "Ticked", nowMs })
   }
   WorkerEvents.expireLeases(draft)
 }
@@ -238,13 +235,12 @@ const dispatch = (draft: Draft.Draft): void => {
   for (let row = draft.versions; row !== null; row = row.next) {
     const version = row.after
     while (version.readyCount > 0 && version.freeSlots > 0) {
-      const request = Draft.request(draft, Lanes.choose(draft, version))
-      const number = WorkerPool.freest(version)
-      if (request === undefined || number === undefined) break
+      const request = Draft.known(draft, Lanes.choose(draft, version))
       if (request.facts.arrived.deadlineMs <= nowMs) {
         apply(draft, request, { _tag: "Ticked", nowMs })
         continue
       }
+      const number = WorkerPool.freest(version)
       const { workerId } = Draft.worker(draft, number)
       const token = state.nextToken++
       apply(draft, request, { _tag: "Assigned", token, workerId, worker: number })

@@ -165,8 +165,9 @@ const countsOf = (state: State, row: Version): Counts => {
     leased: row.leasedCount,
     freeSlots: row.freeSlots,
     arrivalsTotal: row.arrivalsTotal,
+    // What a lane or a parked set has is among the requests.
     oldestPendingAtMs:
-      oldest === Number.POSITIVE_INFINITY ? null : (DueMap.get(state.requests, oldest)?.facts.arrived.nowMs ?? null)
+      oldest === Number.POSITIVE_INFINITY ? null : DueMap.get(state.requests, oldest)!.facts.arrived.nowMs
   }
 }
 
@@ -221,8 +222,8 @@ const pendingOf = (
 ): { readonly row: Version; readonly request: Pending } | undefined => {
   const request = DueMap.get(state.requests, sequence)
   if (request?._tag !== "Pending") return undefined
-  const row = Table.row(state.versions, request.facts.version)
-  return row === undefined ? undefined : { row, request }
+  // A version stays as long as a request of it is known.
+  return { row: Table.row(state.versions, request.facts.version)!, request }
 }
 
 const aheadOf = (row: Version, { facts, waitsAs }: Pending): number => {

@@ -117,6 +117,13 @@ export const worker = (draft: Draft, number: number): Mutable<Worker> => {
 export const request = (draft: Draft, sequence: number): RequestState | undefined =>
   DueMap.get(draft.state.requests, sequence)
 
+/** Of a request that an index names. */
+export const known = (draft: Draft, sequence: number): RequestState => {
+  const found = request(draft, sequence)
+  invariant(found !== undefined, "a request that an index names is there")
+  return found
+}
+
 /** More rows than this are looked up in a map. */
 const listMax = 16
 

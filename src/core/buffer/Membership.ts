@@ -54,7 +54,7 @@ export const put = (draft: Draft.Draft, before: RequestState | null, after: Requ
   const to = place(after)
   if (before === null) admit(draft, after)
   if (from !== to || hasMoved(before, after)) {
-    if (before !== null && from !== null) leave(draft, before, from)
+    if (before !== null && before._tag !== "Terminal") leave(draft, before, from)
     enter(draft, after, to)
     if (to === "ended" && from !== "ended" && after._tag === "Terminal") end(draft, after, from === "leased")
   } else if (before?._tag === "Terminal" && after._tag === "Terminal" && before.terminal !== after.terminal) {
@@ -91,7 +91,8 @@ const admit = (draft: Draft.Draft, request: RequestState): void => {
   tenant.liveBytes += arrived.sizeBytes
 }
 
-const leave = (draft: Draft.Draft, request: RequestState, from: Place): void => {
+/** An end is final: what has ended is forgotten where it is. */
+const leave = (draft: Draft.Draft, request: Exclude<RequestState, Terminal>, from: Place | null): void => {
   const { version: versionNumber, tenant: tenantNumber, arrived } = request.facts
   const version = Draft.version(draft, versionNumber)
   const tenant = Draft.tenant(draft, tenantNumber)
@@ -101,7 +102,7 @@ const leave = (draft: Draft.Draft, request: RequestState, from: Place): void => 
       return Lanes.leave(draft, version, Lanes.keyOf(tenantNumber, request.waitsAs), arrived.sequence)
     const parked = parkedOf(request)
     version[parked] = IntSet.remove(version[parked], arrived.sequence, draft.state.edit)
-  } else if (request._tag === "Leased" || request._tag === "Responding") {
+  } else {
     version.turnover = CompletionRate.add(version.turnover, draft.nowMs)
     version.leasedCount -= 1
     tenant.leased -= 1
@@ -145,10 +146,8 @@ const forget = (draft: Draft.Draft, request: RequestState): void => {
   Draft.version(draft, version).knownCount -= 1
   Draft.tenant(draft, tenant).knownCount -= 1
   if (arrived.idempotencyKey === undefined) return
-  const key = keyOf(tenant, version, arrived.idempotencyKey)
-  const holder = HashMap.get(state.keys, key)
-  // A replayed log may lack the record that freed the key for a later request.
-  if (holder._tag === "Some" && holder.value === arrived.sequence) state.keys = HashMap.remove(state.keys, key)
+  // It is the one that holds its key: a later one comes in when it is forgotten, from the log as well (`Recovery`).
+  state.keys = HashMap.remove(state.keys, keyOf(tenant, version, arrived.idempotencyKey))
 }
 
 /** Tenant and version are numbers, so the first two slashes end them whatever the key contains. */

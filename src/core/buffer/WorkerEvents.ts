@@ -107,6 +107,5 @@ const loseAll = (
 }
 
 const lose = (draft: Draft.Draft, sequence: number, reason: "worker-lost" | "lease-expired", cancel: boolean): void => {
-  const request = Draft.request(draft, sequence)
-  if (request !== undefined) apply(draft, request, { _tag: "AttemptLost", nowMs: draft.nowMs, reason, cancel })
+  apply(draft, Draft.known(draft, sequence), { _tag: "AttemptLost", nowMs: draft.nowMs, reason, cancel })
 }

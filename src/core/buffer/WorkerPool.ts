@@ -7,6 +7,7 @@
 import * as DueIndex from "../collections/DueIndex.ts"
 import * as IntMap from "../collections/IntMap.ts"
 import * as IntSet from "../collections/IntSet.ts"
+import { invariant } from "../collections/invariant.ts"
 import * as Table from "../collections/Table.ts"
 import type { Version, Worker } from "./BufferState.ts"
 import * as Draft from "./Draft.ts"
@@ -76,14 +77,17 @@ export const settle = (draft: Draft.Draft, number: number): void => {
 }
 
 const without = (idle: Version["idle"], rank: number, order: number, edit: number): Version["idle"] => {
-  const left = IntMap.remove(IntMap.get(idle, rank) ?? null, order, edit)
+  // It has the worker that leaves it.
+  const left = IntMap.remove(IntMap.get(idle, rank)!, order, edit)
   return left === null ? IntMap.remove(idle, rank, edit) : IntMap.set(idle, rank, left, edit)
 }
 
-/** The worker that takes the next request; `undefined`: no slot is free. */
-export const freest = (version: Version): number | undefined => {
+/** The worker that takes the next request. A slot must be free. */
+export const freest = (version: Version): number => {
   const rank = IntMap.firstKey(version.idle)
-  return rank === undefined ? undefined : IntMap.first(IntMap.get(version.idle, rank) ?? null)
+  invariant(rank !== undefined, "free slots are those of idle workers")
+  // A rank without workers is not in the index.
+  return IntMap.first(IntMap.get(version.idle, rank)!)!
 }
 
 export const hold = (draft: Draft.Draft, number: number, sequence: number): void => {
