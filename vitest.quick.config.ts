@@ -3,7 +3,10 @@ import { defineConfig } from "vitest/config"
 
 const quick = (name: string) => fileURLToPath(new URL(`property-tests/mutation/${name}.ts`, import.meta.url))
 
-/** The tests of the core alone, with one seed and without the zoo: for `npm run coverage`. */
+/**
+ * The tests of the core alone, with one seed and without the zoo: for `npm run coverage`, which fails where a branch of
+ * the core is not reached.
+ */
 export default defineConfig({
   resolve: { conditions: ["millrace-source"] },
   ssr: { resolve: { conditions: ["millrace-source"] } },
@@ -23,7 +26,7 @@ export default defineConfig({
     exclude: ["property-tests/{Registry,Reconcile,OutputTail}.laws.test.ts"],
     pool: "forks",
     maxWorkers: 2,
-    testTimeout: 60_000,
+    testTimeout: 600_000,
     coverage: {
       provider: "v8",
       include: ["src/core/**/*.ts"],
@@ -31,12 +34,8 @@ export default defineConfig({
       reporter: ["text", "json"],
       reportsDirectory: "coverage",
       reportOnFailure: true,
-      thresholds: {
-        "src/core/{collections,deployment,instance,lease,placement,rate-limit,request,routing,scaling,task}/**/*.ts": {
-          branches: 100
-        },
-        "src/core/{buffer,simulation}/**/*.ts": { branches: 94 }
-      }
+      // Of every file, so that none hides behind the others.
+      thresholds: { perFile: true, branches: 100 }
     }
   }
 })

@@ -7,6 +7,8 @@
 export interface Survivor {
   readonly file: string
   readonly line: number
+  /** From and to, as Stryker takes a place. */
+  readonly at: string
   /** The whole line. */
   readonly code: string
   readonly mutatorName: string
@@ -15,13 +17,24 @@ export interface Survivor {
   readonly isReached: boolean
 }
 
+/** Of all changes, those that were drawn: each with this chance. */
+export interface Sample {
+  readonly share: number
+  readonly seed: number
+}
+
+/** Of one file. */
 export interface Finding {
   readonly ranAt: string
+  /** Of the file as it was tried. */
+  readonly digest: string
   readonly killed: number
   /** Ran into a loop without an end, which is as good as killed. */
   readonly timedOut: number
-  /** Not run, or it could not be. */
+  /** Not in the sample, or it could not be run. */
   readonly untried: number
+  /** Null: all of them. */
+  readonly sample: Sample | null
   readonly survivors: ReadonlyArray<Survivor>
 }
 
@@ -39,9 +52,24 @@ Made by \`npm run mutate\` from what Stryker found and from \`property-tests/mut
 
 Every machine of \`src/core\` is changed in one place at a time (a comparison turned, a branch left out, a text emptied),
 and its laws and examples are run until one fails. The score is the share of the changes that were noticed; one that
-runs for ever counts as noticed, one that cannot even be loaded is killed. Which tests count: those that import the
-machine itself, not those of the machines that use it, with 15 runs of a property and one seed. No kind of change is
-left out, the texts of messages included.
+runs for ever counts as noticed, one that cannot even be loaded is killed. No kind of change is left out, the texts of
+messages included.
+
+Which tests count: those that import the machine itself, not those of the machines that use it; with 15 runs of a property
+and one seed, and no test that takes more than a second of processor time. A change that is not noticed within four
+seconds of processor time counts as not noticed.
+
+| Command | What it does |
+|---|---|
+| \`npm run mutate\` | all machines, one after the other: hours |
+| \`npm run mutate -- scaling src/core/buffer/Lanes.ts\` | a machine, a file |
+| \`npm run mutate -- --missing\` | the files that were never tried, or changed since |
+| \`npm run mutate -- scaling --survivors\` | only what survived, after a test was added |
+| \`npm run mutate -- buffer --share 0.15 --seed 1\` | a random sample: each change with this chance |
+| \`npm run mutate -- --page\` | this page alone |
+
+The results of each file are kept, so a run can be divided by files and goes on where it was. It ends with code 1 where a
+score is below 90 %, where something survives without a reason, and where a file was not tried as it is now.
 `
 
 const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ")
@@ -51,50 +79,110 @@ const code = (text: string, lengthMax: number): string => {
   return `\`\` ${line.length > lengthMax ? `${line.slice(0, lengthMax - 1)}…` : line} \`\``
 }
 
+/** A score below this is a failure, in percent. */
+const scoreMin = 90
+
+interface Row {
+  readonly name: string
+  readonly killed: number
+  readonly timedOut: number
+  readonly untried: number
+  readonly survivors: ReadonlyArray<Survivor>
+  readonly ranAt: string
+  readonly samples: ReadonlyArray<Sample>
+}
+
+const rowsOf = (findings: Readonly<Record<string, Finding>>): ReadonlyArray<Row> => {
+  const byMachine = Map.groupBy(Object.entries(findings), ([file]) => file.split("/")[2]!)
+  return [...byMachine]
+    .toSorted(([one], [other]) => (one < other ? -1 : 1))
+    .map(([name, entries]) => {
+      const all = entries.map(([, finding]) => finding)
+      const sum = (of: "killed" | "timedOut" | "untried") => all.reduce((total, each) => total + each[of], 0)
+      return {
+        name,
+        killed: sum("killed"),
+        timedOut: sum("timedOut"),
+        untried: sum("untried"),
+        survivors: all.flatMap(({ survivors }) => survivors),
+        samples: all.flatMap(({ sample }) => sample ?? []),
+        ranAt: all.map(({ ranAt }) => ranAt).reduce((one, other) => (one > other ? one : other))
+      }
+    })
+}
+
+const scoreOf = (
+  rows: ReadonlyArray<Row>
+): { readonly noticed: number; readonly all: number; readonly score: number } => {
+  const noticed = rows.reduce((total, { killed, timedOut }) => total + killed + timedOut, 0)
+  const all = rows.reduce((total, { survivors }) => total + survivors.length, noticed)
+  return { noticed, all, score: all === 0 ? 100 : (100 * noticed) / all }
+}
+
+/** `stale`: files that were not tried as they are now. */
 export const page = (
   findings: Readonly<Record<string, Finding>>,
-  reasons: ReadonlyArray<Reason>
-): { readonly text: string; readonly unexplained: ReadonlyArray<Survivor> } => {
+  reasons: ReadonlyArray<Reason>,
+  stale: ReadonlyArray<string>
+): { readonly text: string; readonly failures: ReadonlyArray<string> } => {
   const reasonOf = (survivor: Survivor): string | undefined =>
     reasons.find(
       ({ file, code: line, to }) =>
         survivor.file.endsWith(file) && line === survivor.code && (to === undefined || to === survivor.replacement)
     )?.reason
-  const names = Object.keys(findings).sort()
-  const rows = names.map((name) => {
-    const { ranAt, killed, timedOut, untried, survivors } = findings[name]!
-    const noticed = killed + timedOut
-    const all = noticed + survivors.length
+  const rows = rowsOf(findings)
+  const lines = rows.map((row) => {
+    const { name, killed, timedOut, survivors, untried, ranAt } = row
+    const { all, score } = scoreOf([row])
     const explained = survivors.filter((each) => reasonOf(each) !== undefined).length
-    const score = all === 0 ? "-" : ((100 * noticed) / all).toFixed(1)
-    return `| ${name} | ${all} | ${killed} | ${timedOut} | ${survivors.length} | ${explained} | ${untried} | ${score} % | ${ranAt} |`
+    return `| ${name} | ${all} | ${killed} | ${timedOut} | ${survivors.length} | ${explained} | ${untried} | ${score.toFixed(1)} % | ${ranAt} |`
   })
-  const total = Object.values(findings)
-  const noticed = total.reduce((sum, { killed, timedOut }) => sum + killed + timedOut, 0)
-  const all = total.reduce((sum, { survivors }) => sum + survivors.length, noticed)
-  const sections = names
-    .filter((name) => findings[name]!.survivors.length > 0)
-    .map((name) => {
-      const lines = findings[name]!.survivors.map((survivor) => {
+  const together = scoreOf(rows)
+  const sections = rows
+    .filter(({ survivors }) => survivors.length > 0)
+    .map(({ name, survivors }) => {
+      const listed = survivors.map((survivor) => {
         const { file, line, replacement, isReached } = survivor
         const reason = reasonOf(survivor) ?? (isReached ? "not looked into" : "no test reaches it")
         const place = `${file.slice("src/core/".length)}:${line}`
         return `| ${place} | ${code(survivor.code, 70)} | ${code(replacement, 50)} | ${cell(reason)} |`
       })
-      return `### ${name}\n\n| where | line | changed to | why it is not noticed |\n|---|---|---|---|\n${lines.join("\n")}\n`
+      return `### ${name}\n\n| where | line | changed to | why it is not noticed |\n|---|---|---|---|\n${listed.join("\n")}\n`
     })
+  const drawn = rows.flatMap((row) => {
+    const [sample] = row.samples
+    if (sample === undefined) return []
+    const { all, score } = scoreOf([row])
+    const margin = 1.96 * Math.sqrt((score * (100 - score)) / Math.max(1, all))
+    const said = `each change with a chance of ${100 * sample.share} %, by seed ${sample.seed}`
+    return [
+      `\nOf ${row.name} a random sample was tried: ${said}; the score is within ${margin.toFixed(1)} points (95 %).\n`
+    ]
+  })
+  const notTried =
+    stale.length === 0 ? "" : `\nNot tried as they are now: ${stale.map((file) => `\`${file}\``).join(", ")}.\n`
   const text = `${head}
 ## Score
 
 | machine | changes tried | killed | ran for ever | survived | of which with a reason | not tried | score | run on |
 |---|---|---|---|---|---|---|---|---|
-${rows.join("\n")}
+${lines.join("\n")}
 
-Together ${noticed} of ${all}: ${((100 * noticed) / all).toFixed(1)} %.
-
+Together ${together.noticed} of ${together.all}: ${together.score.toFixed(1)} %.
+${drawn.join("")}${notTried}
 ## What survives
 
 ${sections.join("\n")}`
-  const unexplained = total.flatMap(({ survivors }) => survivors).filter((each) => reasonOf(each) === undefined)
-  return { text, unexplained }
+  const low = rows.filter((row) => scoreOf([row]).score < scoreMin).map(({ name }) => name)
+  const unexplained = rows.flatMap(({ survivors }) => survivors).filter((each) => reasonOf(each) === undefined)
+  return {
+    text,
+    failures: [
+      ...low.map((name) => `${name} has a score of less than ${scoreMin} %`),
+      ...(stale.length === 0 ? [] : [`not tried as they are now: ${stale.join(", ")}`]),
+      ...unexplained.map(
+        ({ file, at, code, replacement }) => `${file}:${at} survives without a reason: ${code} => ${replacement}`
+      )
+    ]
+  }
 }

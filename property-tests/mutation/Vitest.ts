@@ -31,6 +31,10 @@ export const describe = (title: string, body: () => void): void => {
   titles = around
 }
 
-export const it = (name: string, run: () => unknown): void => {
+type Run = () => unknown
+
+/** With or without options, which are about how long a test may take. */
+export const it = (name: string, ...rest: readonly [Run] | readonly [object, Run] | readonly [Run, number]): void => {
+  const run = rest.find((each) => typeof each === "function") as Run
   collected.push({ file, name: [...titles, name].join(" > "), run })
 }

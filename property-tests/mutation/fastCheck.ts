@@ -6,7 +6,8 @@
  */
 import * as fc from "fast-check"
 
-fc.configureGlobal({ seed: 20_261_121, endOnFailure: true })
+// Histories as long as the laws say, as in every other run.
+fc.configureGlobal({ seed: 20_261_121, endOnFailure: true, defaultSizeToMaxWhenMaxSpecified: true })
 
 export * from "fast-check"
 

@@ -1,65 +1,140 @@
 /**
- * `npm run mutate [-- MACHINE...]`: Stryker over machines of the core, one after the other (all of them where none is
- * named), and the page `docs/mutation.md` of what was found. `-- --page` writes the page alone.
+ * `npm run mutate [-- MACHINE | FILE ...]`: Stryker over machines of the core or files of them (all machines where none is
+ * named), and the page `docs/mutation.md` of what was found. What is found is kept for each file, so that a long run can be
+ * divided:
  *
- * What was found before is kept in `.stryker/`, so that a second run asks only for what changed since.
+ *     npm run mutate -- scaling                  one machine
+ *     npm run mutate -- src/core/lease/Lease.ts  one file
+ *     npm run mutate -- scaling --missing        the files that were never run, or changed since
+ *     npm run mutate -- scaling --survivors      only what survived in files that did not change since
+ *     npm run mutate -- scaling --share 0.2      each change with a chance of 20 %; `--seed N` draws others
+ *     npm run mutate -- --page                   the page alone
+ *
+ * Ends with code 1 where a score is less than 90 %, or something survives without a reason.
  *
  * @module
  */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { createHash } from "node:crypto"
+import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs"
+import { parseArgs } from "node:util"
+import type { MutantResult } from "@stryker-mutator/api/core"
 import { Stryker } from "@stryker-mutator/core"
-import { type Finding, page, type Reason } from "./Page.ts"
+import { type Finding, page, type Reason, type Sample, type Survivor } from "./Page.ts"
 
 const resultsFile = "property-tests/mutation/results.json"
 const reasonsFile = "property-tests/mutation/reasons.json"
 const pageFile = "docs/mutation.md"
 
+type Findings = Readonly<Record<string, Finding>>
+
 // Both files are written by hand or by this program, and a test would not start without them.
-const findings = JSON.parse(readFileSync(resultsFile, "utf8")) as Record<string, Finding>
+const before = JSON.parse(readFileSync(resultsFile, "utf8")) as Findings
+const { inProcess } = JSON.parse(readFileSync("stryker.config.json", "utf8")) as { readonly inProcess: object }
 const reasons = JSON.parse(readFileSync(reasonsFile, "utf8")) as ReadonlyArray<Reason>
 
-const machines = readdirSync("src/core", { withFileTypes: true })
-  .filter((entry) => entry.isDirectory())
-  .map(({ name }) => name)
-const named = process.argv.slice(2).filter((argument) => !argument.startsWith("--"))
-const unknown = named.filter((name) => !machines.includes(name))
-if (unknown.length > 0) {
-  console.error(`no machine ${unknown.join(", ")} in src/core: expected some of ${machines.join(", ")}`)
+const sources = globSync("src/core/*/*.ts")
+  .filter((file) => !file.endsWith(".test.ts"))
+  .sort()
+const digestOf = (file: string): string => createHash("sha256").update(readFileSync(file)).digest("hex").slice(0, 16)
+const digests = new Map(sources.map((file) => [file, digestOf(file)]))
+const isCurrent = (file: string): boolean => before[file]?.digest === digests.get(file)
+
+const { values, positionals: words } = parseArgs({
+  allowPositionals: true,
+  options: {
+    missing: { type: "boolean", default: false },
+    survivors: { type: "boolean", default: false },
+    page: { type: "boolean", default: false },
+    share: { type: "string" },
+    seed: { type: "string", default: "1" }
+  }
+})
+const sample: Sample | null =
+  values.share === undefined ? null : { share: Number(values.share), seed: Number(values.seed) }
+if (sample !== null && !(sample.share > 0 && sample.share <= 1 && Number.isInteger(sample.seed))) {
+  console.error("--share is above 0 and at most 1, --seed a whole number")
   process.exit(2)
 }
-const asked = process.argv.includes("--page") ? [] : named.length === 0 ? machines : named
-
-for (const machine of asked) {
-  const results = await new Stryker({
-    mutate: [`src/core/${machine}/**/*.ts`, "!src/core/**/*.test.ts"],
-    incrementalFile: `.stryker/${machine}.json`,
-    tempDirName: `.stryker/sandbox-${machine}`
-  }).runMutationTest()
-  findings[machine] = {
-    ranAt: new Date().toISOString().slice(0, 10),
-    killed: results.filter(({ status }) => status === "Killed").length,
-    timedOut: results.filter(({ status }) => status === "Timeout").length,
-    untried: results.filter(({ status }) => status === "RuntimeError" || status === "Ignored").length,
-    survivors: results
-      .filter(({ status }) => status === "Survived" || status === "NoCoverage")
-      .map(({ fileName, location, mutatorName, replacement, status }) => {
-        const file = fileName.slice(fileName.indexOf("src/core/"))
-        const code = readFileSync(file, "utf8").split("\n")[location.start.line - 1]?.trim() ?? ""
-        return {
-          file,
-          line: location.start.line,
-          code,
-          mutatorName,
-          replacement: replacement ?? "",
-          isReached: status === "Survived"
-        }
-      })
-  }
-  writeFileSync(resultsFile, `${JSON.stringify(findings, null, 2)}\n`)
+const filesOf = (word: string): ReadonlyArray<string> =>
+  sources.filter((file) => file === word || file.startsWith(`src/core/${word}/`))
+const unknown = words.filter((word) => filesOf(word).length === 0)
+if (unknown.length > 0) {
+  console.error(`neither machine nor file of src/core: ${unknown.join(", ")}`)
+  process.exit(2)
 }
 
-const { text, unexplained } = page(findings, reasons)
+const named = words.length === 0 ? sources : words.flatMap(filesOf)
+const isOfSurvivors = values.survivors
+const asked = values.page
+  ? []
+  : isOfSurvivors
+    ? named.filter((file) => isCurrent(file) && before[file]!.survivors.length > 0)
+    : values.missing
+      ? named.filter((file) => !isCurrent(file))
+      : named
+const machineOf = (file: string): string => file.split("/")[2]!
+
+// What is no longer there says nothing.
+let findings: Findings = Object.fromEntries(Object.entries(before).filter(([file]) => existsSync(file)))
+for (const [machine, files] of Map.groupBy(asked, machineOf)) {
+  const places = isOfSurvivors
+    ? files.flatMap((file) => [...new Set(before[file]!.survivors.map(({ at }) => `${file}:${at}`))])
+    : files
+  const results = await new Stryker({
+    mutate: [...places],
+    ...(sample === null ? {} : { inProcess: { ...inProcess, sample } }),
+    tempDirName: `.stryker/sandbox-${machine}`
+  }).runMutationTest()
+  const byFile = Map.groupBy(results, ({ fileName }) => fileName.slice(fileName.indexOf("src/core/")))
+  const found = files.map((file) => {
+    const here = findingOf(file, byFile.get(file) ?? [])
+    return [file, isOfSurvivors ? narrowed(before[file]!, here) : here] as const
+  })
+  findings = { ...findings, ...Object.fromEntries(found) }
+  writeFileSync(resultsFile, `${JSON.stringify(sorted(findings), null, 2)}\n`)
+}
+
+const { text, failures } = page(
+  findings,
+  reasons,
+  sources.filter((file) => findings[file]?.digest !== digests.get(file))
+)
 writeFileSync(pageFile, text)
-for (const { file, line, code, replacement } of unexplained) {
-  console.log(`${file}:${line} survives without a reason: ${code} => ${replacement}`)
+for (const failure of failures) console.error(failure)
+process.exitCode = failures.length > 0 ? 1 : 0
+
+function findingOf(file: string, results: ReadonlyArray<MutantResult>): Finding {
+  const lines = readFileSync(file, "utf8").split("\n")
+  const having = (...statuses: ReadonlyArray<string>) => results.filter(({ status }) => statuses.includes(status))
+  return {
+    ranAt: new Date().toISOString().slice(0, 10),
+    digest: digests.get(file)!,
+    killed: having("Killed").length,
+    timedOut: having("Timeout").length,
+    untried: having("RuntimeError", "Ignored").length,
+    sample,
+    survivors: having("Survived", "NoCoverage").map(
+      ({ location: { start, end }, mutatorName, replacement, status }): Survivor => ({
+        file,
+        line: start.line,
+        at: `${start.line}:${start.column}-${end.line}:${end.column}`,
+        code: lines[start.line - 1]?.trim() ?? "",
+        mutatorName,
+        replacement: replacement ?? "",
+        isReached: status === "Survived"
+      })
+    )
+  }
+}
+
+/** After only the places of the survivors were tried again: what is no longer among them is killed. */
+function narrowed(old: Finding, now: Finding): Finding {
+  const key = ({ at, mutatorName, replacement }: Survivor): string => [at, mutatorName, replacement].join()
+  const still = new Set(now.survivors.map(key))
+  const survivors = old.survivors.filter((each) => still.has(key(each)))
+  return { ...old, ranAt: now.ranAt, killed: old.killed + old.survivors.length - survivors.length, survivors }
+}
+
+function sorted(all: Findings): Findings {
+  return Object.fromEntries(Object.entries(all).toSorted(([one], [other]) => (one < other ? -1 : 1)))
 }
