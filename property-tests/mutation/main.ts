@@ -76,7 +76,10 @@ const machineOf = (file: string): string => file.split("/")[2]!
 
 // What is no longer there says nothing.
 let findings: Findings = Object.fromEntries(Object.entries(before).filter(([file]) => existsSync(file)))
-for (const [machine, files] of Map.groupBy(asked, machineOf)) {
+// A file at a time, so that what was done stays when a run is broken off; the survivors of a machine are few.
+const portions = isOfSurvivors ? [...Map.groupBy(asked, machineOf).values()] : asked.map((file) => [file])
+for (const files of portions) {
+  const machine = machineOf(files[0]!)
   const places = isOfSurvivors
     ? files.flatMap((file) => [...new Set(before[file]!.survivors.map(({ at }) => `${file}:${at}`))])
     : files
