@@ -80,6 +80,14 @@ describe("buffer", () => {
     assert.deepStrictEqual(Buffer.totals(told(once, past)), Buffer.totals(once))
   })
 
+  it("L24: the empty state is nobody's to change in place", () => {
+    const empty = Buffer.empty(defaults)
+    const before = JSON.stringify(empty)
+    const recovered: Event = { _tag: "Recovered", nowMs: 1, epoch: 3 }
+    assert.deepStrictEqual(Buffer.advance(empty, recovered), Buffer.step(empty, recovered))
+    assert.strictEqual(JSON.stringify(empty), before)
+  })
+
   it("L19: of two arrivals with one key the log meant the second, though it does not say that the first was forgotten", () => {
     const read = (sequence: number): Event => ({
       _tag: "Replayed",
