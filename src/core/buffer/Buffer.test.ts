@@ -100,6 +100,31 @@ describe("buffer", () => {
     assert.deepInclude(commands, { _tag: "Join", sequence: 3, original: 2, ended: false })
   })
 
+  it("L19: after its arrival a request has the records that a snapshot has of it, and none where it is left out", () => {
+    const persisted: Event = { _tag: "Persisted", nowMs: 20, records: [{ kind: "arrived", sequence: 1 }] }
+    const state = told(live(), arrived(1, { mode: "async", durability: "accepted" }), arrived(2), persisted)
+    const worker: Event = {
+      _tag: "WorkerJoined",
+      nowMs: 30,
+      workerId: "w",
+      instanceId: "i",
+      version: "v",
+      slots: 1,
+      holds: []
+    }
+    const leased = told(state, worker)
+    assert.deepStrictEqual(Buffer.recordsAfterArrival(state, 1), [])
+    for (const one of [state, leased]) {
+      assert.deepStrictEqual(
+        Buffer.snapshot(one).requests.map(({ arrived, records }) => [arrived.sequence, records]),
+        [[1, Buffer.recordsAfterArrival(one, 1)]]
+      )
+      assert.isUndefined(Buffer.recordsAfterArrival(one, 2))
+      assert.isUndefined(Buffer.recordsAfterArrival(one, 3))
+    }
+    assert.deepInclude(Buffer.recordsAfterArrival(leased, 1)?.[0], { _tag: "RecordLeased", workerId: "w" })
+  })
+
   it("a write that was refused refuses its request, and the store is as good as before", () => {
     const [waiting] = Buffer.step(live(), arrived(1, { mode: "async", durability: "accepted" }))
     const failed = (outcome: "refused" | "unknown"): Event => ({
