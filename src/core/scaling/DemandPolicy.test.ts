@@ -151,4 +151,17 @@ describe("demand, word for word", () => {
     const { decisions } = tell(demand, [{ slotsPerInstance: 0, pending: 3, arrivalsTotal: 3 }])
     assert.deepStrictEqual(lines(decisions), ["3 until ever: 3 pending + 0 leased at 1 slot an instance: 3 instances"])
   })
+
+  it("arrivals that are not told for a while are no new ones when they are told again", () => {
+    const { decisions } = tell(demand, [
+      { nowMs: 0, leased: 1, arrivalsTotal: 5 },
+      { nowMs: 100, leased: 0 },
+      { nowMs: 4_000, arrivalsTotal: "unknown" },
+      { nowMs: 5_000, arrivalsTotal: 5 }
+    ])
+    assert.deepStrictEqual(
+      decisions.map(({ inputs }) => inputs["keptSinceMs"]),
+      [0, 0, 3_900, 4_900]
+    )
+  })
 })
