@@ -23,6 +23,10 @@ const unseenBuffers: ReadonlyArray<string> = [
   "reopens",
   "remembersTooMany",
   "writesMemory",
+  // They share the room otherwise than the law says, which is a refusal in time all the same.
+  "sharesNothing",
+  "givesTooMuch",
+  "givesTooLittle",
   // What they do costs time or an attempt, which nobody sees from outside.
   "forgetsFailures",
   "keepsOldLeases",
