@@ -25,6 +25,7 @@ import {
 } from "./ComputeBackend.ts"
 import { BackendUnavailable, BadSpec, type LaunchError, NoCapacity, StartDeadlineExceeded } from "./LaunchError.ts"
 import * as OutputTail from "./OutputTail.ts"
+import { register } from "./Register.ts"
 import * as SecretFiles from "./SecretFiles.ts"
 
 /** What a maker tells of an instance that it starts. The launch is over with the first word. */
@@ -273,14 +274,6 @@ export const make = Effect.fnUntraced(function* (
       end(one, graceMs)
       return Effect.sync(() => one.onGone.delete(gone))
     })
-
-  const register = <A>(listeners: Set<A>, listener: A) =>
-    Effect.asVoid(
-      Effect.acquireRelease(
-        Effect.sync(() => listeners.add(listener)),
-        () => Effect.sync(() => listeners.delete(listener))
-      )
-    )
 
   const listed = ({ spec, launchedAtMs, running }: Live): RunningInstance => {
     const { instanceId, versionId, labels = {} } = spec

@@ -11,7 +11,7 @@
  *
  * @module
  */
-import { availableParallelism, constants, totalmem } from "node:os"
+import { availableParallelism, totalmem } from "node:os"
 import type { ContainerInspectInfo } from "dockerode"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -29,6 +29,8 @@ import {
 } from "../ComputeBackend.ts"
 import { type BackendUnavailable, BadSpec, type LaunchError, StartDeadlineExceeded } from "../LaunchError.ts"
 import * as OutputTail from "../OutputTail.ts"
+import { register } from "../Register.ts"
+import { signalOf } from "../SignalNames.ts"
 import { type Brought, bring, type Pack } from "./Bring.ts"
 import * as ContainerOptions from "./ContainerOptions.ts"
 import * as DockerClient from "./DockerClient.ts"
@@ -430,14 +432,6 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       )
     }).pipe(Effect.mapError((failure) => unavailable("terminate", failure)))
 
-  const register = <A>(listeners: Set<A>, listener: A) =>
-    Effect.asVoid(
-      Effect.acquireRelease(
-        Effect.sync(() => listeners.add(listener)),
-        () => Effect.sync(() => listeners.delete(listener))
-      )
-    )
-
   const onEvent = ({ containerId, labels }: Events.ContainerEvent) => {
     const instance = live.get(ContainerOptions.identityOf(cluster, labels)?.instanceId ?? "")
     if (instance?.running?.containerId === containerId) onDead(instance)
@@ -498,13 +492,6 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
 
 export const layer = (options: Options = {}): Layer.Layer<ComputeBackend> => Layer.effect(ComputeBackend, make(options))
 
-/** Of names for one number the first is the usual one: SIGABRT and not SIGIOT. */
-const signalNames = new Map(
-  Object.entries(constants.signals)
-    .toReversed()
-    .map(([name, number]) => [number, name])
-)
-
 /** What the daemon's first process says when it cannot run the instance's own. */
 const initFailure = /^\[FATAL tini \(\d+\)\] exec (.+) failed: (.+)$/m
 
@@ -516,7 +503,7 @@ const exitOf = (instanceId: string, state: ContainerInspectInfo["State"] | undef
     return { kind: "start-failed", error: commandNotFound(instanceId, program, reason) }
   }
   const { ExitCode: code, OOMKilled } = state
-  const signal = code > 128 ? signalNames.get(code - 128) : undefined
+  const signal = signalOf(code)
   if (OOMKilled && code !== 0) return { kind: "out-of-memory" }
   // V8 aborts when its heap is full.
   if (signal === "SIGABRT" && lastOutput.includes("heap out of memory")) return { kind: "out-of-memory" }

@@ -14,7 +14,7 @@
  * @module
  */
 import { randomUUID } from "node:crypto"
-import { availableParallelism, constants, homedir, tmpdir, totalmem } from "node:os"
+import { availableParallelism, homedir, tmpdir, totalmem } from "node:os"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -31,7 +31,9 @@ import {
 } from "../ComputeBackend.ts"
 import { BackendUnavailable, BadSpec, CommandNotFound, type LaunchError } from "../LaunchError.ts"
 import * as OutputTail from "../OutputTail.ts"
+import { register } from "../Register.ts"
 import * as SecretFiles from "../SecretFiles.ts"
+import { signalOf } from "../SignalNames.ts"
 import * as DeathWatch from "./DeathWatch.ts"
 import * as HandOver from "./HandOver.ts"
 import { launchFailure, refusal } from "./LaunchRefusal.ts"
@@ -393,14 +395,6 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       return Effect.sync(() => instance.onGone.delete(gone))
     })
 
-  const register = <A>(listeners: Set<A>, listener: A) =>
-    Effect.asVoid(
-      Effect.acquireRelease(
-        Effect.sync(() => listeners.add(listener)),
-        () => Effect.sync(() => listeners.delete(listener))
-      )
-    )
-
   yield* Effect.addFinalizer(() =>
     Effect.forEach([...live.keys()], (instanceId) => terminate(instanceId, 0), { concurrency: "unbounded" }).pipe(
       Effect.timeoutOption(closeWaitMs),
@@ -445,12 +439,6 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
 
 export const layer = (options: Options = {}): Layer.Layer<ComputeBackend> => Layer.effect(ComputeBackend, make(options))
 
-/** Of names for one number the first is the usual one: SIGABRT and not SIGIOT. */
-const signalNames = new Map(
-  Object.entries(constants.signals)
-    .toReversed()
-    .map(([name, number]) => [number, name])
-)
 /** What is said when the instance's program cannot be run in its sandbox. */
 const sandboxFailure = /^(?:bwrap: execvp|setpriv: failed to execute) (.+): (.+)$/m
 
@@ -466,7 +454,7 @@ const exitOfSandbox = (
     const detail = `${program} cannot be run (${reason}): it must be in the function's folder or under /usr`
     return { kind: "start-failed", error: new CommandNotFound({ instanceId, program, detail }) }
   }
-  return exitOf(code, signal ?? signalNames.get((code ?? 0) - 128) ?? null, output)
+  return exitOf(code, signal ?? signalOf(code ?? 0) ?? null, output)
 }
 
 const exitOf = (code: number | null, signal: string | null, output: OutputTail.OutputTail): Exit => {
