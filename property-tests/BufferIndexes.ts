@@ -40,6 +40,10 @@ export const firstDifference = (state: State): string | null => {
       sequences(found.filter((request) => request._tag === "Pending" && request.waitsAs === wanted))
     const workers = IntSet.toArray(version.workers)
     facts.push([`ready of ${version.name}`, ready, sequences(at("ready", number))])
+    const resting = lanes.filter(({ queue }) => queue.size === 0)
+    facts.push([`restingCount of ${version.name}`, version.restingCount, resting.length])
+    const restingMax = Math.max(Lanes.restingMax, lanes.length / 2)
+    facts.push([`resting lanes of ${version.name} are few`, resting.length <= restingMax, true])
     facts.push([`readyCount of ${version.name}`, version.readyCount, ready.length])
     IntMap.forEach(version.lanes, ({ queue }, key) => {
       const mine = at("ready", number).filter(({ facts: { tenant } }) => tenant === Math.floor(key / 2))
@@ -55,12 +59,13 @@ export const firstDifference = (state: State): string | null => {
     ])
     facts.push([`leasedCount of ${version.name}`, version.leasedCount, at("leased", number).length])
     facts.push([`knownCount of ${version.name}`, version.knownCount, inVersion(requests, number)])
+    const waitingKeys = IntMap.keys(version.lanes).filter((key) => IntMap.get(version.lanes, key)?.queue.size !== 0)
     for (const turn of [version.deadlineTurn, version.opportunisticTurn]) {
-      const keys = IntMap.keys(version.lanes).filter((key) => Lanes.classOf(key) === Lanes.classOf(turn))
+      const keys = waitingKeys.filter((key) => Lanes.classOf(key) === Lanes.classOf(turn))
       if (turn >= 0) facts.push([`ring of ${version.name}`, ringOf(version, turn).sort(byNumber), keys])
     }
     const rings = [version.deadlineTurn, version.opportunisticTurn].map((turn) => turn >= 0)
-    const classes = [0, 1].map((bit) => IntMap.keys(version.lanes).some((key) => key % 2 === bit))
+    const classes = [0, 1].map((bit) => waitingKeys.some((key) => key % 2 === bit))
     facts.push([`rings of ${version.name}`, rings, classes])
     let free = 0
     const ranks: Array<string> = []

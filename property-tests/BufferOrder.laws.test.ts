@@ -8,7 +8,17 @@
 import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import * as Buffer from "../src/core/buffer/Buffer.ts"
-import { everybodyIsServed, type Ordering, Queue, rightOrdering, scenarios, slots, workerId } from "./BufferQueue.ts"
+import { savedTurnsMax } from "../src/core/buffer/Lanes.ts"
+import {
+  bursts,
+  everybodyIsServed,
+  type Ordering,
+  Queue,
+  rightOrdering,
+  scenarios,
+  slots,
+  workerId
+} from "./BufferQueue.ts"
 import { upholds } from "./upholds.ts"
 import { kills } from "./zoo/kills.ts"
 import * as Bugs from "./zoo/orderBugs.ts"
@@ -16,6 +26,20 @@ import * as Bugs from "./zoo/orderBugs.ts"
 describe("order of a buffer", () => {
   it("L21, L22: deadline before opportunistic, then tenants in turn, then the oldest, over restarts as well", () =>
     upholds(scenarios(rightOrdering, everybodyIsServed), { numRuns: 60 }))
+
+  it("L21: whoever comes in bursts is served before others for what was saved, and no longer", () => {
+    let longest = 0
+    const look = (queue: Queue) => {
+      longest = Math.max(longest, queue.longestLead)
+      everybodyIsServed(queue)
+    }
+    upholds(bursts(rightOrdering, look), { numRuns: 30 })
+    assert.isAbove(longest, savedTurnsMax / 2, "nobody has saved anything")
+  })
+
+  it("L21 kills: turns that are saved without a round that passed", () => {
+    kills((machine: Ordering) => bursts(machine, everybodyIsServed), { savesAtOnce: Bugs.savesAtOnce })
+  })
 
   it("L22: with an aging bound an opportunistic request is leased though others never stop to come", () =>
     upholds(

@@ -5,6 +5,9 @@
  */
 import type { Arrived, Event } from "../../src/core/buffer/BufferEvent.ts"
 import type { BufferOptions } from "../../src/core/buffer/BufferOptions.ts"
+import type { Lane } from "../../src/core/buffer/BufferState.ts"
+import * as IntMap from "../../src/core/collections/IntMap.ts"
+import * as Table from "../../src/core/collections/Table.ts"
 import { type Ordering, rightOrdering } from "../BufferQueue.ts"
 
 const within = (change: (options: BufferOptions) => BufferOptions): Ordering => ({
@@ -44,6 +47,26 @@ export const oneClass = hearingArrivals((arrived) => ({ ...arrived, serviceClass
 
 /** What is opportunistic waits for as long as there are others. */
 export const neverAges = within(({ opportunisticWaitMaxMs: _, ...options }) => options)
+
+/** Changes what is kept of tenants that have nothing ready. */
+const resting = (change: (lane: Lane) => Lane): Ordering => ({
+  ...rightOrdering,
+  step: (before, event) => {
+    const [after, commands] = rightOrdering.step(before, event)
+    let { versions } = after
+    IntMap.forEach(after.versions.rows, (version, number) => {
+      let { lanes } = version
+      IntMap.forEach(version.lanes, (lane, key) => {
+        if (lane.queue.size === 0) lanes = IntMap.set(lanes, key, change(lane))
+      })
+      if (lanes !== version.lanes) versions = Table.replace(versions, number, { ...version, lanes })
+    })
+    return [{ ...after, versions }, commands]
+  }
+})
+
+/** Who has nothing ready gets back all that can be saved, whether or not a round has passed. */
+export const savesAtOnce = resting((lane) => ({ ...lane, deficit: 100 }))
 
 /** Counts the request itself among those before it. */
 export const wrongPosition: Ordering = {

@@ -19,9 +19,11 @@ export type Mutable<A> = { -readonly [K in keyof A]: A[K] }
 /** Requests of one tenant and class for one version that may be leased now, oldest first; see `Lanes`. */
 export interface Lane {
   readonly queue: IntSet.IntSet
-  /** What the tenant may still spend in this round. */
+  /** What the tenant may spend before its turn is over; of an empty lane what it had left. */
   readonly deficit: number
-  /** Keys of the lanes before and after it in its ring; its own when it is alone. */
+  /** Turns of the ring that it has seen; of an empty lane as it left. */
+  readonly round: number
+  /** Keys of the lanes before and after it in its ring; its own when it is alone, -1 when it is empty. */
   readonly previous: number
   readonly next: number
   readonly edit: number
@@ -29,11 +31,16 @@ export interface Lane {
 
 export interface Version {
   readonly name: string
-  /** By tenant and class, see `Lanes.keyOf`; only where something is ready. */
+  /** By tenant and class, see `Lanes.keyOf`; some are empty. */
   readonly lanes: IntMap.IntMap<Lane>
+  /** Of the empty ones. */
+  readonly restingCount: number
   /** By class the lane whose turn it is; -1 when there is none. */
   readonly deadlineTurn: number
   readonly opportunisticTurn: number
+  /** By class, of the last lane that became empty with no other in its ring. */
+  readonly deadlineRound: number
+  readonly opportunisticRound: number
   /** Pending of class `deadline`, but waiting for a redelivery delay or for the disk. */
   readonly parked: IntSet.IntSet
   /** The same, of the other class. */
@@ -164,8 +171,11 @@ export const empty = (options: BufferOptions): State => ({
 export const emptyVersion = (name: string): Version => ({
   name,
   lanes: IntMap.empty(),
+  restingCount: 0,
   deadlineTurn: -1,
   opportunisticTurn: -1,
+  deadlineRound: 0,
+  opportunisticRound: 0,
   parked: IntSet.empty,
   parkedOpportunistic: IntSet.empty,
   readyCount: 0,
@@ -227,8 +237,11 @@ export const nextState = (state: State): Mutable<State> => ({
 export const copyVersion = (row: Version, edit: number): Mutable<Version> => ({
   name: row.name,
   lanes: row.lanes,
+  restingCount: row.restingCount,
   deadlineTurn: row.deadlineTurn,
   opportunisticTurn: row.opportunisticTurn,
+  deadlineRound: row.deadlineRound,
+  opportunisticRound: row.opportunisticRound,
   parked: row.parked,
   parkedOpportunistic: row.parkedOpportunistic,
   readyCount: row.readyCount,

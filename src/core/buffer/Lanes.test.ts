@@ -6,22 +6,27 @@ import { emptyVersion, type Mutable, nextState, type Version } from "./BufferSta
 import * as Draft from "./Draft.ts"
 import * as Lanes from "./Lanes.ts"
 
-/** Tenants 1, 2, ... with so many requests each, numbered by tenant, and what each may spend. */
-const ring = (deficits: ReadonlyArray<number>, requests = 9) => {
+const blank = () => {
   const draft = Draft.make(nextState(BufferState.empty(defaults)), 0)
   const version: Mutable<Version> = { ...emptyVersion("v"), edit: draft.state.edit }
-  deficits.forEach((deficit, index) => {
-    const tenant = index + 1
-    const key = Lanes.keyOf(tenant, "deadline")
-    for (let count = 0; count < requests; count++) Lanes.enter(draft, version, key, tenant * 100 + count)
-    version.lanes = IntMap.set(version.lanes, key, { ...IntMap.get(version.lanes, key)!, deficit })
-  })
   const take = (): number => {
     const sequence = Lanes.choose(draft, version)
     const tenant = Math.floor(sequence / 100)
     Lanes.leave(draft, version, Lanes.keyOf(tenant, "deadline"), sequence)
     return tenant
   }
+  return { draft, version, take }
+}
+
+/** Tenants 1, 2, ... with so many requests each, numbered by tenant, and what each may spend. */
+const ring = (deficits: ReadonlyArray<number>, requests = 9) => {
+  const { draft, version, take } = blank()
+  deficits.forEach((deficit, index) => {
+    const tenant = index + 1
+    const key = Lanes.keyOf(tenant, "deadline")
+    for (let count = 0; count < requests; count++) Lanes.enter(draft, version, key, tenant * 100 + count)
+    version.lanes = IntMap.set(version.lanes, key, { ...IntMap.get(version.lanes, key)!, deficit })
+  })
   return Array.from({ length: deficits.length * requests }, take)
 }
 
@@ -34,7 +39,61 @@ describe("the turns of tenants", () => {
     assert.deepStrictEqual(ring([3, 1, 0]).slice(0, 9), [1, 1, 1, 2, 1, 2, 3, 1, 2])
   })
 
-  it("a tenant that is alone in its ring pays nothing", () => {
+  it("a tenant that is alone in its ring is served whatever it may spend", () => {
     assert.deepStrictEqual(ring([0], 4), [1, 1, 1, 1])
+  })
+
+  /** Tenant 2 is served once, then tenant 1 so often alone; then both have twenty ready. */
+  const comeBack = (rounds: number): ReadonlyArray<number> => {
+    const { draft, version, take } = blank()
+    const enter = (tenant: number, from: number, count: number) => {
+      for (let at = from; at < from + count; at++) {
+        Lanes.enter(draft, version, Lanes.keyOf(tenant, "deadline"), tenant * 100 + at)
+      }
+    }
+    enter(2, 0, 1)
+    take()
+    enter(1, 0, rounds + 20)
+    for (let round = 0; round < rounds; round++) take()
+    enter(2, 1, 20)
+    return Array.from({ length: 15 }, take)
+  }
+
+  it("a tenant that lets rounds pass may spend them when it comes back, after the one whose turn it is", () => {
+    assert.deepStrictEqual(comeBack(0).slice(0, 6), [1, 2, 1, 2, 1, 2])
+    assert.deepStrictEqual(comeBack(2).slice(0, 7), [1, 2, 2, 2, 1, 2, 1])
+  })
+
+  it("no more is saved than the bound, however long the others go on", () => {
+    const spent = Array.from({ length: 1 + Lanes.savedTurnsMax }, () => 2)
+    assert.deepStrictEqual(comeBack(70), [1, ...spent, 1, 2, 1, 2, 1].slice(0, 15))
+  })
+
+  it("one that is alone spends what it has saved, so that it has nothing over those that come", () => {
+    const { draft, version, take } = blank()
+    const [one, other] = [Lanes.keyOf(1, "deadline"), Lanes.keyOf(2, "deadline")]
+    Lanes.enter(draft, version, one, 100)
+    take()
+    for (let at = 0; at < 20; at++) Lanes.enter(draft, version, other, 200 + at)
+    for (let at = 0; at < 10; at++) take()
+    // Tenant 2 is served ten times while tenant 1 rests, and leaves the ring to it.
+    for (let at = 10; at < 20; at++) take()
+    for (let at = 1; at < 30; at++) Lanes.enter(draft, version, one, 100 + at)
+    for (let at = 0; at < Lanes.savedTurnsMax; at++) take()
+    for (let at = 20; at < 40; at++) Lanes.enter(draft, version, other, 200 + at)
+    const served = Array.from({ length: 12 }, take)
+    assert.strictEqual(served.indexOf(2), 1)
+  })
+
+  it("of very many that rest all are forgotten at once, and have saved nothing", () => {
+    const { draft, version, take } = blank()
+    for (let tenant = 1; tenant <= Lanes.restingMax; tenant++) {
+      Lanes.enter(draft, version, Lanes.keyOf(tenant, "deadline"), tenant * 100)
+      take()
+    }
+    assert.strictEqual(IntMap.size(version.lanes), Lanes.restingMax)
+    Lanes.enter(draft, version, Lanes.keyOf(9_999, "deadline"), 999_900)
+    take()
+    assert.deepStrictEqual([IntMap.size(version.lanes), version.restingCount], [0, 0])
   })
 })
