@@ -440,6 +440,7 @@ describe("the offline optimum", () => {
           })
           const least = Optimum.instanceMs(arrivals, {
             ...terms,
+            waysMax: 10_000,
             startMs: 1_000,
             slots,
             maxInstances: 60,
@@ -453,7 +454,8 @@ describe("the offline optimum", () => {
     )
   })
 
-  it("O2: where nothing is merged, a longer wait never costs more; O4: nor do fewer ways", () => {
+  it("O2: a longer wait never costs more, where no way is given up; O4: fewer ways never cost less, and can be done", () => {
+    let dearer = 0
     upholds(
       fc.property(fc.array(job, { minLength: 1, maxLength: 25 }), fc.nat(8_000), fc.nat(8_000), (jobs, wait, more) => {
         const exact = { ...terms, waysMax: 10_000 }
@@ -461,12 +463,18 @@ describe("the offline optimum", () => {
         const long = Optimum.instanceMs(jobs, { ...exact, waitMs: wait + more })
         assert.isDefined(short)
         assert.isAtMost(long!, short! + 1)
+        let most = short!
         for (const waysMax of [24, 1]) {
-          assert.isAtMost(Optimum.instanceMs(jobs, { ...terms, waitMs: wait, waysMax })!, short! + 1)
+          const cost = Optimum.instanceMs(jobs, { ...terms, waitMs: wait, waysMax })
+          assert.isDefined(cost)
+          assert.isAtLeast(cost!, short! - 1)
+          most = Math.max(most, cost!)
         }
+        if (most > short! + 1) dearer += 1
       }),
       { numRuns: 80 }
     )
+    assert.isAbove(dearer, 0, "no way was ever missed")
   })
 
   it("O3: without price and without waiting it is the work in flight, rounded up to instances", () => {

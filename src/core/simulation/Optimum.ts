@@ -6,15 +6,16 @@
  * windows instances may be added, each for the price of a start (it is held while it starts), or let go for nothing.
  * Of two ways to the same number of instances, the one that has done less and cost more is dropped.
  *
- * It is nearly a bound from below, so a policy is hardly further from the true optimum than this says: work is taken to
- * be divisible (a request of 3 s may be done by three slots in one), starts take their typical time, and where more than
- * `waysMax` ways are left, neighbours are merged into one that is as cheap as the one and as far as the other: with long
- * waits and few ways it is lower than what can be reached. Only whole windows can be held, which costs at most two
- * windows for each start.
+ * What it finds is a schedule, of work that is divisible (a request of 3 s may be done by three slots in one) and of starts
+ * that take their typical time, so it is hardly above the true optimum: only whole windows can be held, which costs at
+ * most two windows for each start, and where more than `waysMax` ways to a number of instances are left, some are given
+ * up. (Merging them into ways that nobody can go, for a bound from below, does not do: the little that each merge gives
+ * adds up over thousands of windows to a schedule that is nearly free.)
  *
- * Laws: O1 never more than any run of the simulation that keeps the bound costs, but for those two windows a start. O2
- * where nothing is merged, a longer wait does not cost more. O3 without a price of starting and without waiting, it is the
- * work in flight, rounded up to instances, window by window. O4 fewer ways never cost more.
+ * Laws: O1 where no way is given up, never more than any run of the simulation that keeps the bound costs, but for those
+ * two windows a start. O2 there a longer wait does not cost more. O3 without a price of starting and without waiting, it is
+ * the work in flight, rounded up to instances, window by window. O4 whatever is given up, it can be done: it never costs
+ * less than with all ways, and there is a schedule where there was one.
  *
  * @module
  */
@@ -163,13 +164,10 @@ const best = (own: ReadonlyArray<Way>, others: ReadonlyArray<Way>, price: number
   return kept
 }
 
+/** Some of them, at even distances, from the furthest (whatever can be done in time still can) to the cheapest. */
 const thinned = (ways: ReadonlyArray<Way>, waysMax: number): ReadonlyArray<Way> => {
   if (ways.length <= waysMax) return ways
-  const kept: Array<Way> = []
-  for (let part = 0; part < waysMax; part++) {
-    const from = Math.floor((part * ways.length) / waysMax)
-    const to = Math.floor(((part + 1) * ways.length) / waysMax)
-    kept.push({ cost: ways[from]!.cost, done: ways[to - 1]!.done })
-  }
-  return kept
+  const last = ways.length - 1
+  const step = last / Math.max(1, waysMax - 1)
+  return Array.from({ length: waysMax }, (_, part) => ways[last - Math.floor(part * step)]!).reverse()
 }
