@@ -50,7 +50,8 @@ const nextMessage = (child: ChildProcess, what: string, waitMs = startMs): Promi
 export const start = async <Started>(
   file: string,
   args: ReadonlyArray<string> = [],
-  flags: ReadonlyArray<string> = nodeFlags
+  flags: ReadonlyArray<string> = nodeFlags,
+  firstMessageMs = startMs
 ): Promise<BenchProcess<Started>> => {
   const path = fileURLToPath(new URL(`./processes/${file}`, import.meta.url))
   const child = fork(path, args, { execArgv: [...flags], stdio: ["ignore", "ignore", "inherit", "ipc"] })
@@ -65,7 +66,7 @@ export const start = async <Started>(
       if (child.connected) child.disconnect()
     })
   try {
-    const started = (await nextMessage(child, file)) as Started
+    const started = (await nextMessage(child, file, firstMessageMs)) as Started
     return {
       started,
       pid: child.pid ?? 0,

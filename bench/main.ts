@@ -19,7 +19,8 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   storm: async () => (await import("./storm.ts")).storm,
   sim: async () => (await import("./sim.ts")).sim,
   fidelity: async () => (await import("./fidelity.ts")).fidelity,
-  nats: async () => (await import("./nats.ts")).nats
+  nats: async () => (await import("./nats.ts")).nats,
+  many: async () => (await import("./many.ts")).many
 }
 
 const repetitionsMin = 3

@@ -124,7 +124,7 @@ class Listener {
 export const listen = (
   options: WorkerListenerOptions
 ): Effect.Effect<WorkerListener, CannotListen | SocketFile.CannotListenAt, Scope.Scope> => {
-  const { handshakeMs = 10_000, connectionsMax = 10_000 } = options
+  const { handshakeMs = 10_000, connectionsMax = 20_000 } = options
   const { host, port, socketPath } = options
   const door = { what: "worker port", host, port, flag: "--worker-port or MILLRACE_WORKER_PORT" }
   const make = Effect.sync(
