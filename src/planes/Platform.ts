@@ -7,68 +7,39 @@
  *
  * @module
  */
-import { randomBytes } from "node:crypto"
-import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
-import { dirname, join } from "node:path"
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { type Abilities, ComputeBackend } from "../backends/ComputeBackend.ts"
-import { type BufferOptions, defaults as bufferDefaults } from "../core/buffer/BufferOptions.ts"
+import * as AgentPlane from "./AgentPlane.ts"
+import * as ControlPlane from "./ControlPlane.ts"
 import * as CrashPoint from "./CrashPoint.ts"
-import * as Agent from "./compute/Agent.ts"
 import * as AdminToken from "./control/AdminToken.ts"
 import type * as ControlErrors from "./control/ControlErrors.ts"
-import * as Controller from "./control/Controller.ts"
-import * as ControlServer from "./control/ControlServer.ts"
-import { DeadLettersSource, InstancesSource, LogsSource, RequestsSource } from "./control/ControlSources.ts"
+import { type LogsSource, lettersOf, requestsOf } from "./control/ControlSources.ts"
 import type { ControlView } from "./control/ControlView.ts"
 import { defaultTenant, Registry, type StoreFailure } from "./control/Registry.ts"
-import { BlobStore } from "./fabric/BlobStore.ts"
 import * as EmbeddedFabric from "./fabric/EmbeddedFabric.ts"
 import type { FabricUnavailable, UnsafeServer, UnsafeStore } from "./fabric/FabricError.ts"
 import type * as NatsFabric from "./fabric/NatsFabric.ts"
-import type * as Compactor from "./invocation/Compactor.ts"
-import { DeadLetterBook } from "./invocation/DeadLetterBook.ts"
-import * as DeadLetters from "./invocation/DeadLetters.ts"
-import * as EventStreams from "./invocation/EventStreams.ts"
-import * as Gateway from "./invocation/Gateway.ts"
+import * as InvocationPlane from "./InvocationPlane.ts"
 import * as PlaneClock from "./invocation/PlaneClock.ts"
-import { RequestBook } from "./invocation/RequestBook.ts"
 import type { RequestDirectory } from "./invocation/RequestDirectory.ts"
-import * as Shards from "./invocation/Shards.ts"
-import * as WorkerHub from "./invocation/WorkerHub.ts"
-import * as WorkerToken from "./invocation/WorkerToken.ts"
-import * as WorkerListener from "./invocation/worker-transport/WorkerListener.ts"
+import * as WorkerSecret from "./WorkerSecret.ts"
 
-export interface PlatformOptions {
+export interface PlatformOptions
+  extends Omit<
+    InvocationPlane.InvocationOptions,
+    "region" | "workerSecret" | "workerTokenLifetimeMs" | "storeIsExclusive" | "workerUrl"
+  > {
   readonly stateDirectory: string
   /** Absent: the embedded one, in the state directory. Else NATS; bodies that are large stay in the state directory. */
   readonly fabric?: Omit<NatsFabric.NatsFabricOptions, "blobDirectory"> | undefined
-  readonly host: string
-  /** 0 = any free port, for each of the three. */
-  readonly gatewayPort: number
+  /** 0 = any free port. */
   readonly controlPort: number
-  readonly workerPort: number
-  /**
-   * Absolute path of a socket at which instances connect instead of the port: for backends that give them no network. Its
-   * folder is made if it is missing, and should hold nothing else.
-   */
-  readonly workerSocket?: string
-  /** `visibilityTimeoutMs`: three heartbeats where nothing is said. */
-  readonly buffer: Partial<BufferOptions>
-  readonly compact?: Partial<Compactor.CompactOptions>
-  readonly deadLetters: Partial<DeadLetters.DeadLetterOptions>
-  readonly eventStreams: Partial<EventStreams.EventStreamOptions>
-  /** Between heartbeats of workers; three missed and the peer is gone. */
-  readonly heartbeatMs: number
-  /** How long calls in flight may finish on shutdown. */
-  readonly drainMs: number
-  /** Slow and many connections; what is left out is as in `Gateway`. */
-  readonly gatewayLimits?: Partial<Gateway.GatewayLimits>
-  /** Called before a call of this function is admitted; `dev` looks for saved files here. */
-  readonly beforeCall?: (functionName: string) => void
 }
 
 export const defaults: Omit<PlatformOptions, "stateDirectory"> = {
@@ -82,16 +53,6 @@ export const defaults: Omit<PlatformOptions, "stateDirectory"> = {
   heartbeatMs: 5_000,
   drainMs: 10_000
 }
-
-/** A worker that missed so many heartbeats is gone: then its connection is given up, and what it held is given to others. */
-const heartbeatsOfALease = 3
-
-/** Of the buffers; a lease is over when the connection of a silent worker is given up, unless it is told otherwise. */
-export const bufferOf = ({ buffer, heartbeatMs }: Pick<PlatformOptions, "buffer" | "heartbeatMs">): BufferOptions => ({
-  ...bufferDefaults,
-  visibilityTimeoutMs: heartbeatsOfALease * heartbeatMs,
-  ...buffer
-})
 
 export interface Platform {
   readonly gatewayUrl: string
@@ -149,105 +110,41 @@ const startBackendAndPlanes = <E>(options: PlatformOptions, backend: Layer.Layer
 const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
   mkdirSync(options.stateDirectory, { recursive: true, mode: 0o700 })
   const registry = yield* Registry
-  const blobs = yield* BlobStore
   const backend = yield* ComputeBackend
-  const routes = registry.routing(defaultTenant)
-  const runFork = Effect.runForkWith(yield* Effect.context<never>())
-  const defect = (error: unknown) => void runFork(Effect.logError("a defect was caught", error))
 
-  const control = yield* Controller.make({ routes, versionIds: routes.deployedVersionIds(), silence: "zero" })
-  const directory = new RequestBook(control)
-  const shards = yield* Shards.open(
-    {
-      shardCount: 1,
-      // The embedded store is locked by its process; on NATS another one may own the shard.
-      storeIsExclusive: options.fabric === undefined,
-      buffer: bufferOf(options),
-      ...(options.compact === undefined ? {} : { compact: options.compact }),
-      deadLetters: { ...DeadLetters.defaults, ...options.deadLetters },
-      eventStreams: { ...EventStreams.defaults, ...options.eventStreams }
-    },
-    {
-      ended: directory.remember,
-      staleMessage: (workerId, event) =>
-        void runFork(Effect.logDebug("refused a message of a worker whose lease is over", { workerId, event })),
-      storeFailed: (message) =>
-        void runFork(
-          Effect.logFatal("the store failed: nothing more is accepted until this process is restarted", { message })
-        ),
-      storeFull: (message) =>
-        void runFork(
-          Effect.logError("the disk is full: nothing is accepted until there is room; what is accepted goes on", {
-            message
-          })
-        ),
-      defect
-    }
-  )
-  directory.attach(shards)
-  // A version that is gone for good takes its waiting requests with it; one that is only undeployed keeps them.
-  const stopWatching = routes.onChange((versionId) => {
-    if (routes.byVersionId(versionId) === undefined) shards.forVersion(versionId).removeVersion(versionId)
-  })
-  yield* Effect.addFinalizer(() => Effect.sync(stopWatching))
-
+  const { control, listen } = yield* ControlPlane.open({ silence: "zero" })
   CrashPoint.hit("platform.beforeSecret")
-  const secret = loadSecret(join(options.stateDirectory, "worker-secret"))
-  const hub = yield* WorkerHub.make(
+  const workerSecret = WorkerSecret.fromFile(join(options.stateDirectory, "worker-secret"))
+  const invocation = yield* InvocationPlane.open(
     {
+      ...options,
       region: clusterName,
-      heartbeatMs: options.heartbeatMs,
-      visibilityTimeoutMs: bufferOf(options).visibilityTimeoutMs,
-      secret,
-      tokenLifetimeMs: workerTokenLifetimeMs
+      workerSecret,
+      workerTokenLifetimeMs,
+      // The embedded store is locked by its process; on NATS another one may own the shard.
+      storeIsExclusive: options.fabric === undefined
     },
-    shards,
-    routes
+    control
   )
-  const socketPath = options.workerSocket
-  // Instances of another user enter the folder; who else can is decided by the folders above it.
-  if (socketPath !== undefined) mkdirSync(dirname(socketPath), { recursive: true, mode: 0o755 })
-  const workers = yield* WorkerListener.listen({
-    host: options.host,
-    port: options.workerPort,
-    socketPath,
-    workers: hub,
-    heartbeatMs: options.heartbeatMs
-  })
-  const workerUrl = `ws://${options.host}:${workers.port}`
+  const { shards, directory, deadLetters, workerUrl } = invocation
   // Asked before the agent carries out the first orders: what runs now was started by an earlier process.
   const isAnyLeft = (yield* backend.list).length > 0
-  const agent = yield* Agent.make({
+  const { agent } = yield* AgentPlane.open({
     cluster: clusterName,
     region: clusterName,
-    workerUrl: socketPath === undefined ? workerUrl : `unix:${socketPath}`,
-    workerToken: (create) =>
-      WorkerToken.issue(secret, {
-        instanceId: create.instanceId,
-        functionId: create.functionId,
-        versionId: create.versionId,
-        expiresAtMs: PlaneClock.nowMs() + workerTokenLifetimeMs
-      })
+    workerUrl: invocation.instanceUrl,
+    workerSecret,
+    workerTokenLifetimeMs
   })
   if (!isAnyLeft) for (const shard of shards.all) shard.loseAbsentWorkers()
   const logs: LogsSource["Service"] = { logs: agent.logs, followLogs: agent.followLogs }
-  const controlServer = yield* ControlServer.listen({
-    host: options.host,
-    port: options.controlPort,
-    adminToken: yield* AdminToken.load(options.stateDirectory)
-  }).pipe(
-    Effect.provideService(RequestsSource, directory),
-    Effect.provideService(DeadLettersSource, new DeadLetterBook({ shards, routes, blobs })),
-    Effect.provideService(InstancesSource, control),
-    Effect.provideService(LogsSource, logs)
+  const controlServer = yield* listen(
+    { host: options.host, port: options.controlPort, adminToken: yield* AdminToken.load(options.stateDirectory) },
+    { requests: requestsOf(directory), deadLetters: lettersOf(deadLetters), logs }
   )
-  CrashPoint.hit("platform.beforeGateway")
-  const gateway = yield* Gateway.listen(
-    { host: options.host, port: options.gatewayPort, drainMs: options.drainMs, limits: options.gatewayLimits },
-    { routes, shards, blobs, control, directory, defect, beforeCall: options.beforeCall }
-  )
+  const gatewayPort = yield* invocation.listen
   const platform: Platform = {
-    gatewayUrl: `http://${options.host}:${gateway.port}`,
+    gatewayUrl: `http://${options.host}:${gatewayPort}`,
     controlUrl: `http://${options.host}:${controlServer.port}`,
     workerUrl,
     registry,
@@ -280,20 +177,4 @@ const announce = (stateDirectory: string, platform: Platform): Effect.Effect<voi
     }),
     () => Effect.sync(() => rmSync(path, { force: true }))
   )
-}
-
-/** Made once per state directory, readable by its owner only. */
-const loadSecret = (path: string): Uint8Array => {
-  try {
-    const secret = Buffer.from(readFileSync(path, "utf8").trim(), "hex")
-    if (secret.length >= 32) return secret
-  } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error
-  }
-  const secret = randomBytes(32)
-  writeFileSync(`${path}.new`, `${secret.toString("hex")}\n`, { mode: 0o600 })
-  chmodSync(`${path}.new`, 0o600)
-  CrashPoint.hit("platform.secret.beforeRename")
-  renameSync(`${path}.new`, path)
-  return secret
 }

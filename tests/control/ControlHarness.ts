@@ -11,7 +11,9 @@ import {
   DeadLettersSource,
   InstancesSource,
   LogsSource,
-  RequestsSource
+  lettersOf,
+  RequestsSource,
+  requestsOf
 } from "../../src/planes/control/ControlSources.ts"
 import * as Registry from "../../src/planes/control/Registry.ts"
 import { KeyValue } from "../../src/planes/fabric/KeyValue.ts"
@@ -75,8 +77,8 @@ export const start = async (at = { host: "127.0.0.1", port: 0 }): Promise<Harnes
       return { registry, listening }
     }).pipe(
       Effect.provideService(KeyValue, keyValue.service),
-      Effect.provideService(RequestsSource, requests),
-      Effect.provideService(DeadLettersSource, deadLetters),
+      Effect.provideService(RequestsSource, requestsOf(requests)),
+      Effect.provideService(DeadLettersSource, lettersOf(deadLetters)),
       Effect.provideService(InstancesSource, instances),
       Effect.provideService(LogsSource, logs.source),
       Scope.provide(scope)

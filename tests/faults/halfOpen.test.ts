@@ -5,6 +5,7 @@ import { execFile } from "node:child_process"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { describe, expect, it } from "vitest"
+import * as InvocationPlane from "../../src/planes/InvocationPlane.ts"
 import * as Platform from "../../src/planes/Platform.ts"
 import { type HalfOpenReport, heartbeatMs } from "./halfOpenMain.ts"
 import { inOwnNetwork, networkMissing, skipWithout } from "./Tools.ts"
@@ -13,8 +14,10 @@ const isSkipped = skipWithout("a worker that is cut off without a word", network
 
 it("by default a lease is over three heartbeats after the last sign of its worker", () => {
   const { heartbeatMs } = Platform.defaults
-  expect(Platform.bufferOf(Platform.defaults).visibilityTimeoutMs).toBe(3 * heartbeatMs)
-  expect(Platform.bufferOf({ buffer: { visibilityTimeoutMs: 30_000 }, heartbeatMs }).visibilityTimeoutMs).toBe(30_000)
+  expect(InvocationPlane.bufferOf(Platform.defaults).visibilityTimeoutMs).toBe(3 * heartbeatMs)
+  expect(InvocationPlane.bufferOf({ buffer: { visibilityTimeoutMs: 30_000 }, heartbeatMs }).visibilityTimeoutMs).toBe(
+    30_000
+  )
 })
 
 describe.skipIf(isSkipped)("a worker whose packets are dropped", () => {

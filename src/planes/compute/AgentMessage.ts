@@ -118,6 +118,18 @@ export const DemandReport = Schema.Struct({
 })
 export type DemandReport = typeof DemandReport.Type
 
+/** From shard owners, `demand.snapshot`, when somebody asked with `demand.wanted`: all versions of one shard that are busy. */
+export const DemandSnapshot = Schema.Struct({
+  shard: Schema.String,
+  /** Of the whole installation: who has heard all of them knows that the rest has none. */
+  shardCount: Schema.Int,
+  /** It comes in parts, in order. */
+  isFirst: Schema.Boolean,
+  isLast: Schema.Boolean,
+  reports: Schema.Array(DemandReport)
+})
+export type DemandSnapshot = typeof DemandSnapshot.Type
+
 export const subjects = {
   create: (cluster: string) => `agent.${cluster}.create`,
   terminate: (cluster: string) => `agent.${cluster}.terminate`,
@@ -125,6 +137,9 @@ export const subjects = {
   reports: "cluster.*.report",
   worker: "instance.worker",
   demand: "demand",
+  demandSnapshot: "demand.snapshot",
+  /** Whoever owns shards tells all demand now. */
+  demandWanted: "demand.wanted",
   /** Ask the owner to drain the workers of an instance before it is terminated; payload: `{ instanceId, versionId, reason }`. */
   drain: "instance.drain"
 } as const

@@ -89,7 +89,7 @@ const functions = HttpApiGroup.make("functions")
       params: functionParams,
       query: { follow: optional(Flag) },
       success: [list(Views.LogLine), HttpApiSchema.StreamNdjson({ schema: Views.LogLine })],
-      error: Problem.NotFound
+      error: [Problem.NotFound, Problem.Unavailable]
     }).annotateMerge(
       about("Output of all instances of a function", "With `follow=true` as NDJSON: the kept tail, then new lines.")
     )
@@ -178,7 +178,7 @@ const runtime = HttpApiGroup.make("runtime")
       params: instanceParams,
       query: { follow: optional(Flag) },
       success: [list(Views.LogLine), HttpApiSchema.StreamNdjson({ schema: Views.LogLine })],
-      error: Problem.NotFound
+      error: [Problem.NotFound, Problem.Unavailable]
     }).annotateMerge(
       about("Output of an instance", "With `follow=true` as NDJSON: the kept tail, then new lines as they come.")
     ),
@@ -203,27 +203,27 @@ const requests = HttpApiGroup.make("requests")
         limit: optional(Limit)
       },
       success: list(Views.RequestView),
-      error: Problem.NotFound
+      error: [Problem.NotFound, Problem.Unavailable]
     }).annotateMerge(about("List requests, newest first", "All that live, and those that ended lately.")),
     HttpApiEndpoint.get("getRequest", "/requests/:requestId", {
       params: requestParams,
       success: Views.RequestView,
-      error: Problem.NotFound
+      error: [Problem.NotFound, Problem.Unavailable]
     }).annotateMerge(about("Show a request: its state, its position, and why it waits")),
     HttpApiEndpoint.delete("cancelRequest", "/requests/:requestId", {
       params: requestParams,
       success: HttpApiSchema.NoContent,
-      error: [Problem.NotFound, Problem.Conflict]
+      error: [Problem.NotFound, Problem.Conflict, Problem.Unavailable]
     }).annotateMerge(about("Cancel a request", "Answers 409 when it had ended already.")),
     HttpApiEndpoint.post("cancelRequestByPost", "/requests/:requestId/cancel", {
       params: requestParams,
       success: HttpApiSchema.NoContent,
-      error: [Problem.NotFound, Problem.Conflict]
+      error: [Problem.NotFound, Problem.Conflict, Problem.Unavailable]
     }).annotateMerge(about("Cancel a request, for callers that cannot send DELETE")),
     HttpApiEndpoint.get("explainRequest", "/requests/:requestId/explain", {
       params: requestParams,
       success: Views.Explanation,
-      error: Problem.NotFound
+      error: [Problem.NotFound, Problem.Unavailable]
     }).annotateMerge(about("Explain a request", "Where its time went, what it waits for, and the decisions it caused."))
   )
   .prefix("/v1")
@@ -240,7 +240,7 @@ const deadLetters = HttpApiGroup.make("deadLetters")
         limit: optional(Limit)
       },
       success: page(Views.DeadLetterView),
-      error: Problem.NotFound
+      error: [Problem.NotFound, Problem.Unavailable]
     }).annotateMerge(about("List dead letters, latest first", "Requests whose every attempt was lost.")),
     HttpApiEndpoint.get("getDeadLetter", "/dead-letters/:requestId", {
       params: requestParams,

@@ -5,6 +5,7 @@
  */
 import * as Schema from "effect/Schema"
 import type { FabricUnavailable, OutcomeUnknown } from "../fabric/FabricError.ts"
+import type { PeerUnavailable } from "../peer/PeerUnavailable.ts"
 
 export class FunctionNotFound extends Schema.TaggedError<FunctionNotFound>()("FunctionNotFound", {
   /** Id or name, as asked. */
@@ -173,3 +174,4 @@ export type ControlError =
   | DeadLetterNotFound
   | DeadLetterIncomplete
   | ReplayRefused
+  | PeerUnavailable

@@ -49,14 +49,19 @@ const makeViews = Effect.gen(function* () {
   const instances = yield* InstancesSource
   const requests = yield* RequestsSource
 
-  const backlogs = () => new Map(requests.backlog().map((figures) => [figures.versionId, figures]))
+  /** An invocation plane that is away leaves them unknown, and takes nothing else from the answer. */
+  const backlogs = requests.backlog.pipe(
+    Effect.catch(() => Effect.succeed([])),
+    Effect.map((all) => new Map(all.map((figures) => [figures.versionId, figures])))
+  )
 
-  const functionView = Effect.fnUntraced(function* (record: FunctionRecord, known = backlogs()) {
+  const functionView = Effect.fnUntraced(function* (record: FunctionRecord, given?: Effect.Success<typeof backlogs>) {
     const versionId = record.activeVersionId
     if (versionId === null) return { ...record, active: null } satisfies FunctionView
     const version = yield* Effect.option(registry.getVersion(tenant, versionId))
     if (Option.isNone(version)) return { ...record, active: null } satisfies FunctionView
     const deployed = registry.routing(tenant).byVersionId(versionId)?.deployment !== undefined
+    const known = given ?? (yield* backlogs)
     return {
       ...record,
       active: {
@@ -68,11 +73,15 @@ const makeViews = Effect.gen(function* () {
     } satisfies FunctionView
   })
 
-  const deploymentView = (record: DeploymentRecord): DeploymentView => ({
-    ...record,
-    status: instances.deploymentStatus(record.versionId),
-    backlog: backlogs().get(record.versionId) ?? null
-  })
+  const deploymentView = (record: DeploymentRecord) =>
+    Effect.map(
+      backlogs,
+      (known): DeploymentView => ({
+        ...record,
+        status: instances.deploymentStatus(record.versionId),
+        backlog: known.get(record.versionId) ?? null
+      })
+    )
 
   return { backlogs, functionView, deploymentView }
 })
@@ -93,7 +102,7 @@ const functionsLive = HttpApiBuilder.group(
       readonly after?: string
       readonly limit?: number
     }) {
-      const known = views.backlogs()
+      const known = yield* views.backlogs
       if (query.name !== undefined) {
         const found = yield* Effect.option(registry.findFunction(tenant, query.name))
         const named = Option.filter(found, ({ name }) => name === query.name)
@@ -196,16 +205,16 @@ const deploymentsLive = HttpApiBuilder.group(
             versionId: incoming.params.versionId,
             spec: { ...deploymentDefaults, ...incoming.payload }
           })
-          .pipe(Effect.map(views.deploymentView), (effect) => answered(effect, incoming)),
+          .pipe(Effect.flatMap(views.deploymentView), (effect) => answered(effect, incoming)),
       getDeployment: (incoming) =>
         registry
           .getDeployment(tenant, incoming.params.versionId)
-          .pipe(Effect.map(views.deploymentView), (effect) => answered(effect, incoming)),
+          .pipe(Effect.flatMap(views.deploymentView), (effect) => answered(effect, incoming)),
       undeploy: (incoming) => answered(registry.undeploy(tenant, incoming.params.versionId), incoming),
       restart: (incoming) =>
         registry
           .restart(tenant, incoming.params.versionId)
-          .pipe(Effect.map(views.deploymentView), (effect) => answered(effect, incoming))
+          .pipe(Effect.flatMap(views.deploymentView), (effect) => answered(effect, incoming))
     })
   })
 )
@@ -270,17 +279,16 @@ const requestsLive = HttpApiBuilder.group(
     const requests = yield* RequestsSource
 
     const requestOf = (requestId: string) =>
-      Effect.suspend(() => {
-        const found = requests.get(requestId)
-        return found?.tenant === tenant ? Effect.succeed(found) : Effect.fail(new RequestNotFound({ requestId }))
-      })
+      Effect.flatMap(requests.get(requestId), (found) =>
+        found?.tenant === tenant ? Effect.succeed(found) : Effect.fail(new RequestNotFound({ requestId }))
+      )
 
     const cancel = Effect.fnUntraced(function* (requestId: string) {
       const { state } = yield* requestOf(requestId)
-      const outcome = requests.cancel(requestId)
+      const outcome = yield* requests.cancel(requestId)
       if (outcome === "unknown") return yield* new RequestNotFound({ requestId })
       if (outcome === "ended") {
-        return yield* new RequestEnded({ requestId, state: requests.get(requestId)?.state ?? state })
+        return yield* new RequestEnded({ requestId, state: (yield* requests.get(requestId))?.state ?? state })
       }
     })
 
@@ -291,7 +299,7 @@ const requestsLive = HttpApiBuilder.group(
       readonly limit?: number
     }) {
       const owner = query.function === undefined ? undefined : yield* registry.findFunction(tenant, query.function)
-      const items = requests.list({
+      const items = yield* requests.list({
         tenant,
         limit: query.limit ?? pageSizeDefault,
         ...given("functionId", owner?.id),
@@ -347,7 +355,7 @@ const deadLettersLive = HttpApiBuilder.group(
       readonly limit?: number
     }) {
       const owner = query.function === undefined ? undefined : yield* registry.findFunction(tenant, query.function)
-      return letters.list({
+      return yield* letters.list({
         tenant,
         limit: query.limit ?? pageSizeDefault,
         ...given("functionId", owner?.id),

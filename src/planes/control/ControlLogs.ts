@@ -5,6 +5,7 @@
  *
  * @module
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
@@ -53,7 +54,15 @@ export const follow = (
       yield* source.followLogs((instanceId, line) => {
         if (options.accepts(instanceId) && !Queue.offerUnsafe(queue, view(instanceId, line))) left.out += 1
       })
-      const kept = yield* tail(source, options.instanceIds)
+      // New lines are worth reading also where those of before cannot be had.
+      const kept = yield* Effect.catch(tail(source, options.instanceIds), ({ message }) =>
+        Effect.map(
+          Clock.currentTimeMillis,
+          (atMs): ReadonlyArray<Views.LogLine> => [
+            { instanceId: options.instanceIds[0] ?? "", atMs, stream: "millrace", text: message }
+          ]
+        )
+      )
       const meanwhile = withoutRepeats(yield* Queue.clear(queue), kept)
       const notice = (line: Views.LogLine): ReadonlyArray<Views.LogLine> => {
         if (left.out === 0) return [line]

@@ -18,10 +18,18 @@ import * as Deployment from "../../core/deployment/Deployment.ts"
 import * as Instance from "../../core/instance/Instance.ts"
 import { seconds } from "../../core/scaling/Policy.ts"
 import * as CrashPoint from "../CrashPoint.ts"
-import { AgentReport, DemandReport, type InstanceReport, subjects, WorkerReport } from "../compute/AgentMessage.ts"
+import {
+  AgentReport,
+  DemandReport,
+  DemandSnapshot,
+  type InstanceReport,
+  subjects,
+  WorkerReport
+} from "../compute/AgentMessage.ts"
 import { PubSub } from "../fabric/PubSub.ts"
 import { WorkQueue } from "../fabric/WorkQueue.ts"
 import * as ControllerClusters from "./ControllerClusters.ts"
+import * as ControllerDemand from "./ControllerDemand.ts"
 import * as ControllerExplain from "./ControllerExplain.ts"
 import * as ControllerInstances from "./ControllerInstances.ts"
 import * as ControllerOrders from "./ControllerOrders.ts"
@@ -37,11 +45,14 @@ export interface ControllerOptions {
   readonly versionIds?: Iterable<string>
   /**
    * What it means that no shard ever reported a version. `zero` only where every shard owner lives in this process and
-   * tells what it recovered after the controller has started. Default `unknown`: nothing is scaled down on silence.
+   * tells what it recovered after the controller has started. Default `unknown`: nothing is scaled down on silence, and
+   * the shards are asked for all that they have, until every one of them has told.
    */
   readonly silence?: "zero" | "unknown"
   /** Period of the safety net, which looks at 1000 versions each time. Default 1000. */
   readonly tickMs?: number
+  /** Where silence is unknown: how often shards are asked for all their demand, so that no lost report stays lost. Default 5000. */
+  readonly demandAskMs?: number
   /** Default 10000: five heartbeats. */
   readonly unreachableAfterMs?: number
   readonly time?: ControllerTime
@@ -61,6 +72,7 @@ export interface Controller extends ControlView {
 const decisionsMax = 1_000
 
 const decodeDemand = Schema.decodeUnknownResult(DemandReport)
+const decodeSnapshot = Schema.decodeUnknownResult(DemandSnapshot)
 const decodeAgent = Schema.decodeUnknownResult(AgentReport)
 const decodeWorker = Schema.decodeUnknownResult(WorkerReport)
 const text = new TextDecoder()
@@ -91,6 +103,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
     const decisionListeners = new Set<(decision: ScaleDecision) => void>()
     const instanceListeners = new Set<(instance: InstanceReport) => void>()
 
+    const snapshots = ControllerDemand.makeSnapshots()
     const tell = <A>(listeners: ReadonlySet<(value: A) => void>, value: A) => {
       for (const listener of listeners) {
         try {
@@ -107,7 +120,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       clusters,
       instances,
       orders,
-      silence: options.silence ?? "unknown",
+      silence: () => (options.silence === "zero" || snapshots.isComplete() ? "zero" : "unknown"),
       newSuffix: options.newSuffix ?? (() => crypto.randomUUID().slice(0, 8)),
       warn,
       onDecision: (decision) => {
@@ -127,6 +140,16 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
     const onDemand = (report: DemandReport) => {
       CrashPoint.hit("controller.demand")
       versions.demand(report, time.nowMs())
+    }
+
+    const onSnapshot = (snapshot: DemandSnapshot) => {
+      const wasComplete = snapshots.isComplete()
+      const nowMs = time.nowMs()
+      for (const report of snapshot.reports) versions.demand(report, nowMs)
+      const named = snapshots.take(snapshot)
+      if (named !== undefined) versions.demandIsOnly(snapshot.shard, named, nowMs)
+      // Silence means something else from now on.
+      if (!wasComplete && snapshots.isComplete()) versions.evaluateAll(nowMs)
     }
 
     const onWorker = (report: WorkerReport) => {
@@ -217,6 +240,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       })
 
     yield* decoded(subjects.demand, decodeDemand, onDemand)
+    yield* decoded(subjects.demandSnapshot, decodeSnapshot, onSnapshot)
     yield* decoded(subjects.reports, decodeAgent, onAgent)
     yield* decoded(subjects.worker, decodeWorker, onWorker)
 
@@ -229,11 +253,18 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       })
     }
     nextTick()
+    let cancelAsk = () => {}
+    const ask = () => {
+      pubSub.publish(subjects.demandWanted, new Uint8Array())
+      cancelAsk = time.after(options.demandAskMs ?? 5_000, ask)
+    }
+    if (options.silence !== "zero") ask()
     const stopRoutes = routes.onChange((versionId) => versions.evaluate(versionId, time.nowMs()))
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         stopRoutes()
         cancelTick()
+        cancelAsk()
         versions.close()
         orders.close()
       })

@@ -32,7 +32,7 @@ export interface ControllerVersionsOptions {
   readonly clusters: ControllerClusters
   readonly instances: ControllerInstances
   readonly orders: ControllerOrders
-  readonly silence: "zero" | "unknown"
+  readonly silence: () => "zero" | "unknown"
   readonly newSuffix: () => string
   readonly warn: (message: string, fields: Readonly<Record<string, string | number>>) => void
   readonly onDecision: (decision: ScaleDecision) => void
@@ -42,6 +42,8 @@ export interface ControllerVersionsOptions {
 
 export interface ControllerVersions {
   readonly demand: (report: DemandReport, nowMs: number) => void
+  /** This shard has told all that it has, and it is of these versions only. */
+  readonly demandIsOnly: (shard: string, versionIds: ReadonlySet<string>, nowMs: number) => void
   /** Takes an event into one instance and carries out what follows for it alone; call `evaluate` for the rest. */
   readonly apply: (entry: InstanceEntry, event: Instance.Event) => void
   /** An instance that an agent knows and this controller does not; undefined: it is over already. */
@@ -394,6 +396,13 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       version.demand.report(report, nowMs)
       if (!isHeldBack(version, nowMs)) version.demandAtMs = nowMs
       evaluate(report.versionId, nowMs)
+    },
+    demandIsOnly: (shard, versionIds, nowMs) => {
+      for (const version of [...versions.values()]) {
+        if (!versionIds.has(version.versionId) && version.demand.hasNone(shard, nowMs)) {
+          evaluate(version.versionId, nowMs)
+        }
+      }
     },
     apply,
     adopt,

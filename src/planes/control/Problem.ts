@@ -47,7 +47,10 @@ export const BadRequest = of(400, "The request is not valid; `errors` says where
 export const Unauthorized = of(401, "The admin token is missing or wrong.")
 export const NotFound = of(404, "It does not exist.")
 export const Conflict = of(409, "It does not fit what is there; nothing was changed.")
-export const Unavailable = of(503, "The store did not answer; `type` says whether something may have been changed.")
+export const Unavailable = of(
+  503,
+  "The store or another plane did not answer; `type` says whether something may have been changed."
+)
 
 interface Entry {
   readonly status: number
@@ -74,6 +77,7 @@ export const controlErrors = {
   ReplayRefused: { status: 409, title: "Replay refused" },
   SpecInvalid: { status: 400, title: "Spec not valid" },
   FabricUnavailable: { status: 503, title: "Store unavailable", retryAfterSeconds: 1 },
+  PeerUnavailable: { status: 503, title: "Plane unavailable", retryAfterSeconds: 1 },
   OutcomeUnknown: { status: 503, title: "Outcome unknown", retryAfterSeconds: 1 }
 } as const satisfies Record<ControlError["_tag"], Entry>
 

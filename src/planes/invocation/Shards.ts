@@ -7,10 +7,9 @@
 import { randomUUID } from "node:crypto"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as Buffer_ from "../../core/buffer/Buffer.ts"
 import type { BufferOptions } from "../../core/buffer/BufferOptions.ts"
 import * as CrashPoint from "../CrashPoint.ts"
-import { type DemandReport, subjects } from "../compute/AgentMessage.ts"
+import { subjects } from "../compute/AgentMessage.ts"
 import { BlobStore } from "../fabric/BlobStore.ts"
 import type { FabricUnavailable } from "../fabric/FabricError.ts"
 import type { KeyValue } from "../fabric/KeyValue.ts"
@@ -18,6 +17,7 @@ import { Log } from "../fabric/Log.ts"
 import { PubSub } from "../fabric/PubSub.ts"
 import * as Compactor from "./Compactor.ts"
 import { type DeadLetterOptions, DeadLetters } from "./DeadLetters.ts"
+import * as Demand from "./Demand.ts"
 import type { Entry } from "./Entry.ts"
 import type { EventStream } from "./EventStream.ts"
 import { type EventStreamOptions, EventStreams } from "./EventStreams.ts"
@@ -196,18 +196,8 @@ const demandPublisher = (pubSub: PubSub["Service"], shardOf: () => Shard) => {
   let timer: NodeJS.Timeout | undefined
   let urgentTimer: NodeJS.Timeout | undefined
   const publish = (versionId: string) => {
-    const shard = shardOf()
-    const figures = Buffer_.demand(shard.state, versionId)
-    const report: DemandReport = {
-      shard: shard.name,
-      versionId,
-      pending: figures.pending,
-      leased: figures.leased,
-      leasedByInstance: figures.leasedByInstance,
-      arrivalsTotal: figures.arrivalsTotal,
-      oldestPendingMs: figures.oldestPendingAtMs === null ? null : Math.max(0, nowMs() - figures.oldestPendingAtMs)
-    }
-    if (figures.pending + figures.leased === 0) toldIdle.add(versionId)
+    const report = Demand.reportOf(shardOf(), versionId)
+    if (report.pending + report.leased === 0) toldIdle.add(versionId)
     else toldIdle.delete(versionId)
     pubSub.publish(subjects.demand, Buffer.from(JSON.stringify(report)))
   }

@@ -1,0 +1,84 @@
+/**
+ * What an invocation plane alone knows of instances, from what agents and workers say: for receipts, and for why a request
+ * waits. The control plane, which decides, knows more; but it may be away.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { AgentReport, type InstanceReport, subjects, WorkerReport } from "../compute/AgentMessage.ts"
+import type { ControlView, StartTimeline } from "../control/ControlView.ts"
+import { PubSub } from "../fabric/PubSub.ts"
+
+/** Beyond it the one heard of longest ago is forgotten, with its receipt. */
+const instancesMax = 20_000
+
+const decodeAgent = Schema.decodeUnknownResult(Schema.fromJsonString(AgentReport))
+const decodeWorker = Schema.decodeUnknownResult(Schema.fromJsonString(WorkerReport))
+const decoder = new TextDecoder()
+
+export type InstanceWatch = Pick<ControlView, "startTimeline" | "whyWaiting">
+
+export const make: Effect.Effect<InstanceWatch, never, PubSub | Scope.Scope> = Effect.gen(function* () {
+  const pubSub = yield* PubSub
+  const reports = new Map<string, InstanceReport>()
+  const phases = new Map<string, StartTimeline["phases"]>()
+  /** When its worker said that it is ready: its agent tells later. */
+  const readyAtMs = new Map<string, number>()
+
+  const take = (report: InstanceReport) => {
+    reports.delete(report.instanceId)
+    reports.set(report.instanceId, report)
+    for (const oldest of reports.keys()) {
+      if (reports.size <= instancesMax) break
+      reports.delete(oldest)
+      phases.delete(oldest)
+      readyAtMs.delete(oldest)
+    }
+  }
+
+  yield* pubSub.subscribe(subjects.reports, (payload) => {
+    const decoded = decodeAgent(decoder.decode(payload))
+    if (Result.isFailure(decoded)) return
+    const message = decoded.success
+    for (const report of message._tag === "Heartbeat" ? message.instances : [message.instance]) take(report)
+  })
+  yield* pubSub.subscribe(subjects.worker, (payload) => {
+    const decoded = decodeWorker(decoder.decode(payload))
+    if (Result.isFailure(decoded) || decoded.success._tag !== "WorkerReady") return
+    const { instanceId } = decoded.success
+    phases.set(instanceId, decoded.success.phases)
+    if (!readyAtMs.has(instanceId)) readyAtMs.set(instanceId, performance.timeOrigin + performance.now())
+  })
+
+  return {
+    startTimeline: (instanceId) => {
+      const report = reports.get(instanceId)
+      if (report === undefined) return undefined
+      const { requestedAtMs, startedAtMs } = report
+      return {
+        instanceId,
+        // The order is the first thing that is heard here.
+        demandAtMs: requestedAtMs,
+        createdAtMs: requestedAtMs,
+        startedAtMs,
+        readyAtMs: report.readyAtMs ?? readyAtMs.get(instanceId) ?? null,
+        phases: phases.get(instanceId) ?? null
+      }
+    },
+    whyWaiting: (versionId) => {
+      const counts = { ready: 0, starting: 0 }
+      for (const report of reports.values()) {
+        if (report.versionId !== versionId) continue
+        if (report.state === "ready") counts.ready += 1
+        if (report.state === "requested" || report.state === "starting") counts.starting += 1
+      }
+      if (counts.ready > 0) return undefined
+      return counts.starting > 0
+        ? `${counts.starting} of its instances ${counts.starting === 1 ? "is" : "are"} starting, none is ready`
+        : "no instance of it is known: the control plane has to start one"
+    }
+  }
+})
