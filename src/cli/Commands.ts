@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Command, platformFlags } from "./Command.ts"
+import { type Command, type Flag, platformFlags } from "./Command.ts"
 import { devCommand, upCommand } from "./dev/commands.ts"
 
 const init: Command = {
@@ -204,9 +204,41 @@ const simulate: Command = {
   load: () => import("./commands/simulate.ts")
 }
 
+const configFlags: ReadonlyArray<Flag> = [
+  { name: "config", value: "FILE", about: "JSON, with comments (MILLRACE_CONFIG)" },
+  { name: "set", value: "PATH=VALUE", multiple: true, about: "one setting, before the file and the environment" }
+]
+
+const serve: Command = {
+  name: "serve",
+  usage: "invocation | control | agent",
+  about: "run one plane as a service of its own, on NATS",
+  details: [
+    "The three together are a platform; each can be restarted alone. The configuration is one file for all of them:",
+    "docs/operating.md lists the settings, `millrace config check FILE` tells what is wrong. GET /healthz and /readyz",
+    "answer at health.port. SIGTERM drains. Without a terminal it prints one JSON line an event."
+  ],
+  flags: configFlags,
+  example: "millrace serve invocation --config millrace.config.json",
+  positionalsMax: 1,
+  load: () => import("./serve/ServeCommand.ts")
+}
+
+const config: Command = {
+  name: "config",
+  usage: "check FILE | show",
+  about: "check a configuration of `millrace serve`, or show what holds and where it comes from",
+  flags: configFlags,
+  example: "millrace config check millrace.config.json",
+  positionalsMax: 2,
+  load: () => import("./commands/config.ts")
+}
+
 export const commands: ReadonlyArray<Command> = [
   devCommand,
   upCommand,
+  serve,
+  config,
   init,
   deploy,
   functions,

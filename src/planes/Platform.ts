@@ -80,7 +80,6 @@ export interface Platform {
 }
 
 const clusterName = "local"
-const workerTokenLifetimeMs = 3_600_000
 
 /** Runs until the scope closes. All of it has one clock, which no jump of the wall clock moves. */
 export const start = <E>(options: PlatformOptions, backend: Layer.Layer<ComputeBackend, E>) =>
@@ -120,7 +119,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
       ...options,
       region: clusterName,
       workerSecret,
-      workerTokenLifetimeMs,
+      workerTokenLifetimeMs: WorkerSecret.tokenLifetimeMs,
       // The embedded store is locked by its process; on NATS another one may own the shard.
       storeIsExclusive: options.fabric === undefined
     },
@@ -134,7 +133,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
     region: clusterName,
     workerUrl: invocation.instanceUrl,
     workerSecret,
-    workerTokenLifetimeMs
+    workerTokenLifetimeMs: WorkerSecret.tokenLifetimeMs
   })
   if (!isAnyLeft) for (const shard of shards.all) shard.loseAbsentWorkers()
   const logs: LogsSource["Service"] = { logs: agent.logs, followLogs: agent.followLogs }

@@ -8,15 +8,15 @@ import { randomBytes } from "node:crypto"
 import { chmodSync, readFileSync, renameSync, writeFileSync } from "node:fs"
 import * as CrashPoint from "./CrashPoint.ts"
 
-export const bytesMin = 32
+const bytesMin = 32
+/** Of a token that nobody used; a connected worker gets a fresh one with each connection. */
+export const tokenLifetimeMs = 3_600_000
 
 /** Undefined: not that many bytes in hexadecimal. */
-export const parse = (text: string): Uint8Array | undefined => {
+const parse = (text: string): Uint8Array | undefined => {
   const secret = /^(?:[0-9a-f]{2})+$/i.test(text.trim()) ? Buffer.from(text.trim(), "hex") : Buffer.alloc(0)
   return secret.length >= bytesMin ? secret : undefined
 }
-
-export const generate = (): string => randomBytes(bytesMin).toString("hex")
 
 /** Made once per state directory, readable by its owner only. */
 export const fromFile = (path: string): Uint8Array => {
@@ -26,7 +26,7 @@ export const fromFile = (path: string): Uint8Array => {
   } catch (error) {
     if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error
   }
-  const made = generate()
+  const made = randomBytes(bytesMin).toString("hex")
   writeFileSync(`${path}.new`, `${made}\n`, { mode: 0o600 })
   chmodSync(`${path}.new`, 0o600)
   CrashPoint.hit("platform.secret.beforeRename")

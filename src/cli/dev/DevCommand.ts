@@ -46,7 +46,7 @@ export const run = async (input: Input, watch: boolean): Promise<number> => {
 }
 
 /** The store, a port, a file that is wrong: known by their tag and told as they are. The rest is a defect, with its stack. */
-const failureOf = (error: unknown): unknown =>
+export const failureOf = (error: unknown): unknown =>
   error instanceof Error && "_tag" in error && typeof error._tag === "string"
     ? new CommandFailed({ kind: error._tag, message: error.message })
     : error
@@ -74,7 +74,7 @@ const retention = (input: Input, flag: string, variable: string): { readonly ret
 }
 
 /** The first signal drains; a second one means it. */
-const onSignals = (drain: () => void): (() => void) => {
+export const onSignals = (drain: () => void): (() => void) => {
   let asked = false
   const onSignal = () => {
     if (asked) process.exit(130)
@@ -90,7 +90,7 @@ const onSignals = (drain: () => void): (() => void) => {
 }
 
 /** On a terminal: the level and what was said, fields behind it; times are for files. */
-const forPeople = (sink: DevSession.LogSink) =>
+export const forPeople = (sink: DevSession.LogSink) =>
   Logger.make(({ logLevel, message }) => {
     const parts = (Array.isArray(message) ? message : [message]).map((part: unknown) =>
       typeof part === "string" ? part : part instanceof Error ? part.message : JSON.stringify(part)

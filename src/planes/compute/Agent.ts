@@ -66,8 +66,11 @@ export interface Options {
   readonly region: string
   /** Between heartbeats, each of which also reconciles. Default 2,000. */
   readonly heartbeatMs?: number
-  /** Where workers connect, for example `ws://127.0.0.1:8789`. */
-  readonly workerUrl: string
+  /**
+   * Where workers connect, for example `ws://127.0.0.1:8789`; asked at each start. Undefined: nobody knows at the moment,
+   * so that an order waits, up to its start deadline.
+   */
+  readonly workerUrl: string | (() => string | undefined)
   /** The credential of the worker of one instance. */
   readonly workerToken: (create: CreateInstance) => string
   /** All instances have ended, or are left to the backend to kill, so long after the agent's scope began to close. Default 15,000. */
@@ -112,6 +115,8 @@ const rememberedMax = 10_000
 /** An order that made the agent itself fail so often is put aside. */
 const deliveriesMax = 5
 const consumeOptions = { ackWaitMs: 30_000, maxInFlight: 1_000 }
+/** When an order is looked at again that came while nobody knew where workers connect. */
+const noWorkerUrlAgainMs = 500
 /** Grace of an instance that nobody wants any more. */
 const unwantedGraceMs = 10_000
 const shutdownMsDefault = 15_000
@@ -291,9 +296,11 @@ export const make: (
         forget(entry)
         return delivery.ack()
       }
+      const url = typeof options.workerUrl === "string" ? options.workerUrl : options.workerUrl()
+      if (url === undefined) return delivery.nak(noWorkerUrlAgainMs)
       CrashPoint.hit("agent.create.beforeLaunch")
       entries.set(instanceId, entry)
-      const worker = { url: options.workerUrl, token: options.workerToken(order), spawnedAtMs: nowMs }
+      const worker = { url, token: options.workerToken(order), spawnedAtMs: nowMs }
       fork(
         backend.launch(specOf(order, environmentOf(order, worker))).pipe(
           // Whether it had an effect is unknown, and the same launch again finds what it made.
@@ -473,6 +480,7 @@ export const make: (
 
     yield* backend.watch(observe)
     yield* pubSub.subscribe(subjects.worker, onWorker)
+    yield* pubSub.subscribe(subjects.reportWanted, () => void fork(heartbeat))
     yield* Effect.addFinalizer(() => shutdown)
     yield* heartbeat
     yield* workQueue.consume(subjects.terminate(cluster), consumeOptions, handle(decodeTerminate, terminate))

@@ -135,6 +135,8 @@ export const subjects = {
   terminate: (cluster: string) => `agent.${cluster}.terminate`,
   report: (cluster: string) => `cluster.${cluster}.report`,
   reports: "cluster.*.report",
+  /** Every agent sends a heartbeat now. */
+  reportWanted: "cluster.report-wanted",
   worker: "instance.worker",
   demand: "demand",
   demandSnapshot: "demand.snapshot",

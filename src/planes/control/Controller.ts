@@ -51,6 +51,11 @@ export interface ControllerOptions {
   readonly silence?: "zero" | "unknown"
   /** Period of the safety net, which looks at 1000 versions each time. Default 1000. */
   readonly tickMs?: number
+  /**
+   * For so long it only listens, after it has asked agents and shards for all that is: what runs already is not ordered
+   * twice, nor ended because it was not heard of yet. Default 0.
+   */
+  readonly settleMs?: number
   /** Where silence is unknown: how often shards are asked for all their demand, so that no lost report stays lost. Default 5000. */
   readonly demandAskMs?: number
   /** Default 10000: five heartbeats. */
@@ -103,6 +108,8 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
     const decisionListeners = new Set<(decision: ScaleDecision) => void>()
     const instanceListeners = new Set<(instance: InstanceReport) => void>()
 
+    const settleMs = options.settleMs ?? 0
+    let isSettled = settleMs === 0
     const snapshots = ControllerDemand.makeSnapshots()
     const tell = <A>(listeners: ReadonlySet<(value: A) => void>, value: A) => {
       for (const listener of listeners) {
@@ -120,6 +127,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       clusters,
       instances,
       orders,
+      isActing: () => isSettled,
       silence: () => (options.silence === "zero" || snapshots.isComplete() ? "zero" : "unknown"),
       newSuffix: options.newSuffix ?? (() => crypto.randomUUID().slice(0, 8)),
       warn,
@@ -213,6 +221,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
     }
 
     const tick = () => {
+      if (!isSettled) return
       const nowMs = time.nowMs()
       for (const name of clusters.names()) {
         if (clusters.isReachable(name, nowMs)) continue
@@ -259,12 +268,21 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       cancelAsk = time.after(options.demandAskMs ?? 5_000, ask)
     }
     if (options.silence !== "zero") ask()
+    let cancelSettle = () => {}
+    if (!isSettled) {
+      pubSub.publish(subjects.reportWanted, new Uint8Array())
+      cancelSettle = time.after(settleMs, () => {
+        isSettled = true
+        versions.evaluateAll(time.nowMs())
+      })
+    }
     const stopRoutes = routes.onChange((versionId) => versions.evaluate(versionId, time.nowMs()))
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         stopRoutes()
         cancelTick()
         cancelAsk()
+        cancelSettle()
         versions.close()
         orders.close()
       })

@@ -33,6 +33,8 @@ export interface ControllerVersionsOptions {
   readonly instances: ControllerInstances
   readonly orders: ControllerOrders
   readonly silence: () => "zero" | "unknown"
+  /** False: it listens, and neither decides nor orders. */
+  readonly isActing: () => boolean
   readonly newSuffix: () => string
   readonly warn: (message: string, fields: Readonly<Record<string, string | number>>) => void
   readonly onDecision: (decision: ScaleDecision) => void
@@ -110,6 +112,8 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
   const perform = (entry: InstanceEntry, command: Instance.Command, nowMs: number): void =>
     Instance.Command.$match(command, {
       OrderTerminate: ({ drainMs, graceMs, reason }) => {
+        // Whoever acts orders it.
+        if (!options.isActing()) return
         const { instanceId, versionId } = entry
         // Before the order, so that no request is given to it in the meantime.
         options.onDrain(entry, reason)
@@ -157,6 +161,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
   const evaluate = (versionId: string, nowMs: number): void => {
     if (isClosed) return
     const version = ensure(versionId, nowMs)
+    if (!options.isActing()) return
     if (version.isEvaluating) {
       version.isStale = true
       return
