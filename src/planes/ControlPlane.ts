@@ -15,10 +15,14 @@ import {
   type Requests,
   RequestsSource
 } from "./control/ControlSources.ts"
+import * as Leadership from "./control/Leadership.ts"
 import { defaultTenant, Registry } from "./control/Registry.ts"
 import * as RemoteSources from "./control/RemoteSources.ts"
+import type { FabricUnavailable } from "./fabric/FabricError.ts"
+import type { KeyValue } from "./fabric/KeyValue.ts"
 import type { PubSub } from "./fabric/PubSub.ts"
 import type { WorkQueue } from "./fabric/WorkQueue.ts"
+import * as LeaseKeeper from "./LeaseKeeper.ts"
 import type { CannotListen } from "./Port.ts"
 import * as Asking from "./peer/Asking.ts"
 import * as PeerBook from "./peer/PeerBook.ts"
@@ -32,6 +36,8 @@ export interface Sources {
 
 export interface ControlPlane {
   readonly control: Controller.Controller
+  /** Why nobody leads, as far as this copy knows; undefined = somebody does. */
+  readonly leaderless: () => string | undefined
   /** Serves the control API over these sources. */
   readonly listen: (
     options: ControlServer.Options,
@@ -39,15 +45,47 @@ export interface ControlPlane {
   ) => Effect.Effect<ControlServer.Listening, ControlServer.AddressNotLocal | CannotListen, Registry | Scope.Scope>
 }
 
-/** Scales from now on. */
-export const open = (
-  options: Omit<Controller.ControllerOptions, "routes" | "versionIds">
-): Effect.Effect<ControlPlane, never, Registry | WorkQueue | PubSub | Scope.Scope> =>
+export interface Options extends Omit<Controller.ControllerOptions, "routes" | "versionIds" | "leadership"> {
+  /**
+   * There may be several copies: the one that has the lease acts, the others follow what happens. Told when this one
+   * begins and ceases to lead. Absent: this one is alone.
+   */
+  readonly onLeader?:
+    | ((event: { readonly leads: boolean; readonly epoch: number; readonly reason: string }) => void)
+    | undefined
+}
+
+/** Scales from now on, or from when it leads. */
+export const open = ({
+  onLeader,
+  ...options
+}: Options): Effect.Effect<ControlPlane, FabricUnavailable, Registry | KeyValue | WorkQueue | PubSub | Scope.Scope> =>
   Effect.gen(function* () {
     const routes = (yield* Registry).routing(defaultTenant)
-    const control = yield* Controller.make({ ...options, routes, versionIds: routes.deployedVersionIds() })
+    let lease: LeaseKeeper.LeaseKeeper | undefined
+    const control = yield* Controller.make({
+      ...options,
+      ...(onLeader === undefined ? {} : { leadership: { epoch: () => lease?.epoch() } }),
+      routes,
+      versionIds: routes.deployedVersionIds()
+    })
+    if (onLeader !== undefined) {
+      lease = yield* LeaseKeeper.make({
+        key: Leadership.key,
+        ...Leadership.timing,
+        onGained: (epoch) => {
+          onLeader({ leads: true, epoch, reason: "the lease was free" })
+          control.lead()
+        },
+        onLost: (epoch, reason) => onLeader({ leads: false, epoch, reason })
+      })
+    }
     return {
       control,
+      leaderless: () =>
+        lease === undefined || lease.isHeld()
+          ? undefined
+          : "no copy of the control plane has renewed the leadership lately",
       listen: (server, { requests, deadLetters, logs }) =>
         ControlServer.listen(server).pipe(
           Effect.provideService(RequestsSource, requests),

@@ -217,6 +217,25 @@ describe("Agent", () => {
     })
   )
 
+  agentTest(
+    "A8: orders of a leader that was deposed start nothing and end nothing, and are told of as failed",
+    (bench) =>
+      Effect.gen(function* () {
+        bench.create(createOf("of-two", obedient, { epoch: 2 }))
+        yield* bench.state("of-two", "starting")
+        bench.create(createOf("of-one", obedient, { epoch: 1 }), "late-create")
+        bench.terminate(terminateOf("of-two", { epoch: 1 }), "late-terminate")
+        bench.create(createOf("without", obedient), "no-epoch")
+        for (const id of ["late-create", "late-terminate", "no-epoch"]) {
+          assert.strictEqual(bench.fabric.outcome(id), "acked")
+        }
+        assert.include(bench.last("of-one")?.detail ?? "", "leader 2 leads now")
+        assert.deepStrictEqual(bench.running(), ["of-two"])
+        bench.terminate(terminateOf("of-two", { epoch: 2 }))
+        yield* bench.state("of-two", "stopped")
+      })
+  )
+
   agentTest("A4: a Create older than its start deadline is acked and reported as failed, and starts nothing", (bench) =>
     Effect.gen(function* () {
       bench.create(createOf("a", obedient, { startDeadlineMs: 1_000, decidedAtMs: Date.now() - 1_500 }))

@@ -3,6 +3,8 @@ import { resolve } from "node:path"
 import * as Effect from "effect/Effect"
 import { ComputeBackend } from "../../backends/ComputeBackend.ts"
 import * as AgentPlane from "../../planes/AgentPlane.ts"
+import * as Leadership from "../../planes/control/Leadership.ts"
+import * as LeaseKeeper from "../../planes/LeaseKeeper.ts"
 import * as PeerBook from "../../planes/peer/PeerBook.ts"
 import * as WorkerSecret from "../../planes/WorkerSecret.ts"
 import * as BackendChoice from "../backend/BackendChoice.ts"
@@ -39,6 +41,7 @@ export const service = ({ config, check, ready }: Service.Running) => {
       heartbeatMs: agent.heartbeatMs,
       shutdownMs: agent.shutdownMs,
       workerUrl,
+      leaderEpoch: yield* LeaseKeeper.follow(Leadership.key),
       workerSecret: yield* Service.workerSecret(config),
       workerTokenLifetimeMs: WorkerSecret.tokenLifetimeMs
     })

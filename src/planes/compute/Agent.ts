@@ -11,7 +11,8 @@
  * Laws (`tests/compute/Agent.test.ts`): A1 an order that came twice is carried out once. A2 an instance that was told to
  * end before it was told to start never starts. A3 an order that nobody can read is put aside at once, with its reason,
  * and stops nothing. A4 an order older than its start deadline is not carried out. A5 an instance that is not ready
- * within its start deadline is ended and reported as failed. A6 on shutdown all instances end, in bounded time. A7 whatever
+ * within its start deadline is ended and reported as failed. A6 on shutdown all instances end, in bounded time. A8 an order of an older leader
+ * than was seen changes nothing. A7 whatever
  * call it died at, whatever it did not see and however old a list was, the next heartbeats bring what runs to what is
  * wanted, with no instance twice and nothing of others touched (`tests/compute/AgentFaults.test.ts`).
  *
@@ -71,6 +72,8 @@ export interface Options {
    * so that an order waits, up to its start deadline.
    */
   readonly workerUrl: string | (() => string | undefined)
+  /** The newest epoch of the control plane's leadership that this process has seen elsewhere. Absent = 0. */
+  readonly leaderEpoch?: () => number
   /** The credential of the worker of one instance. */
   readonly workerToken: (create: CreateInstance) => string
   /** All instances have ended, or are left to the backend to kill, so long after the agent's scope began to close. Default 15,000. */
@@ -277,9 +280,24 @@ export const make: (
       ending: undefined
     })
 
+    let newestEpoch = 0
+    /** Why an order is of the past; undefined = it is not. */
+    const deposed = ({ epoch = 0 }: { readonly epoch?: number }): string | undefined => {
+      newestEpoch = Math.max(newestEpoch, epoch, options.leaderEpoch?.() ?? 0)
+      return epoch < newestEpoch ? `the order is of leader ${epoch} and leader ${newestEpoch} leads now` : undefined
+    }
+
     const create = (order: CreateInstance, delivery: Delivery) => {
       const { instanceId } = order
       CrashPoint.hit("agent.create.received")
+      const isOld = deposed(order)
+      if (isOld !== undefined) {
+        const entry = entryOf(order, now())
+        if (entries.has(instanceId)) return delivery.ack()
+        fork(Effect.logWarning(isOld, { cluster, instanceId }))
+        apply(entry, reported(now(), { state: "failed", detail: isOld, retryable: true }))
+        return delivery.ack()
+      }
       const running = entries.get(instanceId)
       const ended = remembered.get(instanceId)
       if (running !== undefined || ended !== undefined) {
@@ -317,6 +335,11 @@ export const make: (
 
     const terminate = (order: TerminateInstance, delivery: Delivery) => {
       CrashPoint.hit("agent.terminate.received")
+      const isOld = deposed(order)
+      if (isOld !== undefined) {
+        fork(Effect.logWarning(isOld, { cluster, instanceId: order.instanceId }))
+        return delivery.ack()
+      }
       const entry = entries.get(order.instanceId)
       if (entry === undefined) {
         const ended = remembered.get(order.instanceId)

@@ -26,6 +26,8 @@ export const CreateInstance = Schema.Struct({
   graceMs: Schema.Int,
   /** Unix time in ms of the decision; an order older than its start deadline is not carried out. */
   decidedAtMs: Schema.Number,
+  /** Of the leader that ordered it; agents refuse what is older than what they have seen. Absent = 0. */
+  epoch: Schema.optionalKey(Schema.Int),
   /** Why, for people. */
   reason: Schema.String
 })
@@ -38,6 +40,8 @@ export const TerminateInstance = Schema.Struct({
   drainMs: Schema.Int,
   /** SIGTERM to SIGKILL, after the drain. */
   graceMs: Schema.Int,
+  /** As in `CreateInstance`. */
+  epoch: Schema.optionalKey(Schema.Int),
   reason: Schema.String
 })
 export type TerminateInstance = typeof TerminateInstance.Type
@@ -142,6 +146,8 @@ export const subjects = {
   demandSnapshot: "demand.snapshot",
   /** Whoever owns shards tells all demand now. */
   demandWanted: "demand.wanted",
+  /** What the leader decided, for the copies of the control plane that stand by. */
+  decision: "control.decision",
   /** Ask the owner to drain the workers of an instance before it is terminated; payload: `{ instanceId, versionId, reason }`. */
   drain: "instance.drain"
 } as const

@@ -36,6 +36,8 @@ import * as ControllerOrders from "./ControllerOrders.ts"
 import { type ControllerTime, systemTime } from "./ControllerTimers.ts"
 import * as ControllerVersions from "./ControllerVersions.ts"
 import type { ControlView, ScaleDecision } from "./ControlView.ts"
+import * as ControlViews from "./ControlViews.ts"
+import type { Leadership } from "./Leadership.ts"
 import type { RoutingTable } from "./RoutingTable.ts"
 
 export interface ControllerOptions {
@@ -52,10 +54,12 @@ export interface ControllerOptions {
   /** Period of the safety net, which looks at 1000 versions each time. Default 1000. */
   readonly tickMs?: number
   /**
-   * For so long it only listens, after it has asked agents and shards for all that is: what runs already is not ordered
-   * twice, nor ended because it was not heard of yet. Default 0.
+   * For so long it only listens, after it has begun to lead and has asked agents and shards for all that is: what runs
+   * already is not ordered twice, nor ended because it was not heard of yet. Default 0.
    */
   readonly settleMs?: number
+  /** Where there are several copies. Absent: this one is alone, with epoch 0. */
+  readonly leadership?: Leadership
   /** Where silence is unknown: how often shards are asked for all their demand, so that no lost report stays lost. Default 5000. */
   readonly demandAskMs?: number
   /** Default 10000: five heartbeats. */
@@ -66,6 +70,8 @@ export interface ControllerOptions {
 }
 
 export interface Controller extends ControlView {
+  /** The leadership was gained: it begins to act when it has settled. */
+  readonly lead: () => void
   /** The same as a message on the subject, for callers in the same process. Synchronous: orders have left on return. */
   readonly onDemand: (report: DemandReport) => void
   readonly onWorker: (report: WorkerReport) => void
@@ -77,6 +83,7 @@ export interface Controller extends ControlView {
 const decisionsMax = 1_000
 
 const decodeDemand = Schema.decodeUnknownResult(DemandReport)
+const decodeDecision = Schema.decodeUnknownResult(ControlViews.ScaleDecision)
 const decodeSnapshot = Schema.decodeUnknownResult(DemandSnapshot)
 const decodeAgent = Schema.decodeUnknownResult(AgentReport)
 const decodeWorker = Schema.decodeUnknownResult(WorkerReport)
@@ -103,13 +110,21 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
     const { routes } = options
     const clusters = ControllerClusters.make(options.unreachableAfterMs ?? 10_000)
     const instances = ControllerInstances.make()
-    const orders = ControllerOrders.make({ queue, time, warn })
+    const epoch = options.leadership === undefined ? () => 0 : options.leadership.epoch
+    const orders = ControllerOrders.make({ queue, time, epoch, warn })
     const decisions: Array<ScaleDecision> = []
     const decisionListeners = new Set<(decision: ScaleDecision) => void>()
     const instanceListeners = new Set<(instance: InstanceReport) => void>()
 
     const settleMs = options.settleMs ?? 0
-    let isSettled = settleMs === 0
+    let isSettled = settleMs === 0 && options.leadership === undefined
+    const isActing = () => isSettled && epoch() !== undefined
+    const keep = (decision: ScaleDecision) => {
+      decisions.push(decision)
+      if (decisions.length > decisionsMax) decisions.shift()
+      tell(decisionListeners, decision)
+    }
+
     const snapshots = ControllerDemand.makeSnapshots()
     const tell = <A>(listeners: ReadonlySet<(value: A) => void>, value: A) => {
       for (const listener of listeners) {
@@ -127,14 +142,14 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       clusters,
       instances,
       orders,
-      isActing: () => isSettled,
+      isActing,
       silence: () => (options.silence === "zero" || snapshots.isComplete() ? "zero" : "unknown"),
       newSuffix: options.newSuffix ?? (() => crypto.randomUUID().slice(0, 8)),
       warn,
       onDecision: (decision) => {
-        decisions.push(decision)
-        if (decisions.length > decisionsMax) decisions.shift()
-        tell(decisionListeners, decision)
+        keep(decision)
+        if (options.leadership === undefined) return
+        pubSub.publish(subjects.decision, new TextEncoder().encode(JSON.stringify(decision)))
       },
       onInstance: (entry) => {
         if (instanceListeners.size > 0) tell(instanceListeners, ControllerInstances.toReport(entry))
@@ -221,7 +236,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
     }
 
     const tick = () => {
-      if (!isSettled) return
+      if (!isActing()) return
       const nowMs = time.nowMs()
       for (const name of clusters.names()) {
         if (clusters.isReachable(name, nowMs)) continue
@@ -269,11 +284,25 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
     }
     if (options.silence !== "zero") ask()
     let cancelSettle = () => {}
-    if (!isSettled) {
+    const lead = () => {
+      isSettled = false
+      cancelSettle()
       pubSub.publish(subjects.reportWanted, new Uint8Array())
+      if (options.silence !== "zero") pubSub.publish(subjects.demandWanted, new Uint8Array())
       cancelSettle = time.after(settleMs, () => {
         isSettled = true
+        for (const versionId of routes.deployedVersionIds()) versions.evaluate(versionId, time.nowMs())
         versions.evaluateAll(time.nowMs())
+      })
+    }
+    if (!isSettled && options.leadership === undefined) lead()
+    if (options.leadership !== undefined) {
+      pubSub.publish(subjects.reportWanted, new Uint8Array())
+      yield* decoded(subjects.decision, decodeDecision, (decision) => {
+        // Its own come back to it too.
+        if (isActing()) return
+        keep(decision)
+        versions.told(decision.versionId, decision.to)
       })
     }
     const stopRoutes = routes.onChange((versionId) => versions.evaluate(versionId, time.nowMs()))
@@ -302,8 +331,11 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       },
       clusters: () => clusters.views(time.nowMs()),
       deploymentStatus: (versionId) => {
-        const facts = versions.deploymentFacts(versionId)
-        const { desired, starting, ready, draining } = facts
+        const known = versions.deploymentFacts(versionId)
+        // One that stands by did not hear what was decided before it came: what runs was wanted.
+        const desired = isActing() ? known.desired : Math.max(known.desired, known.starting + known.ready)
+        const facts = { ...known, desired }
+        const { starting, ready, draining } = facts
         return { versionId, ...Deployment.status(facts), desired, starting, ready, draining }
       },
       decisions: (filter) => {
@@ -335,6 +367,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       onDemand,
       onWorker,
       onAgent,
+      lead,
       setCluster: (name, to) => {
         const isKnown = clusters.set(name, to)
         if (isKnown) versions.evaluateAll(time.nowMs())

@@ -27,14 +27,15 @@ const retryMsMax = 5_000
 const triesMax = 16
 
 const encoder = new TextEncoder()
-const encode = (order: CreateInstance | TerminateInstance) => encoder.encode(JSON.stringify(order))
 
 export const make = (options: {
   readonly queue: WorkQueue["Service"]
   readonly time: ControllerTime
+  /** Undefined: it does not lead. */
+  readonly epoch: () => number | undefined
   readonly warn: (message: string, fields: Readonly<Record<string, string | number>>) => void
 }): ControllerOrders => {
-  const { queue, time, warn } = options
+  const { queue, time, epoch, warn } = options
   const timers = new Set<() => void>()
   let terminations = 0
   let isClosed = false
@@ -51,14 +52,18 @@ export const make = (options: {
   interface Message {
     readonly queue: string
     readonly messageId: string
-    readonly payload: Uint8Array
+    readonly order: CreateInstance | TerminateInstance
     /** Undefined: a failure that is certain is retried like one that is not. */
     readonly onNotSent: ((reason: string) => void) | undefined
   }
 
   const publish = (message: Message, tries: number): void => {
+    const leading = epoch()
+    // Asked at the last moment: whoever leads now decides itself.
+    if (leading === undefined) return message.onNotSent?.("another control plane leads")
     CrashPoint.hit("controller.order.beforePublish")
-    Effect.runCallback(queue.publish(message.queue, message.messageId, message.payload), {
+    const payload = encoder.encode(JSON.stringify(leading === 0 ? message.order : { ...message.order, epoch: leading }))
+    Effect.runCallback(queue.publish(message.queue, message.messageId, payload), {
       onExit: (exit) => {
         CrashPoint.hit("controller.order.published")
         if (Exit.isSuccess(exit) || isClosed) return
@@ -75,10 +80,7 @@ export const make = (options: {
 
   return {
     create: (cluster, order, onNotSent) =>
-      publish(
-        { queue: subjects.create(cluster), messageId: `create-${order.instanceId}`, payload: encode(order), onNotSent },
-        1
-      ),
+      publish({ queue: subjects.create(cluster), messageId: `create-${order.instanceId}`, order, onNotSent }, 1),
     terminate: (cluster, order) => {
       terminations += 1
       publish(
@@ -86,7 +88,7 @@ export const make = (options: {
           queue: subjects.terminate(cluster),
           // An instance can be told to end more than once, with less patience each time.
           messageId: `terminate-${order.instanceId}-${terminations}-${Math.trunc(time.nowMs())}`,
-          payload: encode(order),
+          order,
           onNotSent: undefined
         },
         1

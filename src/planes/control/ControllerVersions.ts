@@ -48,6 +48,8 @@ export interface ControllerVersions {
   readonly demandIsOnly: (shard: string, versionIds: ReadonlySet<string>, nowMs: number) => void
   /** Takes an event into one instance and carries out what follows for it alone; call `evaluate` for the rest. */
   readonly apply: (entry: InstanceEntry, event: Instance.Event) => void
+  /** The one that leads decided it; this one stands by. */
+  readonly told: (versionId: string, desired: number) => void
   /** An instance that an agent knows and this controller does not; undefined: it is over already. */
   readonly adopt: (report: InstanceReport, nowMs: number) => InstanceEntry | undefined
   readonly evaluate: (versionId: string, nowMs: number) => void
@@ -408,6 +410,11 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
           evaluate(version.versionId, nowMs)
         }
       }
+    },
+    told: (versionId, desired) => {
+      const version = ensure(versionId, time.nowMs())
+      // Without a memory: instances that are there when this one begins to lead get their whole window.
+      version.scaling = Policies.start(version.scaling.choice, desired)
     },
     apply,
     adopt,
