@@ -50,6 +50,20 @@ const instances: Command = {
   load: () => import("./commands/instances.ts")
 }
 
+const clusters: Command = {
+  name: "clusters",
+  usage: "[list | cordon <name> | drain <name> | uncordon <name>]",
+  about: "list clusters; take one out of use for new instances, or empty it",
+  details: [
+    "A cordoned cluster takes no new instances and keeps those it has. A drained one is emptied: instances are replaced in",
+    "other clusters and leave when they have finished what they hold. Uncordon ends both."
+  ],
+  flags: platformFlags,
+  example: "millrace clusters drain east-1",
+  positionalsMax: 2,
+  load: () => import("./commands/clusters.ts")
+}
+
 const invoke: Command = {
   name: "invoke",
   usage: "<function> [-]",
@@ -243,6 +257,7 @@ export const commands: ReadonlyArray<Command> = [
   deploy,
   functions,
   instances,
+  clusters,
   invoke,
   requests,
   deadLetters,

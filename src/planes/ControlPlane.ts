@@ -5,9 +5,11 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as ClusterOrders from "./control/ClusterOrders.ts"
 import * as Controller from "./control/Controller.ts"
 import * as ControlServer from "./control/ControlServer.ts"
 import {
+  ClusterOrdersSource,
   DeadLettersSource,
   InstancesSource,
   type Letters,
@@ -80,6 +82,7 @@ export const open = ({
         onLost: (epoch, reason) => onLeader({ leads: false, epoch, reason })
       })
     }
+    const clusterOrders = yield* ClusterOrders.make((cluster, order) => void control.setCluster(cluster, order))
     return {
       control,
       leaderless: () =>
@@ -91,6 +94,7 @@ export const open = ({
           Effect.provideService(RequestsSource, requests),
           Effect.provideService(DeadLettersSource, deadLetters),
           Effect.provideService(InstancesSource, control),
+          Effect.provideService(ClusterOrdersSource, clusterOrders),
           Effect.provideService(LogsSource, logs)
         )
     }

@@ -6,8 +6,10 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import * as ClusterOrders from "../../src/planes/control/ClusterOrders.ts"
 import * as ControlServer from "../../src/planes/control/ControlServer.ts"
 import {
+  ClusterOrdersSource,
   DeadLettersSource,
   InstancesSource,
   LogsSource,
@@ -71,8 +73,14 @@ export const start = async (at = { host: "127.0.0.1", port: 0 }): Promise<Harnes
   const { registry, listening } = await Effect.runPromise(
     Effect.gen(function* () {
       const registry = yield* Registry.make()
+      const clusterOrders = yield* ClusterOrders.make((cluster, order) => {
+        instances.clusterViews = instances.clusterViews.map((one) =>
+          one.name === cluster ? { ...one, ...order } : one
+        )
+      })
       const listening = yield* ControlServer.listen({ ...at, adminToken }).pipe(
-        Effect.provideService(Registry.Registry, registry)
+        Effect.provideService(Registry.Registry, registry),
+        Effect.provideService(ClusterOrdersSource, clusterOrders)
       )
       return { registry, listening }
     }).pipe(

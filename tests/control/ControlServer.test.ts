@@ -179,6 +179,35 @@ describe("what runs", () => {
     assert.strictEqual(harness.logs.followers.size, 0)
   })
 
+  it("a cluster is cordoned, drained and taken in again, and what was said stays in the store", async () => {
+    const view = {
+      name: "east",
+      region: "east",
+      backend: "process",
+      isolation: "none",
+      state: "healthy" as const,
+      cordoned: false,
+      draining: false,
+      lastHeardAtMs: 1,
+      instanceTypes: []
+    }
+    harness.instances.clusterViews = [view]
+    for (const [action, cordoned, draining] of [
+      ["cordon", true, false],
+      ["drain", true, true],
+      ["uncordon", false, false]
+    ] as const) {
+      const answer = await harness.call("POST", `/v1/clusters/east/${action}`)
+      assert.deepStrictEqual([answer.status, answer.json], [200, { ...view, cordoned, draining }])
+      assert.deepStrictEqual(harness.instances.clusterViews, [{ ...view, cordoned, draining }])
+      const stored = harness.keyValue.entries().find(({ key }) => key === "cluster-orders/east")
+      assert.deepStrictEqual(JSON.parse(Buffer.from(stored?.value ?? "").toString()), { cordoned, draining })
+    }
+    const unknown = await harness.call("POST", "/v1/clusters/west/drain")
+    assert.deepStrictEqual([unknown.status, unknown.json.type], [404, "urn:millrace:problem:cluster-not-found"])
+    harness.instances.clusterViews = []
+  })
+
   it("a waiting request says why, an ended one is not cancelled twice", async () => {
     const { functionId, versionId } = await deployed()
     harness.requests.requests.set("r-1", requestView({ requestId: "r-1", functionId, versionId }))

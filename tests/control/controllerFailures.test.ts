@@ -302,7 +302,9 @@ describe("controller: clusters", () => {
     const id = w.ids(V1, "ready")[0]!
     w.demand(V1, { leased: { [id]: 1 } })
     assert.isTrue(w.controller.setCluster("c1", { cordoned: true, draining: false }))
-    assert.isFalse(w.controller.setCluster("nowhere", { cordoned: true, draining: false }))
+    assert.isFalse(w.controller.setCluster("c1", { cordoned: true, draining: false }), "it was so before")
+    w.controller.setCluster("c3", { cordoned: true, draining: false })
+    assert.strictEqual(w.agent("c3").created.length, 0)
     const two = w.agent("c2")
     w.demand(V1, { pending: 1, leased: { [id]: 1 }, arrivals: 1 })
     assert.deepStrictEqual([one.created.length, two.created.length], [1, 1])

@@ -30,6 +30,7 @@ const DeadLetterCursor = Schema.String.check(Schema.isPattern(/^\d{1,16}(?:\.\d{
 const functionParams = { function: FunctionReference }
 const versionParams = { versionId: Schema.String }
 const instanceParams = { instanceId: Schema.String }
+const clusterParams = { cluster: Schema.String }
 const requestParams = { requestId: Schema.String }
 
 const page = <S extends Schema.Top>(item: S) =>
@@ -185,6 +186,23 @@ const runtime = HttpApiGroup.make("runtime")
     HttpApiEndpoint.get("listClusters", "/clusters", { success: list(Views.ClusterView) }).annotateMerge(
       about("List clusters with their capacity")
     ),
+    HttpApiEndpoint.post("cordonCluster", "/clusters/:cluster/cordon", {
+      params: clusterParams,
+      success: Views.ClusterView,
+      error: [Problem.NotFound, Problem.Unavailable]
+    }).annotateMerge(about("Cordon a cluster", "It takes no new instances; those that it has go on.")),
+    HttpApiEndpoint.post("drainCluster", "/clusters/:cluster/drain", {
+      params: clusterParams,
+      success: Views.ClusterView,
+      error: [Problem.NotFound, Problem.Unavailable]
+    }).annotateMerge(
+      about("Drain a cluster", "Cordoned, and its instances are replaced elsewhere: each leaves when it is done.")
+    ),
+    HttpApiEndpoint.post("uncordonCluster", "/clusters/:cluster/uncordon", {
+      params: clusterParams,
+      success: Views.ClusterView,
+      error: [Problem.NotFound, Problem.Unavailable]
+    }).annotateMerge(about("Let a cluster take instances again", "Ends a cordon and a drain.")),
     HttpApiEndpoint.get("listDecisions", "/decisions", {
       query: { versionId: optional(Schema.String), limit: optional(Limit) },
       success: list(Views.ScaleDecision)

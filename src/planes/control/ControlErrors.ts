@@ -101,6 +101,14 @@ export class InstanceNotFound extends Schema.TaggedError<InstanceNotFound>()("In
   }
 }
 
+export class ClusterNotFound extends Schema.TaggedError<ClusterNotFound>()("ClusterNotFound", {
+  cluster: Schema.String
+}) {
+  override get message() {
+    return `there is no cluster ${this.cluster}, or its agent was never heard of here: list them with GET /v1/clusters`
+  }
+}
+
 export class RequestNotFound extends Schema.TaggedError<RequestNotFound>()("RequestNotFound", {
   requestId: Schema.String
 }) {
@@ -169,6 +177,7 @@ export type RegistryError =
 export type ControlError =
   | RegistryError
   | InstanceNotFound
+  | ClusterNotFound
   | RequestNotFound
   | RequestEnded
   | DeadLetterNotFound

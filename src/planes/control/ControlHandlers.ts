@@ -10,10 +10,17 @@ import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { RequestFilter } from "../invocation/RequestDirectory.ts"
+import type { ClusterOrder } from "./ClusterOrders.ts"
 import { ControlApi } from "./ControlApi.ts"
-import { type ControlError, InstanceNotFound, RequestEnded, RequestNotFound } from "./ControlErrors.ts"
+import { ClusterNotFound, type ControlError, InstanceNotFound, RequestEnded, RequestNotFound } from "./ControlErrors.ts"
 import * as ControlLogs from "./ControlLogs.ts"
-import { DeadLettersSource, InstancesSource, LogsSource, RequestsSource } from "./ControlSources.ts"
+import {
+  ClusterOrdersSource,
+  DeadLettersSource,
+  InstancesSource,
+  LogsSource,
+  RequestsSource
+} from "./ControlSources.ts"
 import type { DeploymentView, Explanation, FunctionView } from "./ControlViews.ts"
 import { type DeploymentRecord, deploymentDefaults, type FunctionRecord } from "./Domain.ts"
 import * as Explain from "./Explain.ts"
@@ -226,12 +233,20 @@ const runtimeLive = HttpApiBuilder.group(
     const registry = yield* Registry
     const instances = yield* InstancesSource
     const logs = yield* LogsSource
+    const clusterOrders = yield* ClusterOrdersSource
 
     const instanceOf = (instanceId: string) =>
       Effect.suspend(() => {
         const found = instances.instance(instanceId)
         return found === undefined ? Effect.fail(new InstanceNotFound({ instanceId })) : Effect.succeed(found)
       })
+
+    const orderCluster = Effect.fnUntraced(function* (cluster: string, order: ClusterOrder) {
+      const found = instances.clusters().find(({ name }) => name === cluster)
+      if (found === undefined) return yield* new ClusterNotFound({ cluster })
+      yield* clusterOrders.set(cluster, order)
+      return { ...found, ...order }
+    })
 
     const functionIdOf = (reference: string | undefined) =>
       reference === undefined
@@ -259,6 +274,12 @@ const runtimeLive = HttpApiBuilder.group(
       instanceLogs: (incoming) =>
         answered(instanceLogs(incoming.params.instanceId, incoming.query.follow === "true"), incoming),
       listClusters: () => Effect.sync(() => ({ items: instances.clusters() })),
+      cordonCluster: (incoming) =>
+        answered(orderCluster(incoming.params.cluster, { cordoned: true, draining: false }), incoming),
+      drainCluster: (incoming) =>
+        answered(orderCluster(incoming.params.cluster, { cordoned: true, draining: true }), incoming),
+      uncordonCluster: (incoming) =>
+        answered(orderCluster(incoming.params.cluster, { cordoned: false, draining: false }), incoming),
       listDecisions: ({ query }) =>
         Effect.sync(() => ({
           items: instances.decisions({

@@ -22,7 +22,13 @@ import * as SchemaIssue from "effect/SchemaIssue"
 import type * as Scope from "effect/Scope"
 import { ControlApi, SchemaProblems } from "./ControlApi.ts"
 import * as ControlHandlers from "./ControlHandlers.ts"
-import { type DeadLettersSource, type InstancesSource, type LogsSource, RequestsSource } from "./ControlSources.ts"
+import {
+  type ClusterOrdersSource,
+  type DeadLettersSource,
+  type InstancesSource,
+  type LogsSource,
+  RequestsSource
+} from "./ControlSources.ts"
 import * as DocsPage from "./DocsPage.ts"
 import * as Problem from "./Problem.ts"
 import type { Registry } from "./Registry.ts"
@@ -160,7 +166,7 @@ const api = HttpApiBuilder.layer(ControlApi).pipe(
   Layer.provide(HttpApiMiddleware.layerSchemaErrorTransform(SchemaProblems, schemaProblem))
 )
 
-type Services = Registry | RequestsSource | DeadLettersSource | InstancesSource | LogsSource
+type Services = Registry | RequestsSource | DeadLettersSource | InstancesSource | LogsSource | ClusterOrdersSource
 export type WebHandler = (request: Request) => Promise<Response>
 
 /** Answers every request, whatever is in it. An aborted request interrupts its handler. */

@@ -21,7 +21,13 @@ import type { CannotListen } from "../Port.ts"
 import * as Port from "../Port.ts"
 import * as AdminToken from "./AdminToken.ts"
 import * as ControlRoutes from "./ControlRoutes.ts"
-import type { DeadLettersSource, InstancesSource, LogsSource, RequestsSource } from "./ControlSources.ts"
+import type {
+  ClusterOrdersSource,
+  DeadLettersSource,
+  InstancesSource,
+  LogsSource,
+  RequestsSource
+} from "./ControlSources.ts"
 import * as Problem from "./Problem.ts"
 import type { Registry } from "./Registry.ts"
 
@@ -72,7 +78,7 @@ export const listen = (
 ): Effect.Effect<
   Listening,
   AddressNotLocal | CannotListen,
-  Registry | RequestsSource | DeadLettersSource | InstancesSource | LogsSource | Scope.Scope
+  Registry | RequestsSource | DeadLettersSource | InstancesSource | LogsSource | ClusterOrdersSource | Scope.Scope
 > =>
   Effect.gen(function* () {
     if (!isLoopback(options.host)) return yield* new AddressNotLocal({ host: options.host })

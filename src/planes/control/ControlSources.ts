@@ -11,6 +11,7 @@ import type { LogLine } from "../../backends/ComputeBackend.ts"
 import type { DeadLetterDirectory, DeadLetterFilter } from "../invocation/DeadLetterDirectory.ts"
 import type { BacklogFigures, RequestDirectory, RequestFilter, RequestView } from "../invocation/RequestDirectory.ts"
 import type { PeerUnavailable } from "../peer/PeerUnavailable.ts"
+import type { ClusterOrders } from "./ClusterOrders.ts"
 import type { ControlView } from "./ControlView.ts"
 
 type Asked<A> = Effect.Effect<A, PeerUnavailable>
@@ -46,6 +47,11 @@ export class DeadLettersSource extends Context.Service<DeadLettersSource, Letter
 
 export class InstancesSource extends Context.Service<InstancesSource, ControlView>()(
   "millrace/planes/control/InstancesSource"
+) {}
+
+/** What operators say about clusters. */
+export class ClusterOrdersSource extends Context.Service<ClusterOrdersSource, ClusterOrders>()(
+  "millrace/planes/control/ClusterOrdersSource"
 ) {}
 
 /** Output of instances, wherever they run. */

@@ -24,7 +24,10 @@ export interface ClusterView {
   readonly backend: string
   readonly isolation: string
   readonly state: "healthy" | "unreachable"
+  /** It takes no new instances. */
   readonly cordoned: boolean
+  /** And those that it has leave. */
+  readonly draining: boolean
   readonly lastHeardAtMs: number
   readonly instanceTypes: ReadonlyArray<{
     readonly name: string

@@ -244,6 +244,7 @@ export const ClusterView = Schema.Struct({
   isolation: Schema.String,
   state: Schema.Literals(["healthy", "unreachable"]),
   cordoned: Schema.Boolean,
+  draining: Schema.Boolean,
   lastHeardAtMs: Schema.Number,
   instanceTypes: Schema.Array(
     Schema.Struct({

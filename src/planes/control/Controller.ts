@@ -76,7 +76,7 @@ export interface Controller extends ControlView {
   readonly onDemand: (report: DemandReport) => void
   readonly onWorker: (report: WorkerReport) => void
   readonly onAgent: (report: AgentReport) => void
-  /** No new instances; `draining` also replaces those that are there. Held in memory. False: no such cluster. */
+  /** No new instances; `draining` also replaces those that are there. Held in memory. False: it was so before. */
   readonly setCluster: (name: string, to: { readonly cordoned: boolean; readonly draining: boolean }) => boolean
 }
 
@@ -369,9 +369,9 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       onAgent,
       lead,
       setCluster: (name, to) => {
-        const isKnown = clusters.set(name, to)
-        if (isKnown) versions.evaluateAll(time.nowMs())
-        return isKnown
+        const isNew = clusters.set(name, to)
+        if (isNew) versions.evaluateAll(time.nowMs())
+        return isNew
       }
     }
   })

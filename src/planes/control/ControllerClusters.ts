@@ -8,6 +8,7 @@
  */
 import type * as Placement from "../../core/placement/Placement.ts"
 import type { AgentReport } from "../compute/AgentMessage.ts"
+import type { ClusterOrder } from "./ClusterOrders.ts"
 import type { ClusterView } from "./ControlView.ts"
 
 export type Heartbeat = Extract<AgentReport, { readonly _tag: "Heartbeat" }>
@@ -21,8 +22,6 @@ interface Tally {
 interface ClusterEntry {
   heartbeat: Heartbeat
   heardAtMs: number
-  cordoned: boolean
-  draining: boolean
   /** Ids in the heartbeat. */
   listed: ReadonlySet<string>
   /** Ordered and not in a heartbeat yet. */
@@ -44,14 +43,19 @@ export interface ControllerClusters {
   readonly isDraining: (cluster: string) => boolean
   readonly heardAtMs: (cluster: string) => number | undefined
   readonly names: () => ReadonlyArray<string>
-  /** False: no such cluster. */
+  /** Also before the cluster is heard of for the first time. False: it was so before. */
   readonly set: (cluster: string, to: { readonly cordoned: boolean; readonly draining: boolean }) => boolean
   readonly candidates: (nowMs: number, isWarm: (cluster: string) => boolean) => ReadonlyArray<Placement.Cluster>
   readonly views: (nowMs: number) => ReadonlyArray<ClusterView>
 }
 
+const free: ClusterOrder = { cordoned: false, draining: false }
+
 export const make = (unreachableAfterMs: number): ControllerClusters => {
   const clusters = new Map<string, ClusterEntry>()
+  /** What operators said; kept also of clusters that were not heard of yet. */
+  const orders = new Map<string, ClusterOrder>()
+  const ordersOf = (cluster: string) => orders.get(cluster) ?? free
   const isSilent = (entry: ClusterEntry, nowMs: number) => nowMs - entry.heardAtMs > unreachableAfterMs
 
   const instanceTypes = (entry: ClusterEntry): Placement.Cluster["instanceTypes"] =>
@@ -71,8 +75,6 @@ export const make = (unreachableAfterMs: number): ControllerClusters => {
         clusters.set(heartbeat.cluster, {
           heartbeat,
           heardAtMs: nowMs,
-          cordoned: false,
-          draining: false,
           listed: idsOf(heartbeat),
           ordered: emptyTally(),
           ended: emptyTally()
@@ -104,22 +106,20 @@ export const make = (unreachableAfterMs: number): ControllerClusters => {
       const entry = clusters.get(cluster)
       return entry !== undefined && !isSilent(entry, nowMs)
     },
-    isDraining: (cluster) => clusters.get(cluster)?.draining === true,
+    isDraining: (cluster) => ordersOf(cluster).draining,
     heardAtMs: (cluster) => clusters.get(cluster)?.heardAtMs,
     names: () => [...clusters.keys()],
     set: (cluster, { cordoned, draining }) => {
-      const entry = clusters.get(cluster)
-      if (entry === undefined) return false
-      entry.cordoned = cordoned || draining
-      entry.draining = draining
-      return true
+      const before = ordersOf(cluster)
+      orders.set(cluster, { cordoned: cordoned || draining, draining })
+      const after = ordersOf(cluster)
+      return before.cordoned !== after.cordoned || before.draining !== after.draining
     },
     candidates: (nowMs, isWarm) =>
       [...clusters].map(([name, entry]) => ({
         name,
         state: isSilent(entry, nowMs) ? "unreachable" : "healthy",
-        cordoned: entry.cordoned,
-        draining: entry.draining,
+        ...ordersOf(name),
         instanceTypes: instanceTypes(entry),
         warm: isWarm(name)
       })),
@@ -130,7 +130,7 @@ export const make = (unreachableAfterMs: number): ControllerClusters => {
         backend: entry.heartbeat.backend,
         isolation: entry.heartbeat.isolation,
         state: isSilent(entry, nowMs) ? "unreachable" : "healthy",
-        cordoned: entry.cordoned,
+        ...ordersOf(name),
         lastHeardAtMs: entry.heardAtMs,
         instanceTypes: instanceTypes(entry).map((type) => ({ ...type, free: Math.max(0, type.free) }))
       }))

@@ -64,6 +64,7 @@ export const controlErrors = {
   FunctionNotFound: { status: 404, title: "Function not found" },
   VersionNotFound: { status: 404, title: "Version not found" },
   InstanceNotFound: { status: 404, title: "Instance not found" },
+  ClusterNotFound: { status: 404, title: "Cluster not found" },
   RequestNotFound: { status: 404, title: "Request not found" },
   NotDeployed: { status: 404, title: "Version not deployed" },
   VersionOfAnotherFunction: { status: 409, title: "Version of another function" },

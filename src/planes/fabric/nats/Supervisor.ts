@@ -176,7 +176,9 @@ export class Supervisor {
     this.#isClosed = true
     const { connection } = this.#link
     if (this.#isConnected) {
-      await Promise.race([connection.flush().catch(() => undefined), sleep(this.options.requestTimeoutMs)])
+      // The timer that loses must not keep the process alive.
+      const limitMs = sleep(this.options.requestTimeoutMs, undefined, { ref: false })
+      await Promise.race([connection.flush().catch(() => undefined), limitMs])
     }
     await connection.close()
   }
