@@ -20,8 +20,10 @@ import { nowMs } from "./invocation/PlaneClock.ts"
 export interface Options extends Omit<Lease.Options, "me"> {
   readonly key: string
   readonly onGained: (epoch: number) => void
-  /** Stop acting. Also told when the scope closes. */
+  /** Stop acting. Also told when the scope closes. It is wanted again at once, and may be gained again. */
   readonly onLost: (epoch: number, reason: string) => void
+  /** Another one has it, after this one had it. */
+  readonly onTaken?: (epoch: number) => void
 }
 
 export interface LeaseKeeper {
@@ -45,6 +47,7 @@ export const make = ({
   key,
   onGained,
   onLost,
+  onTaken = () => {},
   ...timing
 }: Options): Effect.Effect<LeaseKeeper, FabricUnavailable, KeyValue | Scope.Scope> =>
   Effect.gen(function* () {
@@ -55,6 +58,8 @@ export const make = ({
     let timer: NodeJS.Timeout | undefined
     let isClosed = false
     let newest = 0
+    /** The last epoch that was gained here. */
+    let own = 0
     let heardAtMs = Number.NEGATIVE_INFINITY
     /** The write that gives it back, while it is under way. */
     let releasing: Promise<void> = Promise.resolve()
@@ -74,6 +79,7 @@ export const make = ({
     const note = (record: Lease.Record | null) => {
       if (record === null || record.epoch < newest) return
       newest = record.epoch
+      if (own > 0 && record.epoch > own && record.holder !== null && record.holder !== options.me) onTaken(record.epoch)
       if (record.holder !== null) heardAtMs = nowMs()
     }
 
@@ -123,6 +129,7 @@ export const make = ({
           return
         }
         case "Gained":
+          own = command.epoch
           return onGained(command.epoch)
         case "Lost":
           return onLost(command.epoch, command.reason)

@@ -236,6 +236,41 @@ describe("Agent", () => {
       })
   )
 
+  it.live("A9: one that another agent has replaced tells nothing, and ends nothing, also when it is shut down", () => {
+    const fabric = FakeFabric.make()
+    return Effect.gen(function* () {
+      const backend = yield* ComputeBackend
+      const lease: { epoch: number | undefined } = { epoch: 3 }
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const agent = yield* Agent.make({ ...agentOptions, shutdownMs: 5_000, epoch: () => lease.epoch })
+          const bench = benchOf(fabric, backend, agent, [])
+          bench.create(createOf("a", obedient))
+          yield* bench.state("a", "starting")
+          assert.strictEqual(fabric.published.at(-1)?.value.agentEpoch, 3)
+          lease.epoch = undefined
+          const told = fabric.published.length
+          bench.worker("WorkerReady", "a")
+          // Several heartbeats.
+          yield* Effect.sleep(300)
+          assert.deepStrictEqual(
+            fabric.published.slice(told).map(({ subject }) => subject),
+            ["instance.worker"]
+          )
+        })
+      )
+      assert.deepStrictEqual(
+        (yield* backend.list).map(({ instanceId }) => instanceId),
+        ["a"]
+      )
+      yield* backend.terminate("a", 0)
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(Layer.mergeAll(ProcessBackend.layer({ instancesMax: 4 }), fabric.layer)),
+      Effect.provide(Logger.layer([]))
+    )
+  })
+
   agentTest("A4: a Create older than its start deadline is acked and reported as failed, and starts nothing", (bench) =>
     Effect.gen(function* () {
       bench.create(createOf("a", obedient, { startDeadlineMs: 1_000, decidedAtMs: Date.now() - 1_500 }))

@@ -16,6 +16,7 @@ export interface Message {
   readonly instanceId?: string
   readonly versionId?: string
   readonly reason?: string
+  readonly agentEpoch?: number
   readonly instance?: InstanceReport
   readonly instances?: ReadonlyArray<InstanceReport>
   readonly instanceTypes?: ReadonlyArray<{ readonly name: string; readonly free: number; readonly total: number }>

@@ -2,6 +2,7 @@ import { afterEach, assert, describe, it } from "vitest"
 import { subjects } from "../../src/planes/compute/AgentMessage.ts"
 import { FabricUnavailable, OutcomeUnknown } from "../../src/planes/fabric/FabricError.ts"
 import { makeWorld, V1, V2, type World } from "./controllerWorld.ts"
+import { instanceReport } from "./FakeSources.ts"
 
 const worlds: Array<World> = []
 const world = async (options?: Parameters<typeof makeWorld>[0]) => {
@@ -323,6 +324,23 @@ describe("controller: clusters", () => {
 })
 
 describe("controller: what it finds", () => {
+  it("what an agent says after another one has taken its cluster over is left out", async () => {
+    const w = await world()
+    const heartbeat = (agentEpoch: number, ids: ReadonlyArray<string>) => {
+      const instances = ids.map((instanceId) => instanceReport({ instanceId, versionId: V1, cluster: "c1" }))
+      const facts = { cluster: "c1", region: "r", backend: "fake", isolation: "none", instanceTypes: [] }
+      w.publish(subjects.report("c1"), JSON.stringify({ _tag: "Heartbeat", ...facts, agentEpoch, instances }))
+    }
+    w.deploy(V1, { minInstances: 1 })
+    heartbeat(1, ["of-one"])
+    heartbeat(2, ["of-one", "of-two"])
+    assert.deepStrictEqual(w.ids(V1, "ready").toSorted(), ["of-one", "of-two"])
+    heartbeat(1, [])
+    heartbeat(1, ["late"])
+    heartbeat(1, [])
+    assert.deepStrictEqual(w.ids(V1, "ready").toSorted(), ["of-one", "of-two"])
+  })
+
   it("after a restart, heartbeats bring the instances back and nothing is started or ended for it", async () => {
     const first = await world()
     const agent = first.agent("c1")

@@ -6,6 +6,8 @@ import { natsIsMissing, type RunningNats, startNats } from "../services/RunningN
 import { eventually } from "../support/TestPlatform.ts"
 import * as Services from "./Services.ts"
 
+const often = { "agent.heartbeatMs": "300" }
+
 describe.skipIf(natsIsMissing)("several clusters", () => {
   let nats: RunningNats | undefined
   let services: Services.Services
@@ -18,9 +20,9 @@ describe.skipIf(natsIsMissing)("several clusters", () => {
     services = Services.make(nats, "clusters")
     ;[invocation, control, east] = await Promise.all([
       services.start("invocation"),
-      services.start("control"),
-      services.start("agent", { "agent.cluster": "east" }),
-      services.start("agent", { "agent.cluster": "west" })
+      services.start("control", { "control.unreachableAfterMs": "1500" }),
+      services.start("agent", { "agent.cluster": "east", ...often }),
+      services.start("agent", { "agent.cluster": "west", ...often })
     ])
   }, 60_000)
   afterAll(async () => {
@@ -89,12 +91,32 @@ describe.skipIf(natsIsMissing)("several clusters", () => {
       async () => (await call("/inspect")).status === 200 || undefined
     )
     await only("west")
-    east = await services.start("agent", { "agent.cluster": "east" })
+    east = await services.start("agent", { "agent.cluster": "east", ...often })
     const shown = await eventually("it is healthy again", async () => {
       const text = await services.cli(control, "clusters", "list")
       return /east +local +healthy/.test(text) ? text : undefined
     })
     assert.match(shown, /west +local +healthy/)
     await only("west")
+  }, 60_000)
+
+  it("of two agents for one cluster one acts; paused, it is replaced, and when it wakes it writes nothing and ends", async () => {
+    const standby = services.start("agent", { "agent.cluster": "east", ...often })
+    await services.cli(control, "clusters", "drain", "west")
+    await only("east")
+    east.child.kill("SIGSTOP")
+    const next = await standby
+    assert.isAbove(Number(next.lines.find(({ event }) => event === "cluster")?.["epoch"]), 1)
+    // Its instance serves until it is known that its agent does not count it any more.
+    await eventually("it answers", async () => (await call("/inspect")).status === 200 || undefined)
+    east.child.kill("SIGCONT")
+    assert.strictEqual((await east.exited).code, 1)
+    assert.match(east.stderr(), /another agent \(epoch \d+\) acts for cluster east now/)
+    await eventually("it answers, from an instance of the agent that acts", async () => {
+      const { status, text } = await call("/inspect")
+      const known = await Services.instances(services, control)
+      return (status === 200 && known.some(({ pid }) => pid === JSON.parse(text).pid)) || undefined
+    })
+    await only("east")
   }, 60_000)
 })

@@ -1,6 +1,8 @@
 /** `millrace serve agent`: the agent of one cluster and its backend. @module */
 import { resolve } from "node:path"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { ComputeBackend } from "../../backends/ComputeBackend.ts"
 import * as AgentPlane from "../../planes/AgentPlane.ts"
 import * as Leadership from "../../planes/control/Leadership.ts"
@@ -10,7 +12,24 @@ import * as WorkerSecret from "../../planes/WorkerSecret.ts"
 import * as BackendChoice from "../backend/BackendChoice.ts"
 import type { Input } from "../Command.ts"
 import type { ServeConfig } from "../config/ServeConfig.ts"
+import * as EventLines from "../dev/EventLines.ts"
 import * as Service from "./Service.ts"
+
+/** One agent acts for a cluster; another one takes over so long after it was last heard of. */
+const clusterLease = { ttlMs: 6_000, renewMs: 1_500, marginMs: 1_000 }
+
+/** Its instances are not counted any more: it ends, and whoever started it may start it again to stand by. */
+export class AgentReplaced extends Schema.TaggedError<AgentReplaced>()("AgentReplaced", {
+  cluster: Schema.String,
+  epoch: Schema.Int
+}) {
+  override get message() {
+    return (
+      `another agent (epoch ${this.epoch}) acts for cluster ${this.cluster} now, so this one ends. Two at a time are fine ` +
+      "as one that acts and one that stands by; give each cluster a name of its own (agent.cluster)"
+    )
+  }
+}
 
 /** As if it had been said by flags, so that it is judged alike. */
 const choiceOf = ({ agent }: ServeConfig): BackendChoice.BackendChoice => {
@@ -35,12 +54,37 @@ export const service = ({ config, check, ready }: Service.Running) => {
     const socket = BackendChoice.workerSocketOf(choice, state)
     const fixed = agent.workerUrl ?? (socket === undefined ? undefined : `unix:${socket}`)
     const workerUrl = () => fixed ?? planes.present().find((hello) => hello.workerUrl !== undefined)?.workerUrl
+    const gained = yield* Deferred.make<void>()
+    const taken = yield* Deferred.make<never, AgentReplaced>()
+    check({
+      name: "cluster",
+      look: Effect.sync(() =>
+        lease.epoch() === undefined
+          ? `this agent does not act for cluster ${agent.cluster}: another one may`
+          : undefined
+      )
+    })
+    const lease = yield* LeaseKeeper.make({
+      key: `cluster-agents/${agent.cluster}`,
+      ...clusterLease,
+      onGained: (epoch) => {
+        EventLines.write({ event: "cluster", cluster: agent.cluster, acts: true, epoch, reason: "the lease was free" })
+        Deferred.doneUnsafe(gained, Effect.void)
+      },
+      onLost: (epoch, reason) =>
+        EventLines.write({ event: "cluster", cluster: agent.cluster, acts: false, epoch, reason }),
+      onTaken: (epoch) =>
+        void Deferred.doneUnsafe(taken, Effect.fail(new AgentReplaced({ cluster: agent.cluster, epoch })))
+    })
+    // Before that it takes no orders: they would wait here for the one that acts.
+    yield* Deferred.await(gained)
     const plane = yield* AgentPlane.open({
       cluster: agent.cluster,
       region: agent.region,
       heartbeatMs: agent.heartbeatMs,
       shutdownMs: agent.shutdownMs,
       workerUrl,
+      epoch: lease.epoch,
       leaderEpoch: yield* LeaseKeeper.follow(Leadership.key),
       workerSecret: yield* Service.workerSecret(config),
       workerTokenLifetimeMs: WorkerSecret.tokenLifetimeMs
@@ -62,5 +106,6 @@ export const service = ({ config, check, ready }: Service.Running) => {
       )
     })
     ready({ cluster: agent.cluster, backend: backend.abilities.name, isolation: backend.abilities.isolation })
+    return yield* Deferred.await(taken)
   }).pipe(Service.providing(BackendChoice.layer(choice, state)))
 }

@@ -12,7 +12,7 @@
  * end before it was told to start never starts. A3 an order that nobody can read is put aside at once, with its reason,
  * and stops nothing. A4 an order older than its start deadline is not carried out. A5 an instance that is not ready
  * within its start deadline is ended and reported as failed. A6 on shutdown all instances end, in bounded time. A8 an order of an older leader
- * than was seen changes nothing. A7 whatever
+ * than was seen changes nothing. A9 an agent that does not act for its cluster tells nothing, starts nothing and ends nothing. A7 whatever
  * call it died at, whatever it did not see and however old a list was, the next heartbeats bring what runs to what is
  * wanted, with no instance twice and nothing of others touched (`tests/compute/AgentFaults.test.ts`).
  *
@@ -72,6 +72,11 @@ export interface Options {
    * so that an order waits, up to its start deadline.
    */
   readonly workerUrl: string | (() => string | undefined)
+  /**
+   * Of this agent among those of its cluster, at this very moment; undefined: another one acts for the cluster, or nobody
+   * knows, and this one writes nothing, orders nothing and ends nothing. Absent: it is alone.
+   */
+  readonly epoch?: () => number | undefined
   /** The newest epoch of the control plane's leadership that this process has seen elsewhere. Absent = 0. */
   readonly leaderEpoch?: () => number
   /** The credential of the worker of one instance. */
@@ -120,6 +125,8 @@ const deliveriesMax = 5
 const consumeOptions = { ackWaitMs: 30_000, maxInFlight: 1_000 }
 /** When an order is looked at again that came while nobody knew where workers connect. */
 const noWorkerUrlAgainMs = 500
+/** When an order comes again that came while this agent did not act for its cluster. */
+const notActingAgainMs = 500
 /** Grace of an instance that nobody wants any more. */
 const unwantedGraceMs = 10_000
 const shutdownMsDefault = 15_000
@@ -153,8 +160,14 @@ export const make: (
     /** Starts in this turn; ends with the agent. */
     const fork = <A>(effect: Effect.Effect<A>): Fiber.Fiber<A> => Fiber.runIn(runFork(effect), scope)
 
-    const publish = (report: AgentReport) =>
-      pubSub.publish(subjects.report(cluster), bytes.encode(JSON.stringify(report)))
+    const epoch = options.epoch ?? (() => 0)
+
+    const publish = (report: AgentReport) => {
+      const agentEpoch = epoch()
+      if (agentEpoch === undefined) return
+      const message = agentEpoch === 0 ? report : { ...report, agentEpoch }
+      pubSub.publish(subjects.report(cluster), bytes.encode(JSON.stringify(message)))
+    }
 
     const publishInstance = (instance: InstanceReport) => publish({ _tag: "InstanceChanged", cluster, instance })
 
@@ -192,7 +205,8 @@ export const make: (
 
     /** A backend that does not answer is asked again; what it did meanwhile is done once. */
     const terminateSurely = (instanceId: string, graceMs: number) =>
-      backend.terminate(instanceId, graceMs).pipe(
+      // Whoever acts for the cluster ends it.
+      Effect.suspend(() => (epoch() === undefined ? Effect.void : backend.terminate(instanceId, graceMs))).pipe(
         Effect.tapError((error) => Effect.logWarning(error.message, { cluster, instanceId })),
         Effect.retry(terminateAgain),
         Effect.ignore
@@ -367,6 +381,7 @@ export const make: (
           fork(Effect.logError(`an order was put aside: ${reason}`, facts))
           delivery.terminate(reason)
         }
+        if (epoch() === undefined) return delivery.nak(notActingAgainMs)
         const order = decode(text.decode(delivery.payload))
         if (Result.isFailure(order)) return putAside(`it cannot be read: ${String(order.failure)}`.slice(0, 1000))
         try {
@@ -433,6 +448,7 @@ export const make: (
     }
 
     const reconcile = Effect.gen(function* () {
+      if (epoch() === undefined) return
       const launchedBefore = new Set([...entries.values()].filter((entry) => entry.isLaunched))
       const listed = yield* backend.list
       const found = new Map(listed.map((one) => [one.instanceId, { one, known: knownOf(one) }]))
@@ -477,6 +493,7 @@ export const make: (
 
     const heartbeat = Effect.gen(function* () {
       CrashPoint.hit("agent.heartbeat.before")
+      if (epoch() === undefined) return
       yield* reconcile
       const { instanceTypes } = yield* backend.capacity
       const { name, isolation } = backend.abilities
@@ -485,6 +502,7 @@ export const make: (
     }).pipe(Effect.catchCause((cause) => Effect.logError("a heartbeat of the agent failed", cause, { cluster })))
 
     const shutdown = Effect.suspend(() => {
+      if (epoch() === undefined) return Effect.void
       const all = [...entries.values()]
       for (const entry of all) {
         const reason = "the agent is shutting down"

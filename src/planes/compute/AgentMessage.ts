@@ -67,10 +67,14 @@ export const InstanceReport = Schema.Struct({
 })
 export type InstanceReport = typeof InstanceReport.Type
 
+/** Of the agent that says it, among those of its cluster: what an older one says is of the past. Absent = 0. */
+const AgentEpoch = Schema.optionalKey(Schema.Int)
+
 export const AgentReport = Schema.Union([
-  Schema.TaggedStruct("InstanceChanged", { cluster: Schema.String, instance: InstanceReport }),
+  Schema.TaggedStruct("InstanceChanged", { cluster: Schema.String, agentEpoch: AgentEpoch, instance: InstanceReport }),
   Schema.TaggedStruct("Heartbeat", {
     cluster: Schema.String,
+    agentEpoch: AgentEpoch,
     region: Schema.String,
     backend: Schema.String,
     isolation: Schema.String,

@@ -208,6 +208,9 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
     const onAgent = (report: AgentReport) => {
       const nowMs = time.nowMs()
       CrashPoint.hit("controller.agent")
+      if (!clusters.isNewest(report)) {
+        return warn("a report of an agent that another one has replaced was left out", { cluster: report.cluster })
+      }
       clusters.heard(report.cluster, nowMs)
       if (report._tag === "InstanceChanged") {
         reported(report.instance, nowMs)

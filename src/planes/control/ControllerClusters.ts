@@ -31,6 +31,8 @@ interface ClusterEntry {
 }
 
 export interface ControllerClusters {
+  /** Not of an agent that another one has replaced. */
+  readonly isNewest: (report: AgentReport) => boolean
   /** Of any report of this cluster's agent. */
   readonly heard: (cluster: string, nowMs: number) => void
   /** `isLiving`: an order for an instance that was given up is no claim any more. */
@@ -55,6 +57,7 @@ export const make = (unreachableAfterMs: number): ControllerClusters => {
   const clusters = new Map<string, ClusterEntry>()
   /** What operators said; kept also of clusters that were not heard of yet. */
   const orders = new Map<string, ClusterOrder>()
+  const agentEpochs = new Map<string, number>()
   const ordersOf = (cluster: string) => orders.get(cluster) ?? free
   const isSilent = (entry: ClusterEntry, nowMs: number) => nowMs - entry.heardAtMs > unreachableAfterMs
 
@@ -65,6 +68,11 @@ export const make = (unreachableAfterMs: number): ControllerClusters => {
     }))
 
   return {
+    isNewest: ({ cluster, agentEpoch = 0 }) => {
+      if (agentEpoch < (agentEpochs.get(cluster) ?? 0)) return false
+      agentEpochs.set(cluster, agentEpoch)
+      return true
+    },
     heard: (cluster, nowMs) => {
       const entry = clusters.get(cluster)
       if (entry !== undefined) entry.heardAtMs = nowMs
