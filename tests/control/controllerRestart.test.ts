@@ -55,6 +55,21 @@ describe("controller: started anew, in another process than the rest", () => {
     )
   })
 
+  it("an instance that it hears of only after it has begun to act is not ended before its idle window is over", async () => {
+    const w = await world()
+    const agent = w.agent("c1")
+    w.deploy(V1, { idleWindowMs: 5_000 })
+    snapshot(w, {})
+    w.advance(3_000)
+    const instance = instanceReport({ instanceId: "late", versionId: V1, cluster: "c2" })
+    w.publish(subjects.report("c2"), JSON.stringify({ _tag: "InstanceChanged", cluster: "c2", instance }))
+    w.advance(4_900)
+    assert.deepStrictEqual(w.ids(V1, "ready"), ["late"])
+    w.advance(200)
+    assert.deepStrictEqual(w.ids(V1, "draining"), ["late"])
+    assert.strictEqual(agent.created.length, 0)
+  })
+
   it("silence means zero when every shard has told all that it has, in all its parts, and not before", async () => {
     const w = await world()
     w.deploy(V1, {})

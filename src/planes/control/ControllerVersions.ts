@@ -156,7 +156,9 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       missedHeartbeats: 0
     }
     instances.add(entry)
-    ensure(report.versionId, nowMs)
+    const version = ensure(report.versionId, nowMs)
+    // Somebody wanted it before this controller knew of it: a machine without a memory gives it the whole idle window.
+    version.scaling = Policies.start(version.scaling.choice, version.scaling.desired)
     return entry
   }
 
