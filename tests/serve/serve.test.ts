@@ -122,7 +122,9 @@ describe.skipIf(natsIsMissing)("planes as services", () => {
     assert.include(refusal, "the invocation plane could not be asked")
     // What the control plane knows itself is told all the same.
     assert.include(await services.cli(control, "functions"), "probe")
-    invocation = await services.start("invocation")
+    // At the port that the instances know, where they connect again.
+    const { port } = new URL(String(invocation.facts["worker"]))
+    invocation = await services.start("invocation", { "invocation.workerPort": port })
     assert.strictEqual((await call("probe", "/inspect")).status, 200)
     for (const service of [agent, control, invocation]) assert.strictEqual((await service.stop("SIGTERM")).code, 0)
     for (const line of agent.lines) assert.isString(line.event, "every line is an event")

@@ -2,6 +2,7 @@
 import { resolve } from "node:path"
 import * as Effect from "effect/Effect"
 import { Registry } from "../../planes/control/Registry.ts"
+import { PubSub } from "../../planes/fabric/PubSub.ts"
 import * as InvocationPlane from "../../planes/InvocationPlane.ts"
 import * as InstanceWatch from "../../planes/invocation/InstanceWatch.ts"
 import * as WorkerSecret from "../../planes/WorkerSecret.ts"
@@ -29,7 +30,7 @@ export const service = ({ config, check, ready }: Service.Running) =>
         drainMs: invocation.drainMs
       },
       watch
-    )
+    ).pipe(Effect.provideService(PubSub, watch.pubSub))
     check({ name: "shards", look: Effect.sync(plane.failure) })
     yield* plane.answer
     const port = yield* plane.listen

@@ -11,6 +11,7 @@ import type * as Scope from "effect/Scope"
 import { AgentReport, type InstanceReport, subjects, WorkerReport } from "../compute/AgentMessage.ts"
 import type { ControlView, StartTimeline } from "../control/ControlView.ts"
 import { PubSub } from "../fabric/PubSub.ts"
+import { nowMs } from "./PlaneClock.ts"
 
 /** Beyond it the one heard of longest ago is forgotten, with its receipt. */
 const instancesMax = 20_000
@@ -19,7 +20,10 @@ const decodeAgent = Schema.decodeUnknownResult(Schema.fromJsonString(AgentReport
 const decodeWorker = Schema.decodeUnknownResult(Schema.fromJsonString(WorkerReport))
 const decoder = new TextDecoder()
 
-export type InstanceWatch = Pick<ControlView, "startTimeline" | "whyWaiting">
+export interface InstanceWatch extends Pick<ControlView, "startTimeline" | "whyWaiting"> {
+  /** For what this process itself says of its workers: heard here at once, before an answer can come. */
+  readonly pubSub: PubSub["Service"]
+}
 
 export const make: Effect.Effect<InstanceWatch, never, PubSub | Scope.Scope> = Effect.gen(function* () {
   const pubSub = yield* PubSub
@@ -45,15 +49,23 @@ export const make: Effect.Effect<InstanceWatch, never, PubSub | Scope.Scope> = E
     const message = decoded.success
     for (const report of message._tag === "Heartbeat" ? message.instances : [message.instance]) take(report)
   })
-  yield* pubSub.subscribe(subjects.worker, (payload) => {
+  const hearWorker = (payload: Uint8Array) => {
     const decoded = decodeWorker(decoder.decode(payload))
     if (Result.isFailure(decoded) || decoded.success._tag !== "WorkerReady") return
     const { instanceId } = decoded.success
     phases.set(instanceId, decoded.success.phases)
-    if (!readyAtMs.has(instanceId)) readyAtMs.set(instanceId, performance.timeOrigin + performance.now())
-  })
+    if (!readyAtMs.has(instanceId)) readyAtMs.set(instanceId, nowMs())
+  }
+  yield* pubSub.subscribe(subjects.worker, hearWorker)
 
   return {
+    pubSub: {
+      ...pubSub,
+      publish: (subject, payload) => {
+        if (subject === subjects.worker) hearWorker(payload)
+        pubSub.publish(subject, payload)
+      }
+    },
     startTimeline: (instanceId) => {
       const report = reports.get(instanceId)
       if (report === undefined) return undefined
