@@ -27,7 +27,7 @@ export type Action =
     }
   | { readonly kind: "pass"; readonly ms: number; readonly tick: boolean }
   | { readonly kind: "flush"; readonly countMax: number; readonly persist: boolean }
-  | { readonly kind: "persist" }
+  | { readonly kind: "persist" | "refuse" }
   | { readonly kind: "join"; readonly worker: number; readonly slots: number; readonly holds: "all" | "none" | "bogus" }
   | { readonly kind: "heard" | "drain" | "disconnect" | "lose"; readonly worker: number }
   | {
@@ -55,6 +55,7 @@ export const usual: Weights = {
   pass: 8,
   flush: 6,
   persist: 4,
+  refuse: 1,
   join: 6,
   heard: 2,
   drain: 1,
@@ -106,6 +107,7 @@ const actionOf = (arrivals: Arrivals): Record<Kind, fc.Arbitrary<Action>> => ({
   pass: fc.record({ kind: fc.constant("pass"), ms: fc.constantFrom(0, 1, 3, 7, 15, 20, 61), tick: chance(3, 4) }),
   flush: fc.record({ kind: fc.constant("flush"), countMax: fc.constantFrom(1, 2, 99), persist: fc.boolean() }),
   persist: fc.constant({ kind: "persist" }),
+  refuse: fc.constant({ kind: "refuse" }),
   join: fc.record({
     kind: fc.constant("join"),
     worker: small(2),
@@ -199,6 +201,8 @@ export const perform = (world: World, action: Action): void => {
     }
     case "persist":
       return world.persist()
+    case "refuse":
+      return world.refuseWrite()
     case "join":
       return join(world, action)
     case "heard":

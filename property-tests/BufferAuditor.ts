@@ -8,8 +8,10 @@ import * as Buffer from "../src/core/buffer/Buffer.ts"
 import type { Arrived, Command, DurableRecord, Event } from "../src/core/buffer/BufferEvent.ts"
 import type { BufferOptions } from "../src/core/buffer/BufferOptions.ts"
 import { nameOf } from "./BufferContent.ts"
+import { wrongAnswer } from "./BufferFigures.ts"
 import { firstDifference } from "./BufferIndexes.ts"
 import { type Expect, expecting, Outcomes } from "./BufferOutcomes.ts"
+import * as Refusals from "./BufferRefusals.ts"
 
 interface Case {
   readonly arrived: Arrived
@@ -74,7 +76,8 @@ export class Auditor {
     log: ReadonlyArray<DurableRecord>
   ): void {
     this.#meet(event._tag)
-    if (event._tag === "PersistFailed") this.#storeFailed = true
+    if (event._tag === "PersistFailed" && event.outcome !== "refused") this.#storeFailed = true
+    if (event._tag === "PersistFailed") this.#meet(`write ${event.outcome}`)
     if (event._tag === "Recovered") this.#storeFailed = false
     if (event._tag === "Arrived") this.#onArrived(event, before, commands)
     if (event._tag === "CallerLeft" || event._tag === "Detached") this.#onDetached(event)
@@ -82,7 +85,7 @@ export class Auditor {
       this.#onWorkerMessage(event, before, after, commands)
     }
     for (const command of commands) this.#onCommand(command, event, log)
-    this.#onDemand(commands, before, after)
+    this.#onDemand(event, commands, before, after)
     this.#onState(event, after)
     this.#outcomes.observe(event, before, after, commands)
   }
@@ -92,29 +95,6 @@ export class Auditor {
     this.#outcomes.replayed(record, commands)
   }
 
-  /** L25, from the requests alone. */
-  #shared(
-    { sequence, tenant }: Arrived,
-    before: Buffer.State,
-    live: ReadonlyArray<Buffer.RequestFigures>,
-    isRefused: boolean
-  ): void {
-    const { pendingCountMax, pendingBytesMax, rememberedCountMax = 0, tenantShareMax = 1 } = this.#options
-    const bytesOf = (each: ReadonlyArray<Buffer.RequestFigures>) =>
-      each.reduce((sum, request) => sum + (this.#case(request.sequence)?.arrived.sizeBytes ?? 0), 0)
-    const own = live.filter((request) => request.tenant === tenant)
-    const all = figures(before)
-    const known = all.filter((request) => request.tenant === tenant).length
-    const factor = tenantShareMax / (1 - tenantShareMax)
-    const isTaken =
-      (own.length > 0 && own.length >= factor * (pendingCountMax - live.length)) ||
-      (bytesOf(own) > 0 && bytesOf(own) >= factor * (pendingBytesMax - bytesOf(live))) ||
-      (known > 0 && known >= factor * (pendingCountMax + rememberedCountMax - all.length))
-    this.#expect("L25", isRefused === isTaken, `${sequence} of ${tenant}, which holds ${own.length} of ${live.length}`)
-    const isWithin = isRefused || own.length + 1 <= tenantShareMax * pendingCountMax + 1
-    this.#expect("L25", isWithin, `${tenant} holds ${own.length} and one more`)
-  }
-
   #onArrived(event: Arrived, before: Buffer.State, commands: ReadonlyArray<Command>): void {
     const { sequence, idempotencyKey } = event
     const verdict = commands.find(({ _tag }) => _tag === "Refuse" || _tag === "Join")
@@ -122,10 +102,21 @@ export class Auditor {
     this.#lastSequence = Math.max(this.#lastSequence, sequence)
     const refusal = verdict?._tag === "Refuse" ? verdict.refusal : null
     if (refusal !== null) this.#meet(`refused ${refusal.kind}`)
-    this.#expect("L10", (refusal?.kind === "duplicate-sequence") === !isNew, "only old sequences are duplicates")
-    if (!isNew) return
-    const expected = this.#storeFailed ? "store-failed" : event.deadlineMs <= event.nowMs ? "deadline-passed" : null
-    if (expected !== null) return this.#expect("L11", refusal?.kind === expected, `${sequence} is refused: ${expected}`)
+    const named = refusal === null ? null : Refusals.nameOf(refusal)
+    const isRefused = (wanted: string | null): void => {
+      const laws = new Set([wanted, named].flatMap((name) => (name === null ? [] : [Refusals.lawOf(name)])))
+      for (const law of laws) this.#expect(law, wanted === named, `${sequence} is refused: ${wanted}, not ${named}`)
+    }
+    if (!isNew) return isRefused("duplicate-sequence")
+    const all = figures(before)
+    const known = all.map(({ sequence: its, tenant, state }) => ({
+      tenant,
+      isLive: state !== "terminal",
+      sizeBytes: this.#case(its)?.arrived.sizeBytes ?? 0
+    }))
+    const situation = { options: this.#options, known, isStoreFailed: this.#storeFailed }
+    const wanted = Refusals.atOnce(situation, event)
+    if (wanted !== null) return isRefused(wanted)
     const original = idempotencyKey === undefined ? undefined : this.#originalOf(event)
     if (original !== undefined) {
       const [originalSequence, { arrived, told }] = original
@@ -137,14 +128,11 @@ export class Auditor {
       return this.#expect("L7", JSON.stringify(commands) === JSON.stringify([wanted]), `${JSON.stringify(commands)}`)
     }
     this.#expect("L7", verdict?._tag !== "Join", `${sequence} joined nothing that is known`)
-    const live = figures(before).filter(({ state }) => state !== "terminal")
-    const bytes = live.reduce((sum, request) => sum + (this.#case(request.sequence)?.arrived.sizeBytes ?? 0), 0)
-    const isFull =
-      live.length >= this.#options.pendingCountMax ||
-      bytes + event.sizeBytes > this.#options.pendingBytesMax ||
-      Buffer.liveSequences(before).length >= this.#options.pendingCountMax + (this.#options.rememberedCountMax ?? 0)
-    this.#expect("L10", (refusal?.kind === "queue-full") === isFull, `full: ${isFull}, answer: ${refusal?.kind}`)
-    if (!isFull) this.#shared(event, before, live, refusal?.kind === "tenant-full")
+    isRefused(Refusals.forRoom(situation, event))
+    const held = known.filter(({ tenant, isLive }) => isLive && tenant === event.tenant).length
+    const { pendingCountMax, tenantShareMax = 1 } = this.#options
+    const isWithin = verdict !== undefined || held + 1 <= tenantShareMax * pendingCountMax + 1
+    this.#expect("L25", isWithin, `${event.tenant} holds ${held} and one more`)
     if (verdict !== undefined) return
     this.#meet(`${event.mode} ${event.durability}${idempotencyKey === undefined ? "" : " keyed"}`)
     this.#cases.set(sequence, {
@@ -301,14 +289,16 @@ export class Auditor {
     found.attempts = attempt
   }
 
-  #onDemand(commands: ReadonlyArray<Command>, before: Buffer.State, after: Buffer.State): void {
+  #onDemand(event: Event, commands: ReadonlyArray<Command>, before: Buffer.State, after: Buffer.State): void {
     const told = commands.filter((command) => command._tag === "DemandChanged")
     const versions = new Set([...Buffer.versions(before), ...Buffer.versions(after)])
     for (const version of versions) {
       const [was, is] = [Buffer.demand(before, version), Buffer.demand(after, version)]
       const found = told.filter((command) => command.version === version)
       const isChanged = was.pending !== is.pending || was.leased !== is.leased || was.freeSlots !== is.freeSlots
-      this.#expect("P4", found.length === 1 || (found.length === 0 && !isChanged), `demand of ${version} is told once`)
+      // Whoever lives again says all figures for the first time.
+      const wanted = isChanged || event._tag === "Recovered" ? 1 : 0
+      this.#expect("P4", found.length === wanted, `demand of ${version} is told ${found.length} times, not ${wanted}`)
       const isUrgent = is.pending > 0 && is.freeSlots === 0
       this.#expect(
         "P4",
@@ -321,6 +311,8 @@ export class Auditor {
   #onState(event: Event, after: Buffer.State): void {
     const difference = this.#isIndexed ? firstDifference(after) : null
     this.#expect("L2", difference === null, difference ?? "")
+    const wrong = wrongAnswer(after)
+    this.#expect(wrong?.law ?? "L2", wrong === null, wrong?.what ?? "")
     const all = figures(after)
     for (const [tenant, { accepted, pending, leased, ended }] of Buffer.totals(after)) {
       const sum = pending + leased + Object.values(ended).reduce((one, other) => one + other, 0)

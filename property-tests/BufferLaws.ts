@@ -88,7 +88,7 @@ export const mixes = {
   endsOnce: { weights: { cancel: 4, leave: 6, detach: 4, answer: 20 } },
   fences: { weights: { lose: 5, join: 9, answer: 24, pass: 12 } },
   fencesOverRestarts: { weights: { ...restarts, join: 9, answer: 24 } },
-  writesFirst: { weights: { flush: 3, persist: 3, answer: 20, detach: 5 }, arrivals: { isPatient: true } },
+  writesFirst: { weights: { flush: 3, persist: 3, refuse: 3, answer: 20, detach: 5 }, arrivals: { isPatient: true } },
   joinsByKey: { weights: { arrive: 24, flush: 10, persist: 8 }, arrivals: { isKeyed: true } },
   joinsByKeyOverRestarts: {
     weights: { ...restarts, arrive: 24, answer: 6 },
@@ -100,8 +100,20 @@ export const mixes = {
     isWarm: true
   },
   cutsOff: {
-    weights: { arrive: 14, flush: 20, persist: 10, answer: 24, pass: 16, cancel: 3, leave: 0, detach: 0, remove: 0 },
+    weights: {
+      arrive: 14,
+      flush: 20,
+      persist: 10,
+      answer: 24,
+      pass: 16,
+      cancel: 3,
+      refuse: 0,
+      leave: 0,
+      detach: 0,
+      remove: 0
+    },
     arrivals: { mode: ["sync"], durability: ["accepted", "memory"], deadlineInMs: [15, 40] },
+    maxCommands: 90,
     isWarm: true
   },
   staysWithin: { weights: { arrive: 50, cancel: 4, flush: 10, persist: 8 }, arrivals: { isPatient: true } },
@@ -123,7 +135,7 @@ export const mixes = {
   restarts: { weights: restarts, numRuns: 200, finally: settles },
   logRebuilds: { weights: { flush: 10, persist: 8 }, finally: logRebuilds },
   prefixesRebuild: { weights: { flush: 12, persist: 10 }, finally: prefixesRebuild },
-  storeFails: { weights: { ...restarts, break: 4 }, numRuns: 200, finally: settles },
+  storeFails: { weights: { ...restarts, break: 4, refuse: 4 }, numRuns: 200, finally: settles },
   isPure: {
     weights: { restart: 1, break: 1 },
     isHistoryKept: true,

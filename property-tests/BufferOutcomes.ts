@@ -54,7 +54,7 @@ export class Outcomes {
   readonly #options: BufferOptions
   readonly #expect: Expect
   readonly #all = new Map<number, Outcome>()
-  /** Records whose write failed, or whose outcome nobody knows: of those `#unknown`. */
+  /** Records whose write failed or was refused, or whose outcome nobody knows: of those `#unknown`. */
   readonly #unwritten = new Set<string>()
   readonly #unknown = new Set<string>()
   #isStoreBroken = false
@@ -86,7 +86,7 @@ export class Outcomes {
       this.#unknown.clear()
     }
     if (event._tag === "Persisted") this.#onPersisted(event)
-    if (event._tag === "PersistFailed" && event.outcome !== "refused") this.#onUnwritten(event)
+    if (event._tag === "PersistFailed") this.#onUnwritten(event)
     if (event._tag === "Arrived") this.#onArrived(event, commands)
     const nowMs = "nowMs" in event ? event.nowMs : 0
     for (const command of commands) this.#onCommand(command, nowMs)
@@ -97,7 +97,8 @@ export class Outcomes {
   }
 
   #onUnwritten({ records, outcome }: PersistFailed): void {
-    this.#isStoreBroken = true
+    // A store without room for some takes others.
+    if (outcome !== "refused") this.#isStoreBroken = true
     for (const { kind, sequence } of records) {
       this.#unwritten.add(`${kind} ${sequence}`)
       if (outcome === "unknown") this.#unknown.add(`${kind} ${sequence}`)
@@ -156,7 +157,7 @@ export class Outcomes {
       case "Append": {
         if (command.ref.kind === "ended") found.endedAtMs ??= nowMs
         this.#expect("L20", !this.#isStoreBroken, `${command.ref.kind} of ${sequence} is written after a broken write`)
-        return
+        return this.#expect("L20", !isUnwritten("arrived"), `${command.ref.kind} of ${sequence} without its arrival`)
       }
       case "TellAccepted":
         return this.#expect("L20", !isUnwritten("arrived"), `${sequence} is accepted though nobody knows of its write`)

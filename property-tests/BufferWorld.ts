@@ -205,6 +205,19 @@ export class World {
     this.send({ _tag: "PersistFailed", nowMs: this.nowMs, records: left.map(({ ref }) => ref), outcome: "failed" })
   }
 
+  /**
+   * The disk has no room for the batch under way and takes others: its arrivals are given up, with all that was to be
+   * written of them, and the other records stay under way.
+   */
+  refuseWrite(): void {
+    const refs = this.flushing.map(({ ref }) => ref).filter(({ kind }) => kind === "arrived")
+    if (refs.length === 0) return
+    const given = new Set(refs.map(({ sequence }) => sequence))
+    this.flushing = this.flushing.filter(({ ref }) => !given.has(ref.sequence))
+    this.send({ _tag: "PersistFailed", nowMs: this.nowMs, records: refs, outcome: "refused" })
+    this.queue = this.queue.filter(({ ref }) => !given.has(ref.sequence))
+  }
+
   flushAll(): void {
     this.persist()
     while (this.queue.length > 0 && !this.isStoreBroken) {

@@ -42,6 +42,7 @@ describe("buffer: the zoo", () => {
   it("L6 kills: telling, showing and leasing before the write, and writing what must not be", () => {
     const { acceptsBeforeWritten, tellsEndsBeforeWritten, leasesBeforeWritten, writesMemory, dropsWhatIsWritten } = Bugs
     kills(law("L6", mixes.writesFirst), {
+      takesRefusedForDone: Bugs.takesRefusedForDone,
       acceptsBeforeWritten,
       tellsEndsBeforeWritten,
       leasesBeforeWritten,
@@ -102,6 +103,11 @@ describe("buffer: the zoo", () => {
   it("L19 kills: orders while reading, and a log or a snapshot that is read in part", () => {
     const { ordersWhileReading, forgetsEnds, forgetsFailures, snapshotsTooEarly } = Bugs
     kills(law("L19", mixes.logRebuilds), { ordersWhileReading, forgetsEnds, forgetsFailures, snapshotsTooEarly })
+  })
+
+  it("L20 kills: writes without room taken for a broken store, or for writes under way", () => {
+    const { takesRefusedForBroken, deafToRefusedWrites } = Bugs
+    kills(law("L20", mixes.storeFails), { takesRefusedForBroken, deafToRefusedWrites })
   })
 
   it("L20 kills: the unknown taken for done, for refused, for nothing, and tried again", () => {

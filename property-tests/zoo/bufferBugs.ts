@@ -497,6 +497,23 @@ export const takesUnknownForNothing = saying(({ commands }) =>
   })
 )
 
+/** No room is as good as done. */
+export const takesRefusedForDone = hearing((event) =>
+  event._tag === "PersistFailed" && event.outcome === "refused"
+    ? [{ _tag: "Persisted", nowMs: event.nowMs, records: event.records }]
+    : [event]
+)
+
+/** No room for one is room for nobody. */
+export const takesRefusedForBroken = hearing((event) => [
+  event._tag === "PersistFailed" && event.outcome === "refused" ? { ...event, outcome: "failed" } : event
+])
+
+/** Goes on as if the write were still under way. */
+export const deafToRefusedWrites = hearing((event) =>
+  event._tag === "PersistFailed" && event.outcome === "refused" ? [] : [event]
+)
+
 /** A worker that is gone has failed. */
 export const endsWithTheWorker: Machine = hearing((event, state) => {
   if (event._tag !== "WorkerLost") return [event]

@@ -1,0 +1,98 @@
+/** What becomes of a worker's slots and leases, by what is heard of it. */
+import { assert, describe, it } from "vitest"
+import * as Buffer from "./Buffer.ts"
+import type { Arrived, Command, Event } from "./BufferEvent.ts"
+import { defaults } from "./BufferOptions.ts"
+
+const arrived = (sequence: number, more: Partial<Arrived> = {}): Arrived => ({
+  _tag: "Arrived",
+  nowMs: 10,
+  sequence,
+  requestId: `r${sequence}`,
+  tenant: "t",
+  version: "v",
+  mode: "sync",
+  durability: "accepted",
+  deadlineMs: 1e9,
+  sizeBytes: 1,
+  maxAttempts: 5,
+  ...more
+})
+const joined = (nowMs: number, slots = 2, more: object = {}): Event => {
+  return { _tag: "WorkerJoined", nowMs, workerId: "w", instanceId: "i", version: "v", slots, holds: [], ...more }
+}
+const of = (_tag: "WorkerHeard" | "WorkerDraining" | "WorkerDisconnected" | "WorkerLost", nowMs: number): Event => ({
+  _tag,
+  nowMs,
+  workerId: "w"
+})
+const told = (state: Buffer.State, ...events: ReadonlyArray<Event>): Buffer.State =>
+  events.reduce((next, event) => Buffer.step(next, event)[0], state)
+const living = (...events: ReadonlyArray<Event>): Buffer.State =>
+  told(Buffer.empty(defaults), { _tag: "Recovered", nowMs: 1, epoch: 1 }, ...events)
+const ordered = (state: Buffer.State, event: Event, tag: Command["_tag"]): ReadonlyArray<Command> =>
+  Buffer.step(state, event)[1].filter(({ _tag }) => _tag === tag)
+
+const firstToken = 2 ** 32 + 1
+const working = living(joined(20), arrived(1))
+const said = (state: Buffer.State): readonly [number, number | undefined] => [
+  Buffer.demand(state, "v").freeSlots,
+  Buffer.lookup(state, 1)?.leaseDeadlineMs
+]
+
+describe("a worker", () => {
+  it("keeps its slots and lengthens its leases with each sign of life", () => {
+    assert.deepStrictEqual(said(working), [1, 30_020])
+    assert.deepStrictEqual(said(told(working, of("WorkerHeard", 50))), [1, 30_050])
+    const message: Event = { _tag: "ResponseStarted", nowMs: 60, sequence: 1, workerId: "w", token: firstToken }
+    assert.deepStrictEqual(said(told(working, message)), [1, 30_060])
+    assert.deepStrictEqual(said(told(working, of("WorkerHeard", 5))), [1, 30_020])
+  })
+
+  it("that drains takes nothing new, finishes what it holds, and that is a sign of life", () => {
+    const draining = told(working, of("WorkerDraining", 50))
+    assert.deepStrictEqual(said(draining), [0, 30_050])
+    assert.deepStrictEqual(Buffer.demand(draining, "v").leasedByInstance, { i: 1 })
+    assert.deepStrictEqual(ordered(draining, arrived(2), "Assign"), [])
+    // It is still there, with nothing to do.
+    const idle = told(living(joined(20)), of("WorkerDraining", 50))
+    assert.deepStrictEqual(Buffer.demand(idle, "v").leasedByInstance, { i: 0 })
+    assert.deepStrictEqual(Buffer.demand(told(idle, of("WorkerDisconnected", 60)), "v").leasedByInstance, {})
+  })
+
+  it("whose connection broke holds what it held, and its leases are not lengthened by that", () => {
+    const away = told(working, of("WorkerDisconnected", 50))
+    assert.deepStrictEqual(said(away), [0, 30_020])
+    assert.deepStrictEqual(said(told(away, of("WorkerDraining", 60))), [0, 30_020])
+    const back = told(away, joined(70, 2, { holds: [{ sequence: 1, token: firstToken }] }))
+    assert.deepStrictEqual(said(back), [1, 30_070])
+  })
+})
+
+describe("the log", () => {
+  it("has only those arrivals in hand that it was given", () => {
+    const ended: Event = {
+      _tag: "ResponseEnded",
+      nowMs: 50,
+      sequence: 1,
+      workerId: "w",
+      token: firstToken,
+      resultBytes: 1
+    }
+    const drops = (kind: "arrived" | "leased") => {
+      const flushing = told(working, { _tag: "FlushStarted", records: [{ kind, sequence: 1 }] })
+      return ordered(flushing, ended, "DropAppend").length
+    }
+    assert.deepStrictEqual([drops("leased"), drops("arrived")], [1, 0])
+  })
+
+  it("may speak of requests that nobody knows", () => {
+    const records = [{ kind: "arrived", sequence: 9 }] as const
+    const unknown: ReadonlyArray<Event> = [
+      { _tag: "FlushStarted", records },
+      { _tag: "Persisted", nowMs: 50, records },
+      { _tag: "PersistFailed", nowMs: 50, records, outcome: "refused" }
+    ]
+    for (const event of unknown) assert.deepStrictEqual(Buffer.step(working, event)[1], [], event._tag)
+  })
+})
