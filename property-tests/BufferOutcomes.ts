@@ -92,7 +92,7 @@ export class Outcomes {
     for (const command of commands) this.#onCommand(command, nowMs)
     if (event._tag === "WorkerLost" || event._tag === "WorkerDisconnected") this.#isUndecided(event, before, after)
     if (event._tag === "CancelRequested") this.#isOver(before, after, event.sequence, "cancelled")
-    if (event._tag === "VersionRemoved") this.#isRemoved(after, event.version)
+    if (event._tag === "VersionRemoved") this.#isRemoved(before, after, event.version)
     this.#tenants(after)
   }
 
@@ -227,7 +227,12 @@ export class Outcomes {
     this.#expect("L18", isEnded, `${sequence} should be ${terminal} and is ${is?.state}`)
   }
 
-  #isRemoved(after: Buffer.State, version: string): void {
+  #isRemoved(before: Buffer.State, after: Buffer.State, version: string): void {
+    for (const sequence of Buffer.liveSequences(before)) {
+      const was = Buffer.lookup(before, sequence)
+      const isSame = JSON.stringify(Buffer.lookup(after, sequence)) === JSON.stringify(was)
+      this.#expect("L18", was?.version === version || isSame, `${sequence} changed as ${version} was removed`)
+    }
     for (const sequence of Buffer.liveSequences(after)) {
       const found = Buffer.lookup(after, sequence)
       const isOver = found?.version !== version || found.state === "terminal"

@@ -31,10 +31,12 @@ export interface Finding {
   readonly killed: number
   /** Ran into a loop without an end, which is as good as killed. */
   readonly timedOut: number
-  /** Not in the sample, or it could not be run. */
+  /** In none of the samples, or it could not be run. */
   readonly untried: number
-  /** Null: all of them. */
-  readonly sample: Sample | null
+  /** What was drawn by any of these; empty: all changes. */
+  readonly samples: ReadonlyArray<Sample>
+  /** Its survivors had a quick look alone. */
+  readonly isQuick: boolean
   readonly survivors: ReadonlyArray<Survivor>
 }
 
@@ -66,6 +68,8 @@ seconds of processor time counts as not noticed.
 | \`npm run mutate -- --missing\` | the files that were never tried, or changed since |
 | \`npm run mutate -- scaling --survivors\` | only what survived, after a test was added |
 | \`npm run mutate -- buffer --share 0.15 --seed 1\` | a random sample: each change with this chance |
+| \`npm run mutate -- buffer --share 0.2 --seed 2\` | what another seed draws beyond that; \`--share 1\`: all the rest |
+| \`npm run mutate -- buffer --quick\` | with 5 runs and a second for each change; \`--survivors\` then takes its time |
 | \`npm run mutate -- --page\` | this page alone |
 
 The results of each file are kept, so a run can be divided by files and goes on where it was. It ends with code 1 where a
@@ -89,7 +93,7 @@ interface Row {
   readonly untried: number
   readonly survivors: ReadonlyArray<Survivor>
   readonly ranAt: string
-  readonly samples: ReadonlyArray<Sample>
+  readonly files: ReadonlyArray<Finding>
 }
 
 const rowsOf = (findings: Readonly<Record<string, Finding>>): ReadonlyArray<Row> => {
@@ -97,18 +101,38 @@ const rowsOf = (findings: Readonly<Record<string, Finding>>): ReadonlyArray<Row>
   return [...byMachine]
     .toSorted(([one], [other]) => (one < other ? -1 : 1))
     .map(([name, entries]) => {
-      const all = entries.map(([, finding]) => finding)
-      const sum = (of: "killed" | "timedOut" | "untried") => all.reduce((total, each) => total + each[of], 0)
+      const files = entries.map(([, finding]) => finding)
+      const sum = (of: "killed" | "timedOut" | "untried") => files.reduce((total, each) => total + each[of], 0)
       return {
         name,
         killed: sum("killed"),
         timedOut: sum("timedOut"),
         untried: sum("untried"),
-        survivors: all.flatMap(({ survivors }) => survivors),
-        samples: all.flatMap(({ sample }) => sample ?? []),
-        ranAt: all.map(({ ranAt }) => ranAt).reduce((one, other) => (one > other ? one : other))
+        survivors: files.flatMap(({ survivors }) => survivors),
+        files,
+        ranAt: files.map(({ ranAt }) => ranAt).reduce((one, other) => (one > other ? one : other))
       }
     })
+}
+
+/** The chance that a change was drawn by any of them. */
+const shareOf = (samples: ReadonlyArray<Sample>): number =>
+  samples.length === 0 ? 1 : 1 - samples.reduce((left, { share }) => left * (1 - share), 1)
+
+/** Of all changes of a machine, from those that were tried: files that were drawn from alike say it together. */
+const estimateOf = ({ files }: Row): { readonly score: number; readonly margin: number } => {
+  const groups = [...Map.groupBy(files, ({ samples }) => shareOf(samples).toFixed(6)).values()].map((group) => {
+    const noticed = group.reduce((total, { killed, timedOut }) => total + killed + timedOut, 0)
+    const tried = group.reduce((total, { survivors }) => total + survivors.length, noticed)
+    const all = group.reduce((total, { untried, samples }) => total + (samples.length === 0 ? 0 : untried), tried)
+    const score = tried === 0 ? 1 : noticed / tried
+    return { all, score, variance: tried === 0 ? 0 : (score * (1 - score) * (1 - tried / all)) / tried }
+  })
+  const all = groups.reduce((total, group) => total + group.all, 0)
+  return {
+    score: (100 * groups.reduce((total, group) => total + group.all * group.score, 0)) / all,
+    margin: (196 * Math.sqrt(groups.reduce((total, group) => total + group.all ** 2 * group.variance, 0))) / all
+  }
 }
 
 const scoreOf = (
@@ -150,15 +174,20 @@ export const page = (
       return `### ${name}\n\n| where | line | changed to | why it is not noticed |\n|---|---|---|---|\n${listed.join("\n")}\n`
     })
   const drawn = rows.flatMap((row) => {
-    const [sample] = row.samples
-    if (sample === undefined) return []
-    const { all, score } = scoreOf([row])
-    const margin = 1.96 * Math.sqrt((score * (100 - score)) / Math.max(1, all))
-    const said = `each change with a chance of ${100 * sample.share} %, by seed ${sample.seed}`
+    const { name, files } = row
+    const samples = new Map(files.flatMap(({ samples }) => samples).map((each) => [`${each.share}/${each.seed}`, each]))
+    if (samples.size === 0) return []
+    const said = [...samples.values()].map(({ share, seed }) => `with a chance of ${100 * share} % by seed ${seed}`)
+    const { score, margin } = estimateOf(row)
+    const wholeCount = files.filter(({ samples }) => samples.length === 0).length
+    const whole = wholeCount === 0 ? "" : ` (${wholeCount} of its ${files.length} files were tried whole)`
     return [
-      `\nOf ${row.name} a random sample was tried: ${said}; the score is within ${margin.toFixed(1)} points (95 %).\n`
+      `\nOf ${name} a random sample was tried${whole}: each change ${said.join(", and ")}. The score of all its changes is ` +
+        `${score.toFixed(1)} %, within ${margin.toFixed(1)} points (95 %).\n`
     ]
   })
+  const hasty = rows.filter(({ files }) => files.some(({ isQuick }) => isQuick)).map(({ name }) => name)
+  const looked = hasty.length === 0 ? "" : `\nOnly a quick look was had at some survivors of ${hasty.join(", ")}.\n`
   const notTried =
     stale.length === 0 ? "" : `\nNot tried as they are now: ${stale.map((file) => `\`${file}\``).join(", ")}.\n`
   const text = `${head}
@@ -169,7 +198,7 @@ export const page = (
 ${lines.join("\n")}
 
 Together ${together.noticed} of ${together.all}: ${together.score.toFixed(1)} %.
-${drawn.join("")}${notTried}
+${drawn.join("")}${looked}${notTried}
 ## What survives
 
 ${sections.join("\n")}`

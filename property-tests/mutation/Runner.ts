@@ -39,6 +39,8 @@ interface InProcessOptions {
   readonly mutantMsMax: number
   /** Absent: every mutant is tried. */
   readonly sample?: Sample
+  /** Those that these drew were tried before. */
+  readonly formerSamples?: ReadonlyArray<Sample>
 }
 
 /** What the instrumented code reads and writes. */
@@ -95,6 +97,7 @@ class InProcess implements TestRunner {
   readonly #testMsMax: number
   readonly #mutantMsMax: number
   readonly #sample: Sample | undefined
+  readonly #formerSamples: ReadonlyArray<Sample>
   readonly #loaded = new Set<string>()
   #loads = 0
   #tests: ReadonlyArray<Test> = []
@@ -111,6 +114,7 @@ class InProcess implements TestRunner {
     this.#testMsMax = inProcess.testMsMax
     this.#mutantMsMax = inProcess.mutantMsMax
     this.#sample = inProcess.sample
+    this.#formerSamples = inProcess.formerSamples ?? []
     const sandbox = `${pathToFileURL(path.resolve(".")).href}/`
     registerHooks({
       resolve: (specifier, context, next) => {
@@ -149,7 +153,8 @@ class InProcess implements TestRunner {
 
   async mutantRun(run: MutantRunOptions): Promise<MutantRunResult> {
     const { activeMutant, sandboxFileName, testFilter, mutantActivation } = run
-    if (this.#sample !== undefined && !isDrawn(this.#sample, activeMutant)) {
+    const isDrawnBy = (sample: Sample) => isDrawn(sample, activeMutant)
+    if ((this.#sample !== undefined && !isDrawnBy(this.#sample)) || this.#formerSamples.some(isDrawnBy)) {
       return { status: "error", errorMessage: "not in the sample" } as MutantRunResult
     }
     if (run.reloadEnvironment) {

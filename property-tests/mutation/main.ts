@@ -7,7 +7,9 @@
  *     npm run mutate -- src/core/lease/Lease.ts  one file
  *     npm run mutate -- scaling --missing        the files that were never run, or changed since
  *     npm run mutate -- scaling --survivors      only what survived in files that did not change since
- *     npm run mutate -- scaling --share 0.2      each change with a chance of 20 %; `--seed N` draws others
+ *     npm run mutate -- scaling --share 0.2      each change with a chance of 20 %; `--seed N` draws others, which are
+ *                                                added to what was drawn before, and `--share 1` adds all the rest
+ *     npm run mutate -- scaling --quick          with less patience; `--survivors` tries again what is not noticed
  *     npm run mutate -- --page                   the page alone
  *
  * Ends with code 1 where a score is less than 90 %, or something survives without a reason.
@@ -24,6 +26,9 @@ import { type Finding, page, type Reason, type Sample, type Survivor } from "./P
 const resultsFile = "property-tests/mutation/results.json"
 const reasonsFile = "property-tests/mutation/reasons.json"
 const pageFile = "docs/mutation.md"
+
+/** The patience of a quick look. */
+const quick = { runsMax: 5, mutantMsMax: 1_000 }
 
 type Findings = Readonly<Record<string, Finding>>
 
@@ -45,6 +50,7 @@ const { values, positionals: words } = parseArgs({
     missing: { type: "boolean", default: false },
     survivors: { type: "boolean", default: false },
     page: { type: "boolean", default: false },
+    quick: { type: "boolean", default: false },
     share: { type: "string" },
     seed: { type: "string", default: "1" }
   }
@@ -65,33 +71,40 @@ if (unknown.length > 0) {
 
 const named = words.length === 0 ? sources : words.flatMap(filesOf)
 const isOfSurvivors = values.survivors
+const formerSamples = (file: string): ReadonlyArray<Sample> =>
+  sample === null || !isCurrent(file) ? [] : before[file]!.samples
 const asked = values.page
   ? []
   : isOfSurvivors
     ? named.filter((file) => isCurrent(file) && before[file]!.survivors.length > 0)
     : values.missing
       ? named.filter((file) => !isCurrent(file))
-      : named
+      : // What was tried whole needs no sample.
+        named.filter((file) => sample === null || !isCurrent(file) || formerSamples(file).length > 0)
 const machineOf = (file: string): string => file.split("/")[2]!
 
 // What is no longer there says nothing.
 let findings: Findings = Object.fromEntries(Object.entries(before).filter(([file]) => existsSync(file)))
-// A file at a time, so that what was done stays when a run is broken off; the survivors of a machine are few.
-const portions = isOfSurvivors ? [...Map.groupBy(asked, machineOf).values()] : asked.map((file) => [file])
-for (const files of portions) {
-  const machine = machineOf(files[0]!)
+// A file at a time, so that what was done stays when a run is broken off; survivors and samples are few.
+const portionOf = (file: string): string =>
+  isOfSurvivors || sample !== null ? `${machineOf(file)} ${JSON.stringify(formerSamples(file))}` : file
+for (const files of Map.groupBy(asked, portionOf).values()) {
+  const [first] = files
+  const machine = machineOf(first!)
   const places = isOfSurvivors
     ? files.flatMap((file) => [...new Set(before[file]!.survivors.map(({ at }) => `${file}:${at}`))])
     : files
+  const drawn = sample === null ? {} : { sample, formerSamples: formerSamples(first!) }
   const results = await new Stryker({
     mutate: [...places],
-    ...(sample === null ? {} : { inProcess: { ...inProcess, sample } }),
+    inProcess: { ...inProcess, ...(values.quick ? quick : {}), ...drawn },
     tempDirName: `.stryker/sandbox-${machine}`
   }).runMutationTest()
   const byFile = Map.groupBy(results, ({ fileName }) => fileName.slice(fileName.indexOf("src/core/")))
   const found = files.map((file) => {
     const here = findingOf(file, byFile.get(file) ?? [])
-    return [file, isOfSurvivors ? narrowed(before[file]!, here) : here] as const
+    if (isOfSurvivors) return [file, narrowed(before[file]!, here)] as const
+    return [file, formerSamples(file).length > 0 ? added(before[file]!, here) : here] as const
   })
   findings = { ...findings, ...Object.fromEntries(found) }
   writeFileSync(resultsFile, `${JSON.stringify(sorted(findings), null, 2)}\n`)
@@ -115,7 +128,8 @@ function findingOf(file: string, results: ReadonlyArray<MutantResult>): Finding 
     killed: having("Killed").length,
     timedOut: having("Timeout").length,
     untried: having("RuntimeError", "Ignored").length,
-    sample,
+    samples: sample === null || sample.share === 1 ? [] : [sample],
+    isQuick: values.quick,
     survivors: having("Survived", "NoCoverage").map(
       ({ location: { start, end }, mutatorName, replacement, status }): Survivor => ({
         file,
@@ -135,7 +149,21 @@ function narrowed(old: Finding, now: Finding): Finding {
   const key = ({ at, mutatorName, replacement }: Survivor): string => [at, mutatorName, replacement].join()
   const still = new Set(now.survivors.map(key))
   const survivors = old.survivors.filter((each) => still.has(key(each)))
-  return { ...old, ranAt: now.ranAt, killed: old.killed + old.survivors.length - survivors.length, survivors }
+  const killed = old.killed + old.survivors.length - survivors.length
+  return { ...old, ranAt: now.ranAt, killed, survivors, isQuick: now.isQuick }
+}
+
+/** With what another sample drew beyond the former ones. */
+function added(old: Finding, now: Finding): Finding {
+  return {
+    ...now,
+    killed: old.killed + now.killed,
+    timedOut: old.timedOut + now.timedOut,
+    untried: now.untried - old.killed - old.timedOut - old.survivors.length,
+    samples: now.samples.length === 0 ? [] : [...old.samples, ...now.samples],
+    isQuick: old.isQuick || now.isQuick,
+    survivors: [...old.survivors, ...now.survivors]
+  }
 }
 
 function sorted(all: Findings): Findings {

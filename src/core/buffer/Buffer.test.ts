@@ -51,19 +51,19 @@ describe("buffer", () => {
     assert.isNull(firstDifference(state))
   })
 
-  it("ends the requests of twenty tenants and versions at once", () => {
+  it("ends the requests of twenty tenants and versions at once, two of each", () => {
     let state = live()
-    for (let sequence = 1; sequence <= 20; sequence++) {
-      state = told(state, arrived(sequence, { tenant: `t${sequence}`, version: `v${sequence}` }))
+    for (let sequence = 1; sequence <= 40; sequence++) {
+      state = told(state, arrived(sequence, { tenant: `t${sequence % 20}`, version: `v${sequence % 20}` }))
     }
     for (const step of [Buffer.step, Buffer.advance]) {
       const [next, commands] = step(state, { _tag: "Ticked", nowMs: 1_000 })
       assert.lengthOf(
         commands.filter((command) => command._tag === "TellEnded" && command.terminal === "expired"),
-        20
+        40
       )
       assert.isTrue(
-        [...Buffer.totals(next).values()].every(({ pending, ended }) => pending === 0 && ended.expired === 1)
+        [...Buffer.totals(next).values()].every(({ pending, ended }) => pending === 0 && ended.expired === 2)
       )
       assert.isNull(firstDifference(next))
     }
