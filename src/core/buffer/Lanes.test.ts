@@ -1,5 +1,6 @@
 import { assert, describe, it } from "vitest"
 import * as IntMap from "../collections/IntMap.ts"
+import * as IntSet from "../collections/IntSet.ts"
 import { defaults } from "./BufferOptions.ts"
 import * as BufferState from "./BufferState.ts"
 import { emptyVersion, type Mutable, nextState, type Version } from "./BufferState.ts"
@@ -19,7 +20,7 @@ const blank = () => {
 }
 
 /** Tenants 1, 2, ... with so many requests each, numbered by tenant, and what each may spend. */
-const ring = (deficits: ReadonlyArray<number>, requests = 9) => {
+const filled = (deficits: ReadonlyArray<number>, requests: number) => {
   const { draft, version, take } = blank()
   deficits.forEach((deficit, index) => {
     const tenant = index + 1
@@ -27,8 +28,11 @@ const ring = (deficits: ReadonlyArray<number>, requests = 9) => {
     for (let count = 0; count < requests; count++) Lanes.enter(draft, version, key, tenant * 100 + count)
     version.lanes = IntMap.set(version.lanes, key, { ...IntMap.get(version.lanes, key)!, deficit })
   })
-  return Array.from({ length: deficits.length * requests }, take)
+  return { draft, version, take }
 }
+
+const ring = (deficits: ReadonlyArray<number>, requests = 9) =>
+  Array.from({ length: deficits.length * requests }, filled(deficits, requests).take)
 
 describe("the turns of tenants", () => {
   it("change with each request, where each may spend what one costs", () => {
@@ -95,5 +99,20 @@ describe("the turns of tenants", () => {
     Lanes.enter(draft, version, Lanes.keyOf(9_999, "deadline"), 999_900)
     take()
     assert.deepStrictEqual([IntMap.size(version.lanes), version.restingCount], [0, 0])
+  })
+
+  it("stay where they are when another tenant has nothing left", () => {
+    const { draft, version, take } = filled([1, 1, 1], 1)
+    Lanes.leave(draft, version, Lanes.keyOf(2, "deadline"), 200)
+    assert.deepStrictEqual([take(), take()], [1, 3])
+  })
+
+  it("are asked for only where something is ready", () => {
+    const { draft, version } = filled([1], 1)
+    const key = Lanes.keyOf(1, "deadline")
+    version.lanes = IntMap.set(version.lanes, key, { ...IntMap.get(version.lanes, key)!, queue: IntSet.empty })
+    assert.throws(() => Lanes.choose(draft, version), "invariant broken: a lane has a request")
+    const none = blank()
+    assert.throws(() => Lanes.choose(none.draft, none.version), "a tenant with ready requests has a lane")
   })
 })
