@@ -9,6 +9,7 @@ import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import * as DueIndex from "../src/core/collections/DueIndex.ts"
 import * as DueMap from "../src/core/collections/DueMap.ts"
+import * as IntMap from "../src/core/collections/IntMap.ts"
 import * as IntSet from "../src/core/collections/IntSet.ts"
 
 const spanMs = 2 ** 30
@@ -197,6 +198,14 @@ describe("a map with due times", () => {
     )
     const [after, taken] = DueMap.takeDue(filled, 10, dueMsOf)
     assert.deepStrictEqual([taken, DueMap.nextMs(after)], [[0], 50])
+  })
+
+  it("nothing is left of chunks whose values are gone", () => {
+    let map = DueMap.empty<Value>()
+    for (let key = 0; key < 3_200; key += 32) {
+      map = DueMap.remove(DueMap.set(map, key, { name: key, dueMs: 5 }, 5), key)
+    }
+    assert.deepStrictEqual([map.size, map.cold, map.coldDue], [0, IntMap.empty(), DueIndex.empty])
   })
 
   it("an edit copies once, and without an edit each update copies", () => {

@@ -179,6 +179,18 @@ describe("the returns of a need", () => {
     fc.assert(isBounded(ReturnTimes), { numRuns: 500 })
   })
 
+  it("K1: three returns are a few, the fourth is believed, and each counts a 64th less with the next", () => {
+    const given = { need: 2, gapMs: 9_000, startMs: 1_000, idleWindowMs: 10_000 }
+    const learned = (returns: number) => regular(ReturnTimes, given, returns + 1)
+    assert.strictEqual(ReturnTimes.stayMs(learned(3), 2, 10_000), 10_000)
+    assert.isBelow(ReturnTimes.stayMs(learned(4), 2, 10_000), 9_000)
+    const kept = 63 / 64
+    const wanted = 1 + kept + kept ** 2 + kept ** 3
+    assert.closeTo(learned(4).bands[1]?.count ?? 0, wanted, 1e-9)
+    assert.closeTo(learned(4).bands[1]?.returns.reduce((sum, count) => sum + count, 0) ?? 0, wanted, 1e-9)
+    assert.strictEqual(learned(4).startMs, 1_000)
+  })
+
   it("K1: of a need of the idle window something is left, less and less, for as long as it says", () => {
     fc.assert(shrinks(ReturnTimes), { numRuns: 500 })
   })

@@ -3,6 +3,8 @@ import { assert, describe, it } from "vitest"
 import * as Buffer from "./Buffer.ts"
 import type { Arrived, Command, Event } from "./BufferEvent.ts"
 import { defaults } from "./BufferOptions.ts"
+import { emptyVersion } from "./BufferState.ts"
+import * as WorkerPool from "./WorkerPool.ts"
 
 const arrived = (sequence: number, more: Partial<Arrived> = {}): Arrived => ({
   _tag: "Arrived",
@@ -49,6 +51,34 @@ describe("a worker", () => {
     assert.deepStrictEqual(said(told(working, of("WorkerHeard", 5))), [1, 30_020])
   })
 
+  it("has one clock for all its leases, and nothing is over while it was heard of in time", () => {
+    const two = told(working, arrived(2, { nowMs: 50 }))
+    assert.deepStrictEqual(
+      [1, 2].map((sequence) => Buffer.lookup(two, sequence)?.leaseDeadlineMs),
+      [30_020, 30_020]
+    )
+    const heard = told(working, of("WorkerHeard", 20_000), { _tag: "Ticked", nowMs: 30_020 })
+    assert.deepStrictEqual(said(heard), [1, 50_000])
+    assert.strictEqual(Buffer.nextDueMs(heard), 50_000)
+    assert.isUndefined(Buffer.nextDueMs(living(joined(20), { _tag: "Recovered", nowMs: 30, epoch: 2 })))
+  })
+
+  it("with the most free slots is the next, and of those with thousands the one that waits longest", () => {
+    const named = (workerId: string, slots: number): Event => joined(20, slots, { workerId })
+    const takers = (state: Buffer.State): ReadonlyArray<string> => {
+      let left = state
+      return [1, 2].flatMap((sequence) => {
+        const [next, commands] = Buffer.step(left, arrived(sequence))
+        left = next
+        return commands.flatMap((command) => (command._tag === "Assign" ? command.workerId : []))
+      })
+    }
+    assert.deepStrictEqual(takers(living(named("few", 1), named("many", 3))), ["many", "many"])
+    const thousands = living(named("first", 2 ** 14 - 1), named("second", 20_000), named("third", 2 ** 14 - 2))
+    assert.deepStrictEqual(takers(thousands), ["first", "second"])
+    assert.throws(() => WorkerPool.freest(emptyVersion("v")), "invariant broken: free slots are those of idle workers")
+  })
+
   it("that drains takes nothing new, finishes what it holds, and that is a sign of life", () => {
     const draining = told(working, of("WorkerDraining", 50))
     assert.deepStrictEqual(said(draining), [0, 30_050])
@@ -66,6 +96,51 @@ describe("a worker", () => {
     assert.deepStrictEqual(said(told(away, of("WorkerDraining", 60))), [0, 30_020])
     const back = told(away, joined(70, 2, { holds: [{ sequence: 1, token: firstToken }] }))
     assert.deepStrictEqual(said(back), [1, 30_070])
+  })
+})
+
+describe("a lease that is lost", () => {
+  /** Bytes of it were shown, so its end says why. */
+  const shown = told(
+    working,
+    { _tag: "Persisted", nowMs: 25, records: [{ kind: "arrived", sequence: 1 }] },
+    { _tag: "ResponseStarted", nowMs: 30, sequence: 1, workerId: "w", token: firstToken }
+  )
+  const ends = (event: Event, state = shown): ReadonlyArray<string> =>
+    Buffer.step(state, event)[1].flatMap((command) =>
+      command._tag === "CancelAttempt" || command._tag === "TellEnded" ? `${command._tag} ${command.reason}` : []
+    )
+
+  it("is told to nobody, where its worker is known to be gone, or is another one by now", () => {
+    assert.deepStrictEqual(ends(of("WorkerLost", 50)), ["TellEnded worker-lost"])
+    assert.deepStrictEqual(ends(joined(50, 2, { version: "other" })), ["TellEnded worker-lost"])
+    const state = told(working, joined(50, 2, { version: "other" }))
+    assert.deepStrictEqual(said(state), [0, undefined])
+    assert.deepStrictEqual([Buffer.demand(state, "other").freeSlots, Buffer.demand(state, "v").pending], [2, 1])
+  })
+
+  it("is what a worker that came back does not name, and what it names in vain it is to stop", () => {
+    assert.deepStrictEqual(ends(joined(50)), ["TellEnded worker-lost"])
+    const [, commands] = Buffer.step(shown, joined(50, 2, { holds: [{ sequence: 1, token: firstToken - 1 }] }))
+    assert.deepInclude(commands, {
+      _tag: "CancelAttempt",
+      sequence: 1,
+      workerId: "w",
+      token: firstToken - 1,
+      reason: "lease-expired"
+    })
+    assert.deepStrictEqual(ends(joined(50, 2, { holds: [{ sequence: 1, token: firstToken }] })), [])
+  })
+
+  it("by silence is over on both sides, while the worker is connected, and it gets nothing until it is heard of", () => {
+    const expired: Event = { _tag: "Ticked", nowMs: 30_030 }
+    assert.deepStrictEqual(ends(expired), ["CancelAttempt lease-expired", "TellEnded lease-expired"])
+    assert.deepStrictEqual(ends(expired, told(shown, of("WorkerDisconnected", 40))), ["TellEnded lease-expired"])
+    const silent = told(working, { _tag: "Ticked", nowMs: 30_020 })
+    assert.deepStrictEqual(said(silent), [0, undefined])
+    assert.strictEqual(Buffer.demand(told(silent, of("WorkerHeard", 30_021)), "v").freeSlots, 2)
+    const draining = told(working, of("WorkerDraining", 20), { _tag: "Ticked", nowMs: 30_020 })
+    assert.strictEqual(Buffer.demand(told(draining, of("WorkerHeard", 30_021)), "v").freeSlots, 0)
   })
 })
 

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "vitest"
 import { lines, tell } from "../../../property-tests/PolicyStory.ts"
 import * as NvcfPolicy from "./NvcfPolicy.ts"
+import * as NvcfRules from "./NvcfRules.ts"
 
 describe("nvcf, word for word", () => {
   it("it looks every 30 s, by the minute that settled, and idles to zero after half an hour", () => {
@@ -205,5 +206,68 @@ describe("nvcf, word for word", () => {
       "6 until 330000: enough samples are above 70 %, the newest is 100 %, 4 counted × 1.5: 6 instances, which was requested less than 300 s ago: 6 instances as before",
       "6 until 360000: enough samples are above 70 %, the newest is 100 %, 4 counted × 1.5: 6 instances, which was requested less than 300 s ago: 6 instances as before"
     ])
+  })
+
+  const countsAtOnce = { ...NvcfPolicy.defaults, countIsSettled: false }
+
+  it("nothing that is left and was not invoked for long needs no further look", () => {
+    const { decisions } = tell(NvcfPolicy.nvcf(countsAtOnce), [
+      { nowMs: 0, arrivalsTotal: 5, ready: 1, desired: 1 },
+      { nowMs: 1_000, ready: 0, desired: 0 },
+      { nowMs: 900_000 },
+      { nowMs: 2_400_000 },
+      { nowMs: 2_430_000 }
+    ])
+    const idle = "and a mean of 0 % is below 30 %: 0 instances"
+    assert.deepStrictEqual(lines(decisions), [
+      "1 until 30000: 1 instance until the next look, one every 30.0 s",
+      "0 until 30000: 0 instances until the next look, one every 30.0 s",
+      "1 until 930000: no sample of utilisation, 0 counted: 1 instance",
+      `0 until ever: not invoked for 2400 s, ${idle}`,
+      `0 until ever: not invoked for 2430 s, ${idle}, which was requested less than 300 s ago: 0 instances as before`
+    ])
+  })
+
+  it("a look on time has heard of what began since the last one", () => {
+    const { decisions } = tell(NvcfPolicy.nvcf(countsAtOnce), [
+      { nowMs: 0, arrivalsTotal: 5, ready: 1, desired: 1 },
+      { nowMs: 30_000, arrivalsTotal: 5 },
+      { nowMs: 60_000, arrivalsTotal: 6 }
+    ])
+    assert.deepStrictEqual(
+      decisions.map(({ inputs }) => inputs["sinceInvokedMs"]),
+      [undefined, 30_000, 0]
+    )
+  })
+
+  it("a threshold itself is within, and one sample beyond a sticky one is not for long enough", () => {
+    const up = { thresholdPercent: 50, factor: 1.5, stickiness: null }
+    const down = { thresholdPercent: 30, factor: 0.8, stickiness: { sizeMs: 180_000, thresholdMs: 120_000 } }
+    const { decisions } = tell(NvcfPolicy.nvcf({ ...countsAtOnce, up, down }), [
+      { nowMs: 0, arrivalsTotal: 5, ready: 4, desired: 4, leased: 4 },
+      { nowMs: 90_000 },
+      { nowMs: 120_000, leased: 0 },
+      { nowMs: 180_000 },
+      { nowMs: 240_000 }
+    ])
+    const before = "which was requested less than 300 s ago: 4 instances as before"
+    assert.deepStrictEqual(lines(decisions), [
+      "4 until 30000: 4 instances until the next look, one every 30.0 s",
+      "4 until 120000: 50 % is within 30 to 50 %: 4 instances",
+      `4 until 150000: 50 % is within 30 to 50 %: 4 instances, ${before}`,
+      `4 until 210000: 7.14 % is not for long enough outside of 30 to 50 %: 4 instances, ${before}`,
+      "3 until 270000: enough samples are below 30 %, the newest is 0 %, 4 counted × 0.8: 3 instances"
+    ])
+  })
+
+  it("stickiness of less than a sample is none", () => {
+    const up = { thresholdPercent: 70, factor: 2, stickiness: { sizeMs: 30_000, thresholdMs: 60_000 } }
+    const figures = { samples: [100, 0], current: 4, isRecentlyInvoked: true, requested: null }
+    assert.strictEqual(NvcfRules.decide({ ...NvcfPolicy.defaults, up }, figures).rule, "down")
+  })
+
+  it("more buckets than it may keep are refused", () => {
+    const fine = { ...NvcfPolicy.defaults, loopIntervalMs: 7_001 }
+    assert.throws(() => NvcfPolicy.nvcf(fine), "670001 buckets of 1 ms are too many")
   })
 })

@@ -190,6 +190,12 @@ describe("a shadow", () => {
     assert.strictEqual(many.differences[0]?.atMs, 88)
   })
 
+  it("a difference is another one when the watched number changes alone", () => {
+    const counts: Policy<number> = { name: "counts", empty: 2, decide: (before) => [before + 1, answering(before)] }
+    const constant: Policy<null> = { name: "one", empty: null, decide: () => [null, answering(1)] }
+    assert.strictEqual(tell(ShadowPolicy.shadow(constant, counts), [{}, {}, {}]).memory.differenceCount, 3)
+  })
+
   it("wakes at the earlier of what both ask for", () => {
     const asks = (wakeAtMs: number | null): Policy<null> => ({
       name: "asks",
@@ -398,6 +404,7 @@ describe("the options of a policy", () => {
     assert.throws(() => decode({ name: "nvcf", up: sticky }), /thresholdMs must be less than sizeMs/)
     const low = { thresholdPercent: 30, factor: 2, stickiness: null }
     assert.throws(() => decode({ name: "nvcf", up: low }), /up.thresholdPercent must be above down.thresholdPercent/)
+    assert.throws(() => decode({ name: "nvcf", up: low }), /at \["up"\]/)
     const odd = { name: "nvcf", loopIntervalMs: 7_000, lookbackMs: 3_600_000 }
     assert.throws(
       () => decode(odd),
