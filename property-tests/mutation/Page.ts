@@ -48,6 +48,12 @@ export interface Reason {
   readonly reason: string
 }
 
+export const reasonOf = (reasons: ReadonlyArray<Reason>, survivor: Survivor): string | undefined =>
+  reasons.find(
+    ({ file, code: line, to }) =>
+      survivor.file.endsWith(file) && line === survivor.code && (to === undefined || to === survivor.replacement)
+  )?.reason
+
 const head = `# Mutation
 
 Made by \`npm run mutate\` from what Stryker found and from \`property-tests/mutation/reasons.json\`; do not edit.
@@ -66,7 +72,7 @@ seconds of processor time counts as not noticed.
 | \`npm run mutate\` | all machines, one after the other: hours |
 | \`npm run mutate -- scaling src/core/buffer/Lanes.ts\` | a machine, a file |
 | \`npm run mutate -- --missing\` | the files that were never tried, or changed since |
-| \`npm run mutate -- scaling --survivors\` | only what survived, after a test was added |
+| \`npm run mutate -- scaling --survivors\` | only what survived, after a test was added; \`--unexplained\`: what has no reason |
 | \`npm run mutate -- buffer --share 0.15 --seed 1\` | a random sample: each change with this chance |
 | \`npm run mutate -- buffer --share 0.2 --seed 2\` | what another seed draws beyond that; \`--share 1\`: all the rest |
 | \`npm run mutate -- buffer --quick\` | with 5 runs and a second for each change; \`--survivors\` then takes its time |
@@ -149,16 +155,11 @@ export const page = (
   reasons: ReadonlyArray<Reason>,
   stale: ReadonlyArray<string>
 ): { readonly text: string; readonly failures: ReadonlyArray<string> } => {
-  const reasonOf = (survivor: Survivor): string | undefined =>
-    reasons.find(
-      ({ file, code: line, to }) =>
-        survivor.file.endsWith(file) && line === survivor.code && (to === undefined || to === survivor.replacement)
-    )?.reason
   const rows = rowsOf(findings)
   const lines = rows.map((row) => {
     const { name, killed, timedOut, survivors, untried, ranAt } = row
     const { all, score } = scoreOf([row])
-    const explained = survivors.filter((each) => reasonOf(each) !== undefined).length
+    const explained = survivors.filter((each) => reasonOf(reasons, each) !== undefined).length
     return `| ${name} | ${all} | ${killed} | ${timedOut} | ${survivors.length} | ${explained} | ${untried} | ${score.toFixed(1)} % | ${ranAt} |`
   })
   const together = scoreOf(rows)
@@ -167,7 +168,7 @@ export const page = (
     .map(({ name, survivors }) => {
       const listed = survivors.map((survivor) => {
         const { file, line, replacement, isReached } = survivor
-        const reason = reasonOf(survivor) ?? (isReached ? "not looked into" : "no test reaches it")
+        const reason = reasonOf(reasons, survivor) ?? (isReached ? "not looked into" : "no test reaches it")
         const place = `${file.slice("src/core/".length)}:${line}`
         return `| ${place} | ${code(survivor.code, 70)} | ${code(replacement, 50)} | ${cell(reason)} |`
       })
@@ -203,7 +204,7 @@ ${drawn.join("")}${looked}${notTried}
 
 ${sections.join("\n")}`
   const low = rows.filter((row) => scoreOf([row]).score < scoreMin).map(({ name }) => name)
-  const unexplained = rows.flatMap(({ survivors }) => survivors).filter((each) => reasonOf(each) === undefined)
+  const unexplained = rows.flatMap(({ survivors }) => survivors).filter((each) => reasonOf(reasons, each) === undefined)
   return {
     text,
     failures: [

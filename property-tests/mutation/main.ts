@@ -7,6 +7,7 @@
  *     npm run mutate -- src/core/lease/Lease.ts  one file
  *     npm run mutate -- scaling --missing        the files that were never run, or changed since
  *     npm run mutate -- scaling --survivors      only what survived in files that did not change since
+ *     npm run mutate -- scaling --unexplained    of these only what has no reason
  *     npm run mutate -- scaling --share 0.2      each change with a chance of 20 %; `--seed N` draws others, which are
  *                                                added to what was drawn before, and `--share 1` adds all the rest
  *     npm run mutate -- scaling --quick          with less patience; `--survivors` tries again what is not noticed
@@ -21,7 +22,7 @@ import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs"
 import { parseArgs } from "node:util"
 import type { MutantResult } from "@stryker-mutator/api/core"
 import { Stryker } from "@stryker-mutator/core"
-import { type Finding, page, type Reason, type Sample, type Survivor } from "./Page.ts"
+import { type Finding, page, type Reason, reasonOf, type Sample, type Survivor } from "./Page.ts"
 
 const resultsFile = "property-tests/mutation/results.json"
 const reasonsFile = "property-tests/mutation/reasons.json"
@@ -49,6 +50,7 @@ const { values, positionals: words } = parseArgs({
   options: {
     missing: { type: "boolean", default: false },
     survivors: { type: "boolean", default: false },
+    unexplained: { type: "boolean", default: false },
     page: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
     share: { type: "string" },
@@ -70,13 +72,15 @@ if (unknown.length > 0) {
 }
 
 const named = words.length === 0 ? sources : words.flatMap(filesOf)
-const isOfSurvivors = values.survivors
+const isOfSurvivors = values.survivors || values.unexplained
+const survivorsOf = (file: string): ReadonlyArray<Survivor> =>
+  before[file]!.survivors.filter((each) => !values.unexplained || reasonOf(reasons, each) === undefined)
 const formerSamples = (file: string): ReadonlyArray<Sample> =>
   sample === null || !isCurrent(file) ? [] : before[file]!.samples
 const asked = values.page
   ? []
   : isOfSurvivors
-    ? named.filter((file) => isCurrent(file) && before[file]!.survivors.length > 0)
+    ? named.filter((file) => isCurrent(file) && survivorsOf(file).length > 0)
     : values.missing
       ? named.filter((file) => !isCurrent(file))
       : // What was tried whole needs no sample.
@@ -92,7 +96,7 @@ for (const files of Map.groupBy(asked, portionOf).values()) {
   const [first] = files
   const machine = machineOf(first!)
   const places = isOfSurvivors
-    ? files.flatMap((file) => [...new Set(before[file]!.survivors.map(({ at }) => `${file}:${at}`))])
+    ? files.flatMap((file) => [...new Set(survivorsOf(file).map(({ at }) => `${file}:${at}`))])
     : files
   const drawn = sample === null ? {} : { sample, formerSamples: formerSamples(first!) }
   const results = await new Stryker({
@@ -102,8 +106,9 @@ for (const files of Map.groupBy(asked, portionOf).values()) {
   }).runMutationTest()
   const byFile = Map.groupBy(results, ({ fileName }) => fileName.slice(fileName.indexOf("src/core/")))
   const found = files.map((file) => {
-    const here = findingOf(file, byFile.get(file) ?? [])
-    if (isOfSurvivors) return [file, narrowed(before[file]!, here)] as const
+    const tried = byFile.get(file) ?? []
+    const here = findingOf(file, tried)
+    if (isOfSurvivors) return [file, narrowed(before[file]!, here, tried)] as const
     return [file, formerSamples(file).length > 0 ? added(before[file]!, here) : here] as const
   })
   findings = { ...findings, ...Object.fromEntries(found) }
@@ -131,11 +136,11 @@ function findingOf(file: string, results: ReadonlyArray<MutantResult>): Finding 
     samples: sample === null || sample.share === 1 ? [] : [sample],
     isQuick: values.quick,
     survivors: having("Survived", "NoCoverage").map(
-      ({ location: { start, end }, mutatorName, replacement, status }): Survivor => ({
+      ({ location, mutatorName, replacement, status }): Survivor => ({
         file,
-        line: start.line,
-        at: `${start.line}:${start.column}-${end.line}:${end.column}`,
-        code: lines[start.line - 1]?.trim() ?? "",
+        line: location.start.line,
+        at: placeOf(location),
+        code: lines[location.start.line - 1]?.trim() ?? "",
         mutatorName,
         replacement: replacement ?? "",
         isReached: status === "Survived"
@@ -144,13 +149,20 @@ function findingOf(file: string, results: ReadonlyArray<MutantResult>): Finding 
   }
 }
 
-/** After only the places of the survivors were tried again: what is no longer among them is killed. */
-function narrowed(old: Finding, now: Finding): Finding {
-  const key = ({ at, mutatorName, replacement }: Survivor): string => [at, mutatorName, replacement].join()
+/** After only the places of survivors were tried again: what was tried and is not among them now is killed. */
+function narrowed(old: Finding, now: Finding, results: ReadonlyArray<MutantResult>): Finding {
+  const key = ({ at, mutatorName, replacement }: Omit<Survivor, "file" | "line" | "code" | "isReached">): string =>
+    [at, mutatorName, replacement].join()
+  const tried = new Set(
+    results.map(({ location, mutatorName, replacement }) =>
+      key({ at: placeOf(location), mutatorName, replacement: replacement ?? "" })
+    )
+  )
   const still = new Set(now.survivors.map(key))
-  const survivors = old.survivors.filter((each) => still.has(key(each)))
+  const survivors = old.survivors.filter((each) => !tried.has(key(each)) || still.has(key(each)))
   const killed = old.killed + old.survivors.length - survivors.length
-  return { ...old, ranAt: now.ranAt, killed, survivors, isQuick: now.isQuick }
+  const isAll = old.survivors.every((each) => tried.has(key(each)))
+  return { ...old, ranAt: now.ranAt, killed, survivors, isQuick: isAll ? now.isQuick : old.isQuick || now.isQuick }
 }
 
 /** With what another sample drew beyond the former ones. */
@@ -164,6 +176,10 @@ function added(old: Finding, now: Finding): Finding {
     isQuick: old.isQuick || now.isQuick,
     survivors: [...old.survivors, ...now.survivors]
   }
+}
+
+function placeOf({ start, end }: MutantResult["location"]): string {
+  return `${start.line}:${start.column}-${end.line}:${end.column}`
 }
 
 function sorted(all: Findings): Findings {
