@@ -200,6 +200,17 @@ describe("a set of whole numbers", () => {
     )
   })
 
+  it("C6: a word that was emptied is nowhere, and a word is in one place", () => {
+    const apply = (steps: ReadonlyArray<number>) =>
+      steps.reduce((set, step) => (step < 0 ? IntSet.remove(set, -step) : IntSet.add(set, step)), IntSet.empty)
+    // The word of 1 is held as the first one while that of 40 is emptied.
+    const emptied = apply([1, 2, 40, 80, 120, -1, -40, -2])
+    assert.deepStrictEqual([IntSet.first(emptied), IntSet.toArray(emptied)], [80, [80, 120]])
+    // The last word was emptied, so the next one that is written to is the last; it was among the others.
+    const moved = apply([1, 40, -40, 2, -1, -2])
+    assert.deepStrictEqual([IntSet.first(moved), IntSet.has(moved, 1), moved.size], [undefined, false, 0])
+  })
+
   it("C6: a queue, filled at one end and emptied at the other, holds what was not taken", () => {
     let set = IntSet.empty
     let taken = 0
