@@ -96,7 +96,7 @@ for (const files of Map.groupBy(asked, portionOf).values()) {
   const [first] = files
   const machine = machineOf(first!)
   const places = isOfSurvivors
-    ? files.flatMap((file) => [...new Set(survivorsOf(file).map(({ at }) => `${file}:${at}`))])
+    ? files.flatMap((file) => [...new Set(survivorsOf(file).map(({ at }) => `${file}:${rangeOf(at)}`))])
     : files
   const drawn = sample === null ? {} : { sample, formerSamples: formerSamples(first!) }
   const results = await new Stryker({
@@ -176,6 +176,11 @@ function added(old: Finding, now: Finding): Finding {
     isQuick: old.isQuick || now.isQuick,
     survivors: [...old.survivors, ...now.survivors]
   }
+}
+
+/** Stryker counts columns from 1 in what it reports, and from 0 in what it is to try. */
+function rangeOf(at: string): string {
+  return at.replaceAll(/:(\d+)/g, (_, column) => `:${Number(column) - 1}`)
 }
 
 function placeOf({ start, end }: MutantResult["location"]): string {
