@@ -229,6 +229,30 @@ describe("GpuCluster", () => {
 })
 
 describe("a written cluster", () => {
+  it("knows of each kind its memory, how many a node has, how many see each other, and where that is from", () => {
+    const said = GpuKinds.gpuKinds.map(({ name, memoryGib, perNode, nvlinkDomain, source }) =>
+      [name, memoryGib, perNode, nvlinkDomain, source].join(" | ")
+    )
+    const memory = "NVIDIA Multi-Instance GPU User Guide, Supported GPUs and Supported MIG Profiles"
+    assert.deepStrictEqual(said, [
+      `A100 | 80 | 8 | 8 | NVIDIA DGX A100 (80 GB): eight GPUs on NVSwitch; memory: ${memory}`,
+      `H100 | 80 | 8 | 8 | NVIDIA DGX H100: eight GPUs on NVSwitch; memory: ${memory}`,
+      `H200 | 141 | 8 | 8 | NVIDIA DGX H200: eight GPUs on NVSwitch; memory: ${memory}`,
+      `B200 | 180 | 8 | 8 | NVIDIA DGX B200: eight GPUs on NVSwitch; memory: ${memory}`,
+      `GB200 | 186 | 4 | 72 | NVIDIA GB200 NVL72: 18 compute trays of four GPUs in one NVLink domain; memory: ${memory}`,
+      "L40S | 48 | 8 | 1 | NVIDIA L40S data sheet: 48 GB, no NVLink; servers hold up to eight",
+      ...["A100-1g.10gb | 10 | 56", "A100-2g.20gb | 20 | 24", "A100-3g.40gb | 40 | 16"].map(
+        (each) => `${each} | 1 | ${memory}`
+      ),
+      ...["H100-1g.10gb | 10 | 56", "H100-2g.20gb | 20 | 24", "H100-3g.40gb | 40 | 16"].map(
+        (each) => `${each} | 1 | ${memory}`
+      ),
+      ...["H200-1g.18gb | 18 | 56", "H200-2g.35gb | 35 | 24", "H200-3g.71gb | 71 | 16"].map(
+        (each) => `${each} | 1 | ${memory}`
+      )
+    ])
+  })
+
   it("names every kind as it is sold, and any shape of it", () => {
     for (const kind of GpuKinds.gpuKinds) {
       const text = kind.name.toLowerCase()

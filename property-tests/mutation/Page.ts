@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { Sample } from "./Sample.ts"
+
 export interface Survivor {
   readonly file: string
   readonly line: number
@@ -15,12 +17,6 @@ export interface Survivor {
   readonly replacement: string
   /** False: no test reaches it. */
   readonly isReached: boolean
-}
-
-/** Of all changes, those that were drawn: each with this chance. */
-export interface Sample {
-  readonly share: number
-  readonly seed: number
 }
 
 /** Of one file. */

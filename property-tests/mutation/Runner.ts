@@ -10,12 +10,11 @@
  *
  * @module
  */
-import { createHash } from "node:crypto"
 import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs"
 import { registerHooks } from "node:module"
 import * as path from "node:path"
 import { pathToFileURL } from "node:url"
-import type { Mutant, StrykerOptions } from "@stryker-mutator/api/core"
+import type { StrykerOptions } from "@stryker-mutator/api/core"
 import type {
   DryRunOptions,
   DryRunResult,
@@ -24,7 +23,7 @@ import type {
   TestResult,
   TestRunner
 } from "@stryker-mutator/api/test-runner"
-import type { Sample } from "./Page.ts"
+import { isDrawn, type Sample } from "./Sample.ts"
 import type { Test } from "./Vitest.ts"
 
 interface InProcessOptions {
@@ -290,14 +289,6 @@ const imported = (file: string, seen = new Set<string>()): ReadonlyArray<string>
 const processorMs = (): number => {
   const { user, system } = process.cpuUsage()
   return (user + system) / 1_000
-}
-
-/** Each mutant by itself, by what it is and the seed: the same ones in every run. */
-const isDrawn = ({ share, seed }: Sample, { location, mutatorName, replacement, fileName }: Mutant): boolean => {
-  const { start, end } = location
-  const place = [start.line, start.column, end.line, end.column].join()
-  const name = [seed, fileName.slice(fileName.indexOf("src/core/")), place, mutatorName, replacement].join("/")
-  return createHash("sha256").update(name).digest().readUInt32BE(0) < share * 2 ** 32
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

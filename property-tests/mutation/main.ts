@@ -22,7 +22,8 @@ import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs"
 import { parseArgs } from "node:util"
 import type { MutantResult } from "@stryker-mutator/api/core"
 import { Stryker } from "@stryker-mutator/core"
-import { type Finding, page, type Reason, reasonOf, type Sample, type Survivor } from "./Page.ts"
+import { type Finding, page, type Reason, reasonOf, type Survivor } from "./Page.ts"
+import { isDrawn, type Sample } from "./Sample.ts"
 
 const resultsFile = "property-tests/mutation/results.json"
 const reasonsFile = "property-tests/mutation/reasons.json"
@@ -106,8 +107,8 @@ for (const files of Map.groupBy(asked, portionOf).values()) {
   }).runMutationTest()
   const byFile = Map.groupBy(results, ({ fileName }) => fileName.slice(fileName.indexOf("src/core/")))
   const found = files.map((file) => {
-    const tried = byFile.get(file) ?? []
-    const here = findingOf(file, tried)
+    const tried = (byFile.get(file) ?? []).filter((each) => each.status !== "NoCoverage" || isAsked(file, each))
+    const here = findingOf(file, tried, byFile.get(file)?.length ?? 0)
     if (isOfSurvivors) return [file, narrowed(before[file]!, here, tried)] as const
     return [file, formerSamples(file).length > 0 ? added(before[file]!, here) : here] as const
   })
@@ -124,7 +125,16 @@ writeFileSync(pageFile, text)
 for (const failure of failures) console.error(failure)
 process.exitCode = failures.length > 0 ? 1 : 0
 
-function findingOf(file: string, results: ReadonlyArray<MutantResult>): Finding {
+/** Of what no test reaches Stryker does not ask the runner. */
+function isAsked(file: string, { location, mutatorName, replacement, fileName }: MutantResult): boolean {
+  if (sample === null) return true
+  const fromZero = ({ line, column }: MutantResult["location"]["start"]) => ({ line: line - 1, column: column - 1 })
+  const place = { start: fromZero(location.start), end: fromZero(location.end) }
+  const change = { location: place, mutatorName, replacement: replacement ?? "", fileName }
+  return isDrawn(sample, change) && !formerSamples(file).some((former) => isDrawn(former, change))
+}
+
+function findingOf(file: string, results: ReadonlyArray<MutantResult>, changeCount: number): Finding {
   const lines = readFileSync(file, "utf8").split("\n")
   const having = (...statuses: ReadonlyArray<string>) => results.filter(({ status }) => statuses.includes(status))
   return {
@@ -132,7 +142,7 @@ function findingOf(file: string, results: ReadonlyArray<MutantResult>): Finding 
     digest: digests.get(file)!,
     killed: having("Killed").length,
     timedOut: having("Timeout").length,
-    untried: having("RuntimeError", "Ignored").length,
+    untried: changeCount - having("Killed", "Timeout", "Survived", "NoCoverage").length,
     samples: sample === null || sample.share === 1 ? [] : [sample],
     isQuick: values.quick,
     survivors: having("Survived", "NoCoverage").map(

@@ -18,6 +18,7 @@ describe("a rate of completions", () => {
 
   it("counts the window before as well, where that had something and is not long ago", () => {
     // From 5 s on another window begins.
+    assert.strictEqual(CompletionRate.perMs(rated(1, 2, 5_000), 10_100), 3 / 10_100)
     assert.strictEqual(CompletionRate.perMs(rated(1, 2, 5_000), 5_010), 3 / 5_010)
     assert.strictEqual(CompletionRate.perMs(rated(1, 2, 9_999), 10_009), 3 / 10_009)
     assert.strictEqual(CompletionRate.perMs(rated(1, 2, 10_000), 10_010), 1 / 10)

@@ -110,6 +110,24 @@ describe("a distribution", () => {
     { kind: "quantiles", points }
   ]
 
+  it("gives the same draws on every machine, and has its median", () => {
+    const random = Random.make(5)
+    const said = kinds.map((each) =>
+      [...Array.from({ length: 3 }, () => Distribution.draw(random, each)), Distribution.median(each)].map((ms) =>
+        ms.toFixed(4)
+      )
+    )
+    assert.deepStrictEqual(said, [
+      ["40.0000", "40.0000", "40.0000", "40.0000"],
+      ["98.6720", "51.7868", "212.0925", "27.7259"],
+      ["26.4181", "27.4566", "28.4099", "40.0000"],
+      ["51.4059", "30.7949", "37.3192", "53.5772"],
+      ["13.0564", "0.1169", "2.7283", "6.4917"],
+      ["54.7760", "67.4597", "14.6922", "33.3022"],
+      ["48.9276", "146.8377", "52.3407", "100.0000"]
+    ])
+  })
+
   it("has half of its draws below its median", () => {
     for (const each of kinds) {
       const draws = sortedDraws(each)
