@@ -47,6 +47,7 @@ interface Drawn {
   readonly slots: number
   readonly policy: PolicyName
   readonly failureShare: number
+  readonly requestTimeoutMs: number
   readonly arrivals: ReadonlyArray<{ readonly atMs: number; readonly function: number; readonly serviceMs: number }>
   readonly faults: ReadonlyArray<Fault>
 }
@@ -59,6 +60,7 @@ const drawn: fc.Arbitrary<Drawn> = fc.record({
   slots: fc.integer({ min: 1, max: 3 }),
   policy: fc.constantFrom("demand", ...PolicyName.literals),
   failureShare: fc.constantFrom(0, 0, 0.3),
+  requestTimeoutMs: fc.constantFrom(600_000, 600_000, 20_000),
   arrivals: fc.array(arrival, { minLength: 1, maxLength: 40 }),
   faults: fc.array(fault, { maxLength: 4 })
 })
@@ -87,7 +89,7 @@ const scenarioOf = (each: Drawn): Scenario => {
         failureShare: each.failureShare
       },
       startDeadlineMs: 30_000,
-      requestTimeoutMs: 600_000,
+      requestTimeoutMs: each.requestTimeoutMs,
       maxAttempts: 3
     })),
     clusters: Array.from({ length: each.clusters }, (_, index) => ({
@@ -142,6 +144,7 @@ describe("the simulation", () => {
       slots: 1,
       policy: "demand",
       failureShare: 0,
+      requestTimeoutMs: 600_000,
       arrivals: [{ atMs: 0, function: 0, serviceMs: 10 }],
       faults: []
     }
@@ -197,6 +200,7 @@ describe("the simulation", () => {
             slots,
             policy: "demand",
             failureShare: 0,
+            requestTimeoutMs: 600_000,
             arrivals,
             faults: []
           })
@@ -223,6 +227,7 @@ describe("the simulation", () => {
       slots: 1,
       policy: "demand",
       failureShare: 0.2,
+      requestTimeoutMs: 600_000,
       arrivals: Array.from({ length: count }, (_, index) => ({
         atMs: index * 20_000,
         function: index,
@@ -246,6 +251,7 @@ describe("the simulation", () => {
       slots: 1,
       policy: "demand",
       failureShare: 0,
+      requestTimeoutMs: 600_000,
       arrivals: [],
       faults: [{ kind: "partition", atMs: 0, toMs: 1, cluster: 7 }]
     })
@@ -430,6 +436,7 @@ describe("the offline optimum", () => {
             slots,
             policy: "demand",
             failureShare: 0,
+            requestTimeoutMs: 600_000,
             arrivals,
             faults: []
           })

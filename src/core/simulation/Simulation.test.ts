@@ -299,6 +299,14 @@ describe("a run", () => {
     assert.deepStrictEqual([servingAt(59_000), servingAt(99_000)], [2, 1])
   })
 
+  it("an instance that died is told nothing when the deadline of its request comes before anybody knows", () => {
+    const result = run([[0, 0, 9_000]], {
+      functions: [{ ...target, requestTimeoutMs: 4_000 }],
+      faults: [{ kind: "cluster-lost", atMs: 2_000, toMs: 20_000, cluster: 0 }]
+    })
+    assert.deepInclude(result.ended, { responded: 0, expired: 1 })
+  })
+
   it("what is ending when its drain is over is not ended twice", () => {
     const slow = { ...halved, requestTimeoutMs: 6_000, start: { ...target.start, stopMs: 10_000 } }
     const calls: ReadonlyArray<Call> = [
