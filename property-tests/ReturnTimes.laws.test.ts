@@ -189,6 +189,9 @@ describe("the returns of a need", () => {
     assert.closeTo(learned(4).bands[1]?.count ?? 0, wanted, 1e-9)
     assert.closeTo(learned(4).bands[1]?.returns.reduce((sum, count) => sum + count, 0) ?? 0, wanted, 1e-9)
     assert.strictEqual(learned(4).startMs, 1_000)
+    // Figures come ten times a second: what is shorter was no end.
+    assert.strictEqual(regular(ReturnTimes, { ...given, gapMs: 99 }, 5).bands[1]?.count, 0)
+    assert.isAbove(regular(ReturnTimes, { ...given, gapMs: 100 }, 5).bands[1]?.count ?? 0, 3)
   })
 
   it("K1: of a need of the idle window something is left, less and less, for as long as it says", () => {

@@ -101,6 +101,17 @@ describe("the turns of tenants", () => {
     assert.deepStrictEqual([IntMap.size(version.lanes), version.restingCount], [0, 0])
   })
 
+  it("of those that have something ready none is forgotten with the many that rest", () => {
+    const { draft, version, take } = blank()
+    Lanes.enter(draft, version, Lanes.keyOf(1, "opportunistic"), 100)
+    for (let tenant = 2; tenant <= Lanes.restingMax + 2; tenant++) {
+      Lanes.enter(draft, version, Lanes.keyOf(tenant, "deadline"), tenant * 100)
+      take()
+    }
+    assert.deepStrictEqual([IntMap.size(version.lanes), version.restingCount], [1, 0])
+    assert.strictEqual(Lanes.choose(draft, version), 100)
+  })
+
   it("stay where they are when another tenant has nothing left", () => {
     const { draft, version, take } = filled([1, 1, 1], 1)
     Lanes.leave(draft, version, Lanes.keyOf(2, "deadline"), 200)

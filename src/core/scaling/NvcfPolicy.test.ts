@@ -260,6 +260,29 @@ describe("nvcf, word for word", () => {
     ])
   })
 
+  it("what waits or runs at its first look was invoked then, and nothing else was", () => {
+    const since = (first: object) => {
+      const looks = [
+        { nowMs: 0, arrivalsTotal: 1, ...first },
+        { nowMs: 30_000, pending: 0, leased: 0, ready: 1 }
+      ]
+      return tell(NvcfPolicy.nvcf(countsAtOnce), looks).decisions[1]?.inputs["sinceInvokedMs"]
+    }
+    const looks = [
+      { pending: 1 },
+      { leased: 1 },
+      { pending: "unknown", leased: 1 },
+      { pending: 1, leased: "unknown" },
+      {}
+    ]
+    assert.deepStrictEqual(looks.map(since), [30_000, 30_000, 30_000, 30_000, null])
+  })
+
+  it("its memory is long enough for the count of five minutes before the settled one", () => {
+    const shape = NvcfPolicy.shapeOf({ loopIntervalMs: 30_000, utilizationWindowMs: 60_000, lookbackMs: 60_000 })
+    assert.deepStrictEqual(shape, { bucketMs: 30_000, bucketsKept: 15 })
+  })
+
   it("stickiness of less than a sample is none", () => {
     const up = { thresholdPercent: 70, factor: 2, stickiness: { sizeMs: 30_000, thresholdMs: 60_000 } }
     const figures = { samples: [100, 0], current: 4, isRecentlyInvoked: true, requested: null }

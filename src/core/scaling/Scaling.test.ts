@@ -410,6 +410,7 @@ describe("the options of a policy", () => {
       () => decode(odd),
       /loopIntervalMs and utilizationWindowMs have only 1000 ms in common: take multiples of 5000/
     )
+    assert.throws(() => decode(odd), /at \["loopIntervalMs"\]/)
     assert.throws(() => decode({ name: "knative", stableWindowMs: 6_500 }), /expected whole seconds, in milliseconds/)
   })
 })
