@@ -4,6 +4,7 @@ import * as Policies from "../scaling/Policies.ts"
 import type { Decision, Policy } from "../scaling/Policy.ts"
 import * as Arrivals from "./Arrivals.ts"
 import * as Optimum from "./Optimum.ts"
+import * as Random from "./Random.ts"
 import * as PolicyLaws from "./PolicyLaws.ts"
 import * as Scenario from "./Scenario.ts"
 import * as StartModel from "./StartModel.ts"
@@ -154,6 +155,26 @@ describe("the optimum", () => {
     assert.deepStrictEqual([least(48, 3_230), least(48, 3_239), least(1_000, 3_230)], [28_000, 28_000, 28_000])
     assert.isAbove(least(2, 3_230)!, 28_000)
     assert.isAbove(least(1, 3_230)!, least(2, 3_230)!)
+  })
+})
+
+describe("the optimum of thirty jobs", () => {
+  it("is the same on every machine, whatever the terms", () => {
+    const random = Random.make(4)
+    const jobs = Array.from({ length: 30 }, () => ({
+      atMs: 3_000 + Random.index(random, 20_000),
+      serviceMs: 50 + Random.index(random, 4_000)
+    }))
+    const least = [
+      { windowMs: 500, slots: 1, startMs: 300, waitMs: 800, minInstances: 0, maxInstances: 9, waysMax: 12 },
+      { windowMs: 500, slots: 1, startMs: 5_000, waitMs: 4_000, minInstances: 0, maxInstances: 9, waysMax: 48 },
+      { windowMs: 250, slots: 2, startMs: 2_000, waitMs: 1_500, minInstances: 1, maxInstances: 30, waysMax: 5 },
+      { windowMs: 1_000, slots: 4, startMs: 900, waitMs: 0, minInstances: 2, maxInstances: 3, waysMax: 24 },
+      { windowMs: 700, slots: 1, startMs: 0, waitMs: 9_000, minInstances: 3, maxInstances: 8, waysMax: 3 },
+      { windowMs: 500, slots: 1, startMs: 700, waitMs: 100, minInstances: 0, maxInstances: 3, waysMax: 6 },
+      { windowMs: 400, slots: 3, startMs: 1_200, waitMs: 2_500, minInstances: 0, maxInstances: 6, waysMax: 1 }
+    ].map((each) => Optimum.instanceMs(jobs, each))
+    assert.deepStrictEqual(least, [64_400, 77_000, 41_250, 45_800, 92_400, undefined, 38_800])
   })
 })
 
