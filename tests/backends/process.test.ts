@@ -250,6 +250,19 @@ describe("process backend", () => {
     })
   )
 
+  it.live("V8's own end, when its heap is full, is out of memory", () =>
+    oneBackend((backend) =>
+      Effect.gen(function* () {
+        const exits: Array<InstanceObservation> = []
+        yield* backend.watch((observation) => void (observation._tag === "Exited" && exits.push(observation)))
+        const script = "const all = []; for (;;) all.push(new Array(1000).fill({}))"
+        yield* backend.launch(nodeSpec("a", script, {}, ["--max-old-space-size=20"]))
+        yield* waitFor("its end", () => exits.length === 1)
+        assert.deepInclude(exits[0], { exit: { kind: "out-of-memory" }, requested: false })
+      }).pipe(Effect.scoped)
+    )
+  )
+
   it.live("a closing backend does not wait for instances that ignore signals", () =>
     Effect.gen(function* () {
       const from = Date.now()

@@ -9,6 +9,7 @@ import * as Logger from "effect/Logger"
 import type * as Scope from "effect/Scope"
 import type { ComputeBackend, InstanceSpec } from "../../src/backends/ComputeBackend.ts"
 import { countProcessesOnLinux, type Harness, type Program, scriptOf } from "../../src/backends/laws/index.ts"
+import { whyNot } from "./controlGroups.ts"
 import { isAlive } from "./waitFor.ts"
 
 type SpecOf = (
@@ -29,10 +30,12 @@ const specOf =
   (maker: Maker) =>
   (instanceId: string, program: Program, change: Partial<InstanceSpec> = {}): InstanceSpec => {
     if (program.kind === "cannot-start") return { ...maker.specOf(instanceId, "", {}, []), ...maker.cannotStart }
-    // V8 ends itself at this size, as the kernel would end a container.
-    const flags = program.kind === "eats-memory" ? ["--max-old-space-size=20"] : []
+    const isHungry = program.kind === "eats-memory"
+    // Without control groups V8 ends itself at this size, as the kernel would.
+    const flags = isHungry && whyNot !== undefined ? ["--max-old-space-size=20"] : []
     const { environment = {}, ...rest } = change
-    return { ...maker.specOf(instanceId, scriptOf(program), environment, flags), ...rest }
+    const memory = isHungry && whyNot === undefined ? { memoryBytes: 96 * 1024 * 1024 } : {}
+    return { ...maker.specOf(instanceId, scriptOf(program), environment, flags), ...memory, ...rest }
   }
 
 const foreign = Effect.acquireRelease(

@@ -7,7 +7,8 @@
  *
  * Laws: D1 after the death of this process no announced group lives on. D2 a group that was withdrawn is not touched.
  * D3 on Linux, processes that left their group (`setsid`), or were started in the instant before their announcement, are
- * found by the mark in their environment. D4 after the death of this process the directory of secrets is gone.
+ * found by the mark in their environment. D4 after the death of this process the directory of secrets is gone, and so are
+ * its control groups with all that is in them.
  *
  * @module
  */
@@ -17,7 +18,8 @@ import { type ChildProcess, spawn } from "node:child_process"
 export const markVariable = "MILLRACE_BACKEND_ID"
 
 /**
- * `$1` is the mark, `$2` the directory of secrets, the others are the groups that live already. The signals are ignored
+ * `$1` is the mark, `$2` the directory of secrets, `$3` the directories of control groups, one a line, the others are the
+ * groups that live already. The signals are ignored
  * because Ctrl-C in a terminal and a service manager's stop reach the watcher too, and it must be the last to go. The
  * second look at /proc catches what was forked during the first.
  */
@@ -25,7 +27,8 @@ const script = `
 trap '' HUP INT TERM
 mark=$1
 secrets=$2
-shift 2
+places=$3
+shift 3
 live="$*"
 while read -r sign group; do
   case $sign in
@@ -37,6 +40,19 @@ while read -r sign group; do
 done
 for each in $live; do kill -s KILL -- "-$each" 2>/dev/null; done
 rm -rf -- "$secrets"
+IFS='
+'
+for place in $places; do
+  tries=0
+  while [ -d "$place" ] && [ $tries -lt 40 ]; do
+    for file in "$place"/*/cgroup.procs; do
+      while read -r each; do [ "$each" -gt 1 ] && kill -s KILL "$each"; done <"$file"
+    done 2>/dev/null
+    rmdir "$place"/*/ "$place" 2>/dev/null || sleep 0.05
+    tries=$((tries + 1))
+  done
+done
+IFS=' '
 [ -d /proc/self ] || exit 0
 for round in 1 2; do
   for file in $(grep -lasF "${markVariable}=$mark" /proc/[0-9]*/environ 2>/dev/null); do
@@ -57,15 +73,23 @@ export interface DeathWatch {
   readonly isWatching: () => boolean
 }
 
-/** `secrets`: a directory that goes with this process. */
-export const make = (mark: string, secrets: string): DeathWatch => {
+export interface Options {
+  readonly mark: string
+  /** A directory that goes with this process. */
+  readonly secrets: string
+  /** Of control groups, which go with it too. */
+  readonly places: ReadonlyArray<string>
+}
+
+export const make = ({ mark, secrets, places }: Options): DeathWatch => {
   const live = new Set<number>()
   let closed = false
   let restarts = 0
   let watcher = start()
 
   function start(): ChildProcess {
-    const child = spawn("/bin/sh", ["-c", script, "millrace-death-watch", mark, secrets, ...[...live].map(String)], {
+    const words = [mark, secrets, places.join("\n"), ...[...live].map(String)]
+    const child = spawn("/bin/sh", ["-c", script, "millrace-death-watch", ...words], {
       cwd: "/",
       detached: true,
       env: { PATH: "/usr/bin:/bin" },

@@ -5,7 +5,7 @@
  */
 import { statSync } from "node:fs"
 import { type InstanceSpec, isSecretName } from "../ComputeBackend.ts"
-import { BadSpec, CommandNotFound, type LaunchError, NoCapacity } from "../LaunchError.ts"
+import { BackendUnavailable, BadSpec, CommandNotFound, type LaunchError, NoCapacity } from "../LaunchError.ts"
 
 export interface Places {
   readonly instanceTypeName: string
@@ -48,13 +48,17 @@ export const refusal = (spec: InstanceSpec, { instanceTypeName, free, total }: P
 /** Causes that pass by themselves: too many processes or open files, too little memory. */
 const passing = new Set(["EAGAIN", "EMFILE", "ENFILE", "ENOMEM"])
 
-/** What the system's refusal means. `code`: of the system, for example ENOENT. */
+/** What the system's refusal means. `code`: of the system, for example ENOENT, or `control-group`. */
 export const launchFailure = (
   spec: InstanceSpec,
   { code, message }: { readonly code: string; readonly message: string }
 ): LaunchError => {
   const { instanceId } = spec
   const program = spec.command[0] ?? ""
+  if (code === "control-group") {
+    const detail = `no control group could be made for it: ${message}`
+    return new BackendUnavailable({ backend: "process", operation: `launch ${instanceId}`, detail })
+  }
   if (passing.has(code)) {
     const detail = `the system refused another process (${code}): stop some, or raise its limits`
     return new NoCapacity({ instanceId, detail })

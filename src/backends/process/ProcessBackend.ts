@@ -1,6 +1,7 @@
 /**
  * Instances as child processes of this one, on this machine. It isolates nothing: an instance can read what the user can
- * read, and no limit of CPU or memory is enforced. For one's own functions and for development.
+ * read. CPU, memory and the number of processes are limited where control groups can be made (`ControlGroups`). For one's
+ * own functions and for development.
  *
  * - The order to start leaves in the turn in which `launch` runs, to a small process that does the `fork` (`Spawner`).
  * - An instance is a process group. SIGTERM and SIGKILL go to the whole group, and when its first process ends, by
@@ -34,6 +35,8 @@ import * as OutputTail from "../OutputTail.ts"
 import { register } from "../Register.ts"
 import * as SecretFiles from "../SecretFiles.ts"
 import { signalOf } from "../SignalNames.ts"
+import * as ControlGroup from "./ControlGroup.ts"
+import * as ControlGroups from "./ControlGroups.ts"
 import * as DeathWatch from "./DeathWatch.ts"
 import * as HandOver from "./HandOver.ts"
 import { launchFailure, refusal } from "./LaunchRefusal.ts"
@@ -67,6 +70,8 @@ export interface Options {
   readonly isolation?: "none" | "bubblewrap"
   /** Folder with the worker socket and nothing else, shown to instances in a sandbox. */
   readonly workerSocketDirectory?: string
+  /** Whether control groups limit instances where that is possible. Default: true. */
+  readonly controlGroups?: boolean
   /** Told at each named step, for tests that end the process there. */
   readonly onStep?: (name: string) => void
 }
@@ -88,10 +93,27 @@ export const abilities: Abilities = {
 /** Of `/tmp` in a sandbox, which is memory, for specs that say nothing of disk. */
 const sandboxTmpBytes = 64 * 1024 * 1024
 
-const noSandboxWarning =
-  "the process backend isolates nothing: functions run as this user, without limits of CPU and memory"
-const sandboxWarning =
-  "bubblewrap isolates files, processes and network; it limits neither CPU nor memory, and all share this machine's kernel"
+const noSandboxWarning = "the process backend isolates nothing: functions run as this user"
+const sandboxWarning = "bubblewrap isolates files, processes and network; all share this machine's kernel"
+
+const limitWords: Readonly<Record<ControlGroups.Controller, string>> = {
+  cpu: "CPU",
+  memory: "memory",
+  pids: `processes (${ControlGroup.pidsMax})`
+}
+
+/** What is limited and what is not, with the reason. */
+const limitsSentence = ({ missing }: ControlGroups.Claimed): string => {
+  const list = (isMissing: boolean) =>
+    ControlGroups.controllers
+      .filter((controller) => (missing[controller] !== undefined) === isMissing)
+      .map((controller) => limitWords[controller])
+      .join(", ")
+  const why = [...new Set(Object.values(missing))].join("; ")
+  if (why === "") return `limited by control groups: ${list(false)}`
+  const limited = list(false)
+  return `${limited === "" ? "" : `limited by control groups: ${limited}; `}NOT limited: ${list(true)} (${why})`
+}
 
 /** A larger young generation takes 8 to 18 % off the cost of a call, and nothing away from the start (measured). */
 const nodeFlagsDefault = ["--max-semi-space-size=64"]
@@ -142,7 +164,10 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   const noSandbox = isSandboxed ? Sandbox.whyNot() : undefined
   const sandbox = isSandboxed ? Sandbox.make({ workerSocketDirectory, tmpBytes: sandboxTmpBytes }) : undefined
   const secretFiles = SecretFiles.make(mark)
-  const deathWatch = DeathWatch.make(mark, secretFiles.root)
+  const claimed = options.controlGroups === false ? ControlGroups.unclaimed("switched off") : ControlGroups.claim(mark)
+  const { places } = claimed
+  const groups = places === undefined ? [] : ControlGroups.directoriesOf(places)
+  const deathWatch = DeathWatch.make({ mark, secrets: secretFiles.root, places: groups })
   const live = new Map<string, Live>()
   const byKey = new Map<number, Live>()
   let lastKey = 0
@@ -224,6 +249,8 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
         return instance.output.write(message.stream, Buffer.from(buffer, byteOffset, byteLength), Date.now())
       }
       case "Gone":
+        // A child of it may have been killed, and it may have lived on and done its work.
+        if (message.hadNoMemory && message.code !== 0) return onceGone(instance, { kind: "out-of-memory" })
         return onceGone(
           instance,
           isSandboxed
@@ -268,7 +295,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     flags: nodeFlags,
     environment: everyEnvironment
   }
-  const spawner = Spawner.make({ zygotes }, { onMessage, onLost })
+  const spawner = Spawner.make({ zygotes, ...(places === undefined ? {} : { places }) }, { onMessage, onLost })
 
   const environmentOf = (spec: InstanceSpec, secrets: string | undefined): Record<string, string> => {
     const cache = isSandboxed ? undefined : options.compileCacheDirectory
@@ -324,6 +351,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       ...command,
       ...(wrapped === undefined ? {} : { program: wrapped.program, args: wrapped.args }),
       workingDirectory: wrapped === undefined ? workingDirectory : "/",
+      limits: { memoryBytes: spec.memoryBytes, cpuMillis: spec.cpuMillis },
       zygote: zygotes.count > 0 && HandOver.isPossible(command, zygotes),
       sandbox: wrapped === undefined ? undefined : { filter: wrapped.filter }
     })
@@ -400,18 +428,24 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       Effect.timeoutOption(closeWaitMs),
       Effect.andThen(Effect.promise(() => spawner.close(closeWaitMs))),
       Effect.andThen(Effect.promise(() => deathWatch.close(closeWaitMs))),
+      // Without a shell nobody else did.
+      Effect.andThen(Effect.sync(() => groups.forEach(ControlGroups.tryRemove))),
       Effect.andThen(Effect.sync(secretFiles.close)),
       Effect.andThen(Effect.sync(() => sandbox?.close()))
     )
   )
-  yield* Effect.logWarning(isSandboxed ? sandboxWarning : noSandboxWarning)
+  yield* Effect.logWarning(`${isSandboxed ? sandboxWarning : noSandboxWarning}; ${limitsSentence(claimed)}`)
   if (noSandbox !== undefined) yield* Effect.logError(`nothing is started: ${noSandbox}`)
   if (!deathWatch.isWatching()) {
     yield* Effect.logWarning("without /bin/sh, instances can outlive this process when it is killed: install a shell")
   }
 
   return ComputeBackend.of({
-    abilities: isSandboxed ? { ...abilities, isolation: "process" } : abilities,
+    abilities: {
+      ...abilities,
+      isolation: isSandboxed ? "process" : "none",
+      limits: (["cpu", "memory"] as const).filter((limit) => claimed.missing[limit] === undefined)
+    },
     capacity: Effect.sync(
       (): Capacity => ({
         instanceTypes: [

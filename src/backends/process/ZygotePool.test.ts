@@ -35,6 +35,7 @@ const makePool = (text: string, options: Partial<ZygotePool.Options> = {}) => {
       count: 1,
       calmMs: 0,
       idleMs: 60_000,
+      openGroup: () => undefined,
       main: main(text),
       ...options
     },

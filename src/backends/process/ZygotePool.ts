@@ -14,6 +14,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { Duplex } from "node:stream"
+import type { ControlGroup } from "./ControlGroup.ts"
 import type { ZygoteCommand } from "./HandOver.ts"
 
 /** The same shape as in `worker-sdk/zygote-main.ts`, which reads it: both are of one build. */
@@ -30,6 +31,8 @@ export interface Options extends ZygoteCommand {
   readonly count: number
   /** Path of `zygote-main.js`. */
   readonly main: string
+  /** A zygote is in the control group of the instance that it will be; undefined = there are none. */
+  readonly openGroup: (name: string) => ControlGroup | undefined
   readonly calmMs: number
   readonly idleMs: number
 }
@@ -48,6 +51,8 @@ export interface Listener {
 export interface Zygote {
   readonly child: ChildProcess
   readonly pid: number
+  /** Whoever gives it something to do removes it at its end. */
+  readonly group: ControlGroup | undefined
   /** Once. */
   readonly give: (handOver: HandOver, listener: Listener) => void
   /** Takes it as taken, whatever becomes of it: for one that is told to end before it is known. */
@@ -74,14 +79,25 @@ export const make = (options: Options, onTrouble: (detail: string) => void): Zyg
   let calm: NodeJS.Timeout | undefined
   let idle: NodeJS.Timeout | undefined
   let failures = 0
+  let lastName = 0
 
   const fill = () => {
     if (idle === undefined || failures >= failuresMax) return
-    while (booting.size + ready.length < options.count) boot()
+    try {
+      while (booting.size + ready.length < options.count) boot()
+    } catch (cause) {
+      failed(cause instanceof Error ? cause.message : String(cause))
+    }
+  }
+
+  const failed = (detail: string) => {
+    failures++
+    onTrouble(`${detail}${failures < failuresMax ? "" : "; no more are made"}`)
+    calm ??= setTimeout(calmed, options.calmMs)
   }
 
   const boot = () => {
-    const one = start(options, {
+    const one = start(options, `z${++lastName}`, {
       onReady: () => {
         failures = 0
         booting.delete(one)
@@ -92,9 +108,7 @@ export const make = (options: Options, onTrouble: (detail: string) => void): Zyg
         if (at < 0 && !booting.has(one)) return
         if (at >= 0) ready.splice(at, 1)
         booting.delete(one)
-        failures++
-        onTrouble(`${detail}${failures < failuresMax ? "" : "; no more are made"}`)
-        calm ??= setTimeout(calmed, options.calmMs)
+        failed(detail)
       }
     })
     booting.add(one)
@@ -140,12 +154,15 @@ interface BootListener {
   readonly onGone: (detail: string) => void
 }
 
-const start = (options: Options, { onReady, onGone }: BootListener): Process => {
-  const child = spawn(options.program, [...options.flags, options.main], {
-    env: options.environment,
-    detached: true,
-    stdio: ["ignore", "pipe", "pipe", "pipe"]
-  })
+const start = (options: Options, name: string, { onReady, onGone }: BootListener): Process => {
+  const group = options.openGroup(name)
+  const fork = () =>
+    spawn(options.program, [...options.flags, options.main], {
+      env: options.environment,
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe", "pipe"]
+    })
+  const child = group === undefined ? fork() : group.enter(fork)
   const channel = child.stdio[3]
   if (!(channel instanceof Duplex)) throw new Error("a pipe at descriptor 3 goes both ways")
   let given: Listener | undefined
@@ -181,6 +198,7 @@ const start = (options: Options, { onReady, onGone }: BootListener): Process => 
         .toString()
         .trim()
       const text = `${detail}${said === "" ? "" : `: ${said}`}`
+      if (!isTaken) group?.remove()
       if (given === undefined) onGone(text)
       else if (!isTaken) given.onFailed(text)
     }
@@ -213,6 +231,7 @@ const start = (options: Options, { onReady, onGone }: BootListener): Process => 
   return {
     child,
     pid: child.pid ?? 0,
+    group,
     give: (handOver, listener) => {
       given = listener
       early.length = 0

@@ -12,6 +12,8 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { closeSync, openSync } from "node:fs"
 import { fileURLToPath } from "node:url"
+import * as ControlGroup from "./ControlGroup.ts"
+import * as ControlGroups from "./ControlGroups.ts"
 import { childrenOf, descendantsOf } from "./ProcessTree.ts"
 import type { FromSpawner, SpawnerOptions, ToSpawner } from "./SpawnerMessage.ts"
 import * as ZygotePool from "./ZygotePool.ts"
@@ -34,14 +36,22 @@ type Spawn = Extract<ToSpawner, { _tag: "Spawn" }>
 // Written by `Spawner.ts` alone.
 const options: SpawnerOptions = JSON.parse(process.argv[2] ?? "")
 
+const { places } = options
+const openGroup = (name: string) => (places === undefined ? undefined : ControlGroup.make(places, name))
+
 const zygotes = ZygotePool.make(
   {
     ...options.zygotes,
+    openGroup,
     // The SDK that functions near this package load, whether this file runs as source or as built.
     main: fileURLToPath(new URL("./zygote-main.js", import.meta.resolve("millrace/worker")))
   },
   (detail) => tell({ _tag: "ZygoteFailed", detail })
 )
+
+if (places !== undefined) {
+  for (const directory of ControlGroups.abandoned(places)) ControlGroup.removeSoon(directory)
+}
 
 const live = new Map<number, ChildProcess>()
 const sandboxed = new Set<number>()
@@ -97,7 +107,8 @@ const forward = (key: number, stream: "stdout" | "stderr", source: NodeJS.Readab
 const start = (order: Spawn) => {
   const zygote = order.zygote ? zygotes.take() : undefined
   zygotes.started(order.zygote)
-  if (zygote === undefined) startPlainly(order)
+  // One that holds more memory than the instance may is of no use.
+  if (zygote === undefined || limit(zygote.group, order, zygote.pid)) startPlainly(order)
   else give(zygote, order)
 }
 
@@ -108,24 +119,43 @@ const startPlainly = (order: Spawn) => {
     const code = cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : ""
     tell({ _tag: "Refused", key, code, message: cause instanceof Error ? cause.message : String(cause) })
   }
-  let child: ChildProcess
-  try {
-    child = spawn(order.program, order.args, {
+  const fork = () =>
+    spawn(order.program, order.args, {
       cwd: order.workingDirectory,
       env: order.environment,
       detached: true,
       stdio: ["ignore", "pipe", "pipe", ...(filter === undefined ? [] : [filter])]
     })
+  let group: ControlGroup.ControlGroup | undefined
+  let child: ChildProcess
+  try {
+    group = openGroup(`i${key}`)
+    child = group === undefined ? fork() : group.enter(fork)
   } catch (cause) {
+    group?.remove()
     return refuse(cause)
   } finally {
     if (filter !== undefined) closeSync(filter)
   }
   if (sandbox !== undefined) sandboxed.add(key)
   // Without a pid the reason comes as an event, in the next tick.
-  if (child.pid === undefined) return child.once("error", refuse)
+  if (child.pid === undefined) {
+    group?.remove()
+    return child.once("error", refuse)
+  }
   child.on("error", ignore)
-  follow(key, child, child.pid)
+  follow(key, { child, pid: child.pid, group }, limit(group, order, child.pid))
+}
+
+/** Whether it holds more memory already than it may: then it is over, as it would be a moment later. */
+const limit = (group: ControlGroup.ControlGroup | undefined, order: Spawn, pid: number): boolean => {
+  try {
+    group?.limit(order.limits)
+    return false
+  } catch {
+    signalGroup(pid, "SIGKILL")
+    return true
+  }
 }
 
 const give = (zygote: ZygotePool.Zygote, order: Spawn) => {
@@ -139,7 +169,7 @@ const give = (zygote: ZygotePool.Zygote, order: Spawn) => {
   zygote.give(handOver, {
     onTaken: (early) => {
       givenAway.delete(key)
-      follow(key, zygote.child, zygote.pid)
+      follow(key, zygote)
       for (const output of early) tell({ _tag: "Output", key, ...output })
     },
     onFailed: (detail) => {
@@ -150,7 +180,11 @@ const give = (zygote: ZygotePool.Zygote, order: Spawn) => {
   })
 }
 
-const follow = (key: number, child: ChildProcess, pid: number) => {
+const follow = (
+  key: number,
+  { child, pid, group }: Pick<ZygotePool.Zygote, "child" | "pid" | "group">,
+  isStarved = false
+) => {
   live.set(key, child)
   tell({ _tag: "Started", key, pid, atMs: Date.now() })
   forward(key, "stdout", child.stdout)
@@ -159,6 +193,8 @@ const follow = (key: number, child: ChildProcess, pid: number) => {
     live.delete(key)
     sandboxed.delete(key)
     signalGroup(pid, "SIGKILL")
+    const hadNoMemory = isStarved || group?.hadNoMemory() === true
+    group?.remove()
     const untilMs = performance.now() + pipesCloseMaxMs
     let isTold = false
     const finish = () => {
@@ -169,7 +205,7 @@ const follow = (key: number, child: ChildProcess, pid: number) => {
         if (source !== null) paused.delete(source.removeAllListeners("data"))
         source?.destroy()
       }
-      tell({ _tag: "Gone", key, code, signal })
+      tell({ _tag: "Gone", key, code, signal, hadNoMemory })
     }
     const silence = setTimeout(finish, pipesSilentMs)
     const heard = () => void (performance.now() < untilMs && silence.refresh())
@@ -199,5 +235,7 @@ process.once("disconnect", () => {
   zygotes.close()
   for (const zygote of givenAway.values()) zygote.claim()
   for (const child of live.values()) if (child.pid !== undefined) signalGroup(child.pid, "SIGKILL")
+  if (places !== undefined)
+    for (const directory of ControlGroups.directoriesOf(places)) ControlGroups.tryRemove(directory)
   process.exit(0)
 })
