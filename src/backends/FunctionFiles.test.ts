@@ -47,6 +47,21 @@ describe("what a function needs", () => {
     expect(common).toBe(root)
   })
 
+  it("ends when function and packages have nothing in common but the root", () => {
+    write("packages/one/index.js")
+    mkdirSync(join(root, "f/node_modules"), { recursive: true })
+    // On another file system, such as one in memory, it has another first folder.
+    const elsewhere = mkdtempSync("/dev/shm/mr-files-")
+    try {
+      writeFileSync(join(elsewhere, "index.js"), "")
+      symlinkSync(elsewhere, join(root, "f/node_modules/one"))
+      write("f/server.ts", `import "one"`)
+      expect(found().root).toBe("/")
+    } finally {
+      rmSync(elsewhere, { recursive: true, force: true })
+    }
+  }, 5_000)
+
   it("is, of the package that it lives in, what is published", () => {
     write("package.json", { name: "kit", exports: "./dist/index.js", files: ["dist"], dependencies: { dep: "1" } })
     write("dist/index.js")

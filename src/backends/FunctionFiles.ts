@@ -44,7 +44,8 @@ const isSource = (path: string): boolean => /\.[cm]?[jt]sx?$/.test(path)
 /** `from "x"`, `import "x"`, `import("x")` and `require("x")`. */
 const specifiers = /\b(?:from|import|require)\s*\(?\s*["']([^"'\n]+)["']/g
 
-const within = (path: string, folder: string): boolean => path === folder || path.startsWith(folder + sep)
+const within = (path: string, folder: string): boolean =>
+  path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep)
 
 const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === true
 const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true

@@ -44,6 +44,8 @@ describe("millrace.json", () => {
     ["both command and entry", { name: "a", entry: "./server.ts", command: ["x"] }, "not both"],
     ["an entry that is not there", { name: "a", entry: "./sever.ts" }, "there is no file"],
     ["an empty command", { name: "a", command: [] }, "command"],
+    ["a file for an image", { name: "a", entry: "./a.ts", image: "b:1" }, "image"],
+    ["an image that is no name", { name: "a", image: "b 1" }, "image"],
     ["a name with capitals", { name: "Hello", command: ["x"] }, "name: "],
     ["a misspelt field", { name: "a", command: ["x"], durabilty: "always" }, "durabilty"],
     [

@@ -51,6 +51,8 @@ const Content = Schema.Struct({
   command: Schema.optionalKey(VersionSpec.fields.command),
   /** A source file that `node` runs. */
   entry: Schema.optionalKey(Schema.String.check(Schema.isMinLength(1))),
+  /** For backends that run images; alone, or with the command to run in it. */
+  image: VersionSpec.fields.image,
   /** A call that shows what it does; `{url}` stands for its URL. One line, because terminals show it. */
   curl: Schema.optionalKey(Schema.String.check(Schema.isPattern(/^[^\p{Cc}]+$/u))),
   environment: Schema.optionalKey(VersionSpec.fields.environment),
@@ -100,7 +102,7 @@ export const load = (directory: string): Effect.Effect<FunctionFile, FunctionFil
     if (Result.isFailure(deployment)) return invalid(...issuesOf(deployment.failure, "deployment"))
     const start = startOf(content.success, absolute)
     if (typeof start === "string") return invalid(start)
-    const { environment, inferencePath, durability } = content.success
+    const { environment, inferencePath, durability, image } = content.success
     return Effect.succeed({
       path,
       directory: absolute,
@@ -109,7 +111,7 @@ export const load = (directory: string): Effect.Effect<FunctionFile, FunctionFil
       curl: content.success.curl,
       version: {
         command: start.command,
-        workingDirectory: absolute,
+        ...(image === undefined ? { workingDirectory: absolute } : { image }),
         environment: environment ?? {},
         durability: durability ?? "accepted",
         inferencePath: inferencePath ?? "/"
@@ -120,11 +122,17 @@ export const load = (directory: string): Effect.Effect<FunctionFile, FunctionFil
 
 /** What starts it, or what is wrong with that. */
 const startOf = (
-  { command, entry }: Content,
+  { command, entry, image }: Content,
   directory: string
 ): { readonly command: ReadonlyArray<string>; readonly entry: string | undefined } | string => {
   if (command !== undefined && entry !== undefined) return "command and entry: give one of the two, not both"
-  if (command !== undefined) return { command, entry: undefined }
+  if (command !== undefined) {
+    return command.length === 0 && image === undefined
+      ? "command: it has no words; name a program, or an image that has one"
+      : { command, entry: undefined }
+  }
+  if (image !== undefined)
+    return entry === undefined ? { command: [], entry } : "entry and image: what is in an image is named by command"
   if (entry === undefined)
     return 'command or entry: one of the two must say what to start, such as "entry": "./server.ts"'
   const path = resolve(directory, entry)

@@ -47,6 +47,11 @@ export interface InvocationOptions {
    * folder is made if it is missing, and should hold nothing else.
    */
   readonly workerSocket?: string | undefined
+  /**
+   * `host:port` at which instances reach the worker port, for backends whose instances are elsewhere. The worker port then
+   * listens on all addresses of this machine; what connects there shows its token.
+   */
+  readonly workerAddress?: string | undefined
   /** Where workers of other machines reach the worker port. Default: host and port. */
   readonly workerUrl?: string | undefined
   readonly region: string
@@ -167,7 +172,7 @@ export const open = (
     // Instances of another user enter the folder; who else can is decided by the folders above it.
     if (socketPath !== undefined) mkdirSync(dirname(socketPath), { recursive: true, mode: 0o755 })
     const workers = yield* WorkerListener.listen({
-      host: options.host,
+      host: options.workerAddress === undefined ? options.host : "0.0.0.0",
       port: options.workerPort,
       socketPath,
       workers: hub,
@@ -181,7 +186,7 @@ export const open = (
       directory,
       deadLetters,
       workerUrl,
-      instanceUrl: socketPath === undefined ? workerUrl : `unix:${socketPath}`,
+      instanceUrl: instanceUrlOf(options, workerUrl),
       failure: () => failure,
       listen: Effect.suspend(() => {
         CrashPoint.hit("platform.beforeGateway")
@@ -196,3 +201,12 @@ export const open = (
       )
     }
   })
+
+/** Where instances connect. */
+const instanceUrlOf = (
+  { workerSocket, workerAddress }: Pick<InvocationOptions, "workerSocket" | "workerAddress">,
+  workerUrl: string
+): string => {
+  if (workerSocket !== undefined) return `unix:${workerSocket}`
+  return workerAddress === undefined ? workerUrl : `ws://${workerAddress}`
+}

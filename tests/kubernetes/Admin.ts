@@ -55,6 +55,7 @@ export interface Admin {
 }
 
 export interface NodeOptions {
+  /** 0 = a node for instances without GPUs. */
   readonly gpus: number
   readonly product?: string
   readonly labels: Readonly<Record<string, string>>
@@ -142,17 +143,18 @@ export const open = async (kubeconfig: string): Promise<Admin> => {
       memory: "2Ti",
       pods: "250",
       "ephemeral-storage": "10Ti",
-      "nvidia.com/gpu": String(gpus)
+      ...(gpus === 0 ? {} : { "nvidia.com/gpu": String(gpus) })
     }
+    const gpuLabels = { "nvidia.com/gpu.present": "true", "nvidia.com/gpu.product": product }
     const node = {
       apiVersion: "v1",
       kind: "Node",
       metadata: {
         name,
         annotations: { "kwok.x-k8s.io/node": "fake" },
-        labels: { "nvidia.com/gpu.present": "true", "nvidia.com/gpu.product": product, ...labels }
+        labels: { ...(gpus === 0 ? {} : gpuLabels), ...labels }
       },
-      spec: { taints: [{ key: "nvidia.com/gpu", value: "present", effect: "NoSchedule" }] },
+      spec: gpus === 0 ? {} : { taints: [{ key: "nvidia.com/gpu", value: "present", effect: "NoSchedule" }] },
       status: { allocatable: amounts, capacity: amounts }
     }
     const path = `/api/v1/nodes/${name}`

@@ -36,6 +36,8 @@ export interface Call {
   readonly body?: unknown
   /** Of the body. Default: JSON. */
   readonly contentType?: string
+  /** Only the metadata of what is answered: of one object, or of each in a list. */
+  readonly metadataOf?: "object" | "list"
 }
 
 export interface Timing {
@@ -48,6 +50,11 @@ export interface Timing {
 }
 
 export const timingDefault: Timing = { tryMs: 10_000, deadlineMs: 30_000, backoffMs: 100, backoffMaxMs: 5_000 }
+
+const metadataOnly = {
+  object: "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+  list: "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+}
 
 const callsAtOnceMax = 32
 const answerBytesMax = 64 * 1024 * 1024
@@ -130,7 +137,7 @@ export const make = (connection: Connection, timing: Timing = timingDefault): Ap
     const text = typeof call.body === "string" || call.body === undefined ? call.body : JSON.stringify(call.body)
     const headers = {
       ...options.headers,
-      accept: "application/json, */*",
+      accept: call.metadataOf === undefined ? "application/json, */*" : metadataOnly[call.metadataOf],
       ...(text === undefined ? {} : { "content-type": call.contentType ?? "application/json" }),
       ...(text === undefined ? {} : { "content-length": Buffer.byteLength(text) })
     }

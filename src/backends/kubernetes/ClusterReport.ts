@@ -7,7 +7,7 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Capacity } from "../ComputeBackend.ts"
-import type { Api } from "./Api.ts"
+import type { Api, ApiFailure } from "./Api.ts"
 import * as Names from "./Names.ts"
 import { networkPolicyOf } from "./PodOf.ts"
 
@@ -18,6 +18,8 @@ export interface Options {
   readonly paths: Names.Paths
   readonly capacity: () => Capacity
   readonly isActing: () => boolean
+  /** What else the leader does each minute. */
+  readonly also: Effect.Effect<void, ApiFailure>
 }
 
 const everyMs = 60_000
@@ -70,6 +72,7 @@ export const start = (
         lastUpdated: new Date().toISOString()
       }
     })
+    yield* options.also
   })
   const now = Effect.catchCause(once, (cause) =>
     Effect.logWarning("the state of the Kubernetes cluster could not be reported", cause, { cluster })

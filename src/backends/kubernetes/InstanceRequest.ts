@@ -108,6 +108,8 @@ const Resource = Schema.Struct({
     command: Schema.Array(Schema.String),
     arguments: Schema.Array(Schema.String),
     workingDirectory: Schema.optional(Schema.String),
+    /** Digest of the bundle with its files. */
+    bundle: Schema.optional(Schema.String),
     environmentNames: Schema.Array(Schema.String),
     secretNames: Schema.Array(Schema.String),
     gpu: Schema.Struct({ kind: Schema.String, count: Schema.Int }),

@@ -24,7 +24,9 @@ import {
 } from "../ComputeBackend.ts"
 import { type BackendUnavailable, type LaunchError, NoCapacity } from "../LaunchError.ts"
 import * as Api from "./Api.ts"
+import * as Bundles from "./Bundles.ts"
 import * as ClusterReport from "./ClusterReport.ts"
+import * as FunctionBundle from "./FunctionBundle.ts"
 import * as Informer from "./Informer.ts"
 import * as InstanceRequest from "./InstanceRequest.ts"
 import { badSpec } from "./LaunchRefusal.ts"
@@ -177,9 +179,14 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   }
 
   const gpuResource = options.gpuResource ?? gpuResourceDefault
-  const capacity = (): Capacity => Nodes.capacityOf({ nodes: nodes.all(), held: held(), gpuResource })
+  const capacity = (): Capacity => Nodes.withLocal(Nodes.capacityOf({ nodes: nodes.all(), held: held(), gpuResource }))
 
+  const sweepBundles = Effect.suspend(() => {
+    const inUse = [...requests.all()].flatMap(({ spec }) => spec.bundle ?? [])
+    return Bundles.sweep({ api, paths, cluster }, new Set(inUse), Date.now())
+  })
   const report = yield* ClusterReport.start(api, {
+    also: options.functionImage === undefined ? Effect.void : sweepBundles,
     cluster,
     namespace,
     region: options.region ?? "",
@@ -234,6 +241,14 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const write = LaunchRequest.make({ cluster, api, paths, requests, pods, until })
 
+  const pack = FunctionBundle.make()
+  /** The spec as it is in the Pod; a function that is a folder has its files with it. */
+  const insideOf = (spec: InstanceSpec) => {
+    const { image, workingDirectory } = spec
+    const isImage = image !== undefined || options.functionImage === undefined || workingDirectory === undefined
+    return isImage ? { spec, bundle: undefined } : pack(spec, workingDirectory, options.functionImage)
+  }
+
   const launchFailure = (spec: InstanceSpec, failure: Api.ApiFailure | BackendUnavailable): LaunchError =>
     failure._tag === "BackendUnavailable"
       ? failure
@@ -252,6 +267,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         const detail = `all ${type?.total ?? 0} places of the type ${spec.instanceType} are taken`
         return new NoCapacity({ instanceId, detail })
       }
+      const inside = insideOf(spec)
+      if (!("spec" in inside)) return inside
       const done = Deferred.makeUnsafe<void, LaunchError>()
       launching.set(instanceId, { held: { kind: kindOf(gpu), gpuCount: gpu.count, node: undefined }, done })
       const over = (exit: Exit.Exit<void, LaunchError>) => {
@@ -260,7 +277,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       }
       // It goes on when the one who asked goes away: the next one to ask waits for it.
       runFork(
-        write(spec).pipe(
+        write(inside.spec, inside.bundle).pipe(
           Effect.mapError((failure) => launchFailure(spec, failure)),
           Effect.exit,
           Effect.map(over)

@@ -15,7 +15,15 @@ export const badSpec = (spec: InstanceSpec, capacity: Capacity, options: PodOpti
   const { instanceId } = spec
   const bad = (field: string, detail: string) => new BadSpec({ instanceId, field, detail })
   if (spec.image === undefined || spec.image === "") {
-    return bad("image", "Kubernetes runs images only: give the version an image, its command may stay")
+    if (options.functionImage === undefined) {
+      return bad(
+        "image",
+        "Kubernetes runs images only: give the version an image, its command may stay; or the backend one with Node, for functions that are a folder (functionImage, --image)"
+      )
+    }
+    if (spec.command.length === 0 || spec.workingDirectory === undefined) {
+      return bad("image", "without an image, the function is a folder of this machine and a command: name both")
+    }
   }
   const { gpu, instanceType } = spec
   const kinds = capacity.instanceTypes.filter((one) => one.gpuCount > 0).map((one) => one.gpuKind)

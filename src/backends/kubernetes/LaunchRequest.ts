@@ -8,6 +8,8 @@ import * as Effect from "effect/Effect"
 import type { InstanceSpec } from "../ComputeBackend.ts"
 import { BackendUnavailable } from "../LaunchError.ts"
 import type { Api, ApiFailure } from "./Api.ts"
+import * as Bundles from "./Bundles.ts"
+import type { Bundle } from "./FunctionBundle.ts"
 import type { Informer } from "./Informer.ts"
 import * as InstanceRequest from "./InstanceRequest.ts"
 import * as Names from "./Names.ts"
@@ -89,7 +91,9 @@ export const make = ({ cluster, api, paths, requests, pods, until }: Options) =>
     return written._tag === "Success"
   })
 
-  const write = Effect.fnUntraced(function* (spec: InstanceSpec) {
+  const write = Effect.fnUntraced(function* (spec: InstanceSpec, bundle: Bundle | undefined) {
+    // First: a Pod that cannot find its files waits, and nobody would bring them.
+    if (bundle !== undefined) yield* Bundles.ensure({ api, paths, cluster }, bundle, Date.now())
     const name = Names.requestName(cluster, spec.instanceId)
     const path = `${paths.requests}/${name}`
     for (let tries = 0; tries < triesMax; tries++) {

@@ -15,6 +15,8 @@ export const managerLabel = { "app.kubernetes.io/managed-by": "millrace" }
 export const clusterLabel = `${group}/cluster`
 export const instanceLabel = `${group}/instance`
 export const functionLabel = `${group}/function`
+/** Of a ConfigMap with the files of a function. */
+export const bundleLabel = `${group}/bundle`
 export const versionLabel = `${group}/version`
 /** The whole id, which a label may not be able to hold. */
 export const instanceAnnotation = `${group}/instance-id`
@@ -42,6 +44,8 @@ export const requestNameOf = (pod: string): string => pod.slice(2)
 /** Of one life of the instance: the next one has another uid. */
 export const secretName = (request: string, uid: string): string => `${request}-${uid.slice(0, 8)}`
 
+export const bundleName = (cluster: string, digest: string): string => `fn-${uuidOf(cluster, digest)}`
+
 /** As it is when it can be a label's value; else a digest of it. */
 export const labelOf = (text: string): string =>
   /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/.test(text)
@@ -68,6 +72,7 @@ export const pathsOf = (namespace: string) => {
   return {
     pods: `${core}/pods`,
     secrets: `${core}/secrets`,
+    configMaps: `${core}/configmaps`,
     requests: `${custom}/icmsrequests`,
     backends: `${custom}/nvcfbackends`,
     leases: `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`,

@@ -143,6 +143,11 @@ export const capacityOf = (cluster: Cluster): Capacity => {
   }
 }
 
+/** With the type of deployments that name none, which takes the same places as a node without GPUs has. */
+export const withLocal = ({ instanceTypes }: Capacity): Capacity => ({
+  instanceTypes: instanceTypes.flatMap((type) => (type.gpuCount === 0 ? [type, { ...type, name: "local" }] : [type]))
+})
+
 /** The products that nodes call this kind. */
 export const productsOf = (nodes: Iterable<NodeView>, kind: string): ReadonlyArray<string> => {
   const products = new Set<string>()

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest"
 import { cluster, request, spec } from "../../../tests/backends/kubernetes/objects.ts"
 import type { InstanceSpec } from "../ComputeBackend.ts"
+import * as Names from "./Names.ts"
 import { networkPolicyOf, type PodOptions, podOf, secretOf } from "./PodOf.ts"
 
 const secrets = { "key.pem": "s3cret-content" }
@@ -54,6 +55,17 @@ describe("the Pod of a request", () => {
     expect(one.spec?.securityContext).toMatchObject({ runAsNonRoot: true, runAsUser: 65_532 })
     expect(one.spec?.volumes?.some((volume) => volume.hostPath !== undefined)).toBe(false)
     expect(one.spec?.hostNetwork).toBeUndefined()
+  })
+
+  it("files of a function are unpacked before it starts, by its own image, which sees no secret for that", () => {
+    const one = made({ bundle: "abc", image: "node:24", secrets } as Partial<InstanceSpec>)
+    const [unpack] = one.spec?.initContainers ?? []
+    expect([unpack?.name, unpack?.image, unpack?.env]).toEqual(["unpack", "node:24", undefined])
+    expect(unpack?.volumeMounts?.map((mount) => mount.mountPath)).toEqual(["/app", "/var/function-bundle"])
+    expect(main(one)?.volumeMounts).toContainEqual({ name: "function", mountPath: "/app", readOnly: true })
+    const volume = one.spec?.volumes?.find((each) => each.name === "function-bundle")
+    expect(volume?.configMap?.name).toBe(Names.bundleName(cluster, "abc"))
+    expect(made().spec?.initContainers).toEqual([])
   })
 
   it("P3: a server without the worker protocol has a sidecar that alone gets what speaks to the planes", () => {

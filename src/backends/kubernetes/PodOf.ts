@@ -9,6 +9,7 @@
  */
 import type { V1Container, V1NetworkPolicy, V1Pod, V1Secret, V1Volume } from "@kubernetes/client-node"
 import { type InstanceSpec, secretsVariable } from "../ComputeBackend.ts"
+import * as FunctionBundle from "./FunctionBundle.ts"
 import type { InstanceRequest } from "./InstanceRequest.ts"
 import * as Names from "./Names.ts"
 import { productLabel } from "./Nodes.ts"
@@ -29,6 +30,11 @@ export interface PodOptions {
   readonly imagePullSecrets?: ReadonlyArray<string>
   /** Image with the `millrace` command, for servers that speak no worker protocol. Absent = those are refused. */
   readonly workerImage?: string
+  /**
+   * Image with Node 22.18 or later, for functions without an image whose folder is on this machine: what they need is sent
+   * with them, up to 1 MiB compressed. Absent = those are refused.
+   */
+  readonly functionImage?: string
   /** Runs before everything else, with the whole environment, and can fill `/config/models`. Absent = none. */
   readonly init?: { readonly image: string; readonly command?: ReadonlyArray<string> }
   /** User and group id of all containers; `image` = as the image says, root too. Default: 65532. */
@@ -103,7 +109,10 @@ export interface Translation {
 export const podOf = ({ cluster, request, gpuProducts, options }: Translation): V1Pod => {
   const { spec } = request
   const wrapped = spec.health !== undefined
-  const init = options.init === undefined ? [] : [initOf(request, options, options.init)]
+  const init = [
+    ...(options.init === undefined ? [] : [initOf(request, options, options.init)]),
+    ...(spec.bundle === undefined ? [] : [unpackOf(request, options)])
+  ]
   const user = options.runAsUser ?? userDefault
   return {
     apiVersion: "v1",
@@ -126,7 +135,7 @@ export const podOf = ({ cluster, request, gpuProducts, options }: Translation): 
       enableServiceLinks: false,
       initContainers: [...init, ...(wrapped ? [sidecarOf(request, options)] : [])],
       containers: [mainOf(request, options)],
-      volumes: volumesOf(request, options),
+      volumes: [...volumesOf(request, options), ...bundleVolumes(cluster, spec.bundle)],
       ...placeOf(request, gpuProducts, options),
       securityContext: {
         ...(user === "image" ? {} : { runAsNonRoot: true, runAsUser: user, runAsGroup: user, fsGroup: user }),
@@ -215,7 +224,10 @@ const mainOf = (request: InstanceRequest, options: PodOptions): V1Container => {
     // What speaks to the planes is the sidecar, when there is one.
     env: environmentOf(request, (name) => spec.health === undefined || !ownEnvironment.test(name)),
     resources: { requests: amounts, limits: amounts },
-    volumeMounts: mountsOf(request),
+    volumeMounts: [
+      ...mountsOf(request),
+      ...(spec.bundle === undefined ? [] : [{ name: "function", mountPath: FunctionBundle.root, readOnly: true }])
+    ],
     securityContext: hardened(options),
     // Its last words, also when no node can be asked for its logs any more.
     terminationMessagePolicy: "FallbackToLogsOnError",
@@ -252,6 +264,29 @@ const initOf = (request: InstanceRequest, options: PodOptions, init: NonNullable
   env: environmentOf(request, () => true),
   resources: { requests: { cpu: "100m", memory: "128Mi" } },
   volumeMounts: mountsOf(request),
+  securityContext: hardened(options)
+})
+
+const bundleDirectory = "/var/function-bundle"
+
+const bundleVolumes = (cluster: string, digest: string | undefined): Array<V1Volume> =>
+  digest === undefined
+    ? []
+    : [
+        { name: "function", emptyDir: {} },
+        { name: "function-bundle", configMap: { name: Names.bundleName(cluster, digest) } }
+      ]
+
+/** Puts the files of a function where it finds them; sees nothing of its environment. */
+const unpackOf = ({ spec }: InstanceRequest, options: PodOptions): V1Container => ({
+  name: "unpack",
+  image: spec.image,
+  command: ["node", "-e", FunctionBundle.unpack, `${bundleDirectory}/${FunctionBundle.key}`, FunctionBundle.root],
+  resources: { requests: { cpu: "100m", memory: "128Mi" }, limits: { memory: "512Mi" } },
+  volumeMounts: [
+    { name: "function", mountPath: FunctionBundle.root },
+    { name: "function-bundle", mountPath: bundleDirectory, readOnly: true }
+  ],
   securityContext: hardened(options)
 })
 

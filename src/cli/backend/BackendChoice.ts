@@ -8,6 +8,7 @@ import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { ComputeBackend } from "../../backends/ComputeBackend.ts"
+import type { BackendUnavailable } from "../../backends/LaunchError.ts"
 import * as ProcessBackend from "../../backends/process/ProcessBackend.ts"
 import * as SimulatedBackend from "../../backends/simulated/SimulatedBackend.ts"
 import * as GpuKinds from "../../core/simulation/GpuKinds.ts"
@@ -20,12 +21,18 @@ export type BackendChoice =
   | { readonly kind: "process"; readonly isolation: "none" | "bubblewrap" }
   | { readonly kind: "docker"; readonly baseImage: string | undefined }
   | {
+      readonly kind: "kubernetes"
+      /** For functions without one; it has Node. */
+      readonly image: string | undefined
+      readonly namespace: string | undefined
+    }
+  | {
       readonly kind: "simulated"
       readonly gpus: ReadonlyArray<GpuKinds.GpuNodes>
       readonly gpuStart: StartModel.StartModel | undefined
     }
 
-const names: ReadonlyArray<BackendChoice["kind"]> = ["process", "simulated", "docker"]
+const names: ReadonlyArray<BackendChoice["kind"]> = ["process", "simulated", "docker", "kubernetes"]
 
 /** Throws a usage error that says what would be right. */
 export const of = (input: Input): BackendChoice => {
@@ -42,6 +49,18 @@ export const of = (input: Input): BackendChoice => {
   if (kind !== "docker" && text(input, "docker-image") !== undefined) {
     throw usageError("--docker-image is for --backend docker")
   }
+  const image = text(input, "image") ?? (process.env["MILLRACE_IMAGE"] || undefined)
+  const namespace = text(input, "namespace") ?? (process.env["MILLRACE_NAMESPACE"] || undefined)
+  for (const flag of ["image", "namespace", "worker-address"]) {
+    if (kind !== "kubernetes" && text(input, flag) !== undefined) {
+      throw usageError(`--${flag} is for --backend kubernetes`)
+    }
+  }
+  if (kind === "kubernetes" && !text(input, "worker-address") && !process.env["MILLRACE_WORKER_ADDRESS"]) {
+    throw usageError(
+      "--backend kubernetes needs --worker-address HOST:PORT (MILLRACE_WORKER_ADDRESS): where Pods reach this machine's worker port"
+    )
+  }
   const isolation = text(input, "isolation") ?? (process.env["MILLRACE_ISOLATION"] || "none")
   if (isolation !== "none" && isolation !== "bubblewrap") {
     throw usageError(`--isolation (MILLRACE_ISOLATION) is ${JSON.stringify(isolation)}; none or bubblewrap`)
@@ -50,7 +69,10 @@ export const of = (input: Input): BackendChoice => {
     throw usageError("--isolation is for --backend process")
   }
   if (kind !== "simulated") {
-    if (!isSimulatedAsked) return kind === "docker" ? { kind, baseImage } : { kind, isolation }
+    if (!isSimulatedAsked) {
+      if (kind === "kubernetes") return { kind, image, namespace }
+      return kind === "docker" ? { kind, baseImage } : { kind, isolation }
+    }
     throw usageError(
       `--${gpu === undefined ? "start-model" : "gpu"} is for simulated GPUs: leave out --backend ${kind}`
     )
@@ -71,8 +93,12 @@ export const workerSocketOf = (choice: BackendChoice, stateDirectory: string): s
     ? join(stateDirectory, "workers", "worker.sock")
     : undefined
 
-export const layer = (choice: BackendChoice, stateDirectory: string): Layer.Layer<ComputeBackend> => {
+export const layer = (
+  choice: BackendChoice,
+  stateDirectory: string
+): Layer.Layer<ComputeBackend, BackendUnavailable> => {
   if (choice.kind === "docker") return docker(choice, stateDirectory)
+  if (choice.kind === "kubernetes") return kubernetes(choice, stateDirectory)
   const processes = ProcessBackend.layer({
     compileCacheDirectory: join(stateDirectory, "compile-cache"),
     ...(choice.kind === "process" && choice.isolation !== "none"
@@ -82,6 +108,25 @@ export const layer = (choice: BackendChoice, stateDirectory: string): Layer.Laye
   return choice.kind === "process" ? processes : simulated(choice).pipe(Layer.provide(processes))
 }
 
+/** The same state directory finds its instances again, and no other one does. */
+const clusterOf = (stateDirectory: string): string =>
+  `local-${createHash("sha256").update(stateDirectory).digest("hex").slice(0, 12)}`
+
+const kubernetes = (
+  { image, namespace }: Extract<BackendChoice, { readonly kind: "kubernetes" }>,
+  stateDirectory: string
+) =>
+  Layer.unwrap(
+    Effect.promise(async () => {
+      const KubernetesBackend = await import("../../backends/kubernetes/KubernetesBackend.ts")
+      return KubernetesBackend.layer({
+        cluster: clusterOf(stateDirectory),
+        ...(namespace === undefined ? {} : { namespace }),
+        ...(image === undefined ? {} : { functionImage: image })
+      })
+    })
+  )
+
 /** Loaded when it is asked for: its client is larger than the rest of Millrace. */
 const docker = (choice: Extract<BackendChoice, { readonly kind: "docker" }>, stateDirectory: string) =>
   Layer.unwrap(
@@ -89,8 +134,7 @@ const docker = (choice: Extract<BackendChoice, { readonly kind: "docker" }>, sta
       const DockerBackend = await import("../../backends/docker/DockerBackend.ts")
       const FunctionImage = await import("../../backends/docker/FunctionImage.ts")
       return DockerBackend.layer({
-        // The same state directory finds its containers again, and no other one does.
-        cluster: `local-${createHash("sha256").update(stateDirectory).digest("hex").slice(0, 12)}`,
+        cluster: clusterOf(stateDirectory),
         workerSocketDirectory: join(stateDirectory, "workers"),
         pack: FunctionImage.make({ baseImage: choice.baseImage })
       })

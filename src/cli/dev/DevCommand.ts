@@ -32,6 +32,7 @@ export const run = async (input: Input, watch: boolean): Promise<number> => {
       controlPort: port(input, "control-port", "MILLRACE_CONTROL_PORT", controlPort),
       workerPort: port(input, "worker-port", "MILLRACE_WORKER_PORT", workerPort),
       fabric: fabricOf(input),
+      ...workerAddress(input),
       deadLetters: retention(input, "dead-letter-retention", "MILLRACE_DEAD_LETTER_RETENTION")
     }
   }
@@ -59,6 +60,17 @@ const port = (input: Input, flag: string, variable: string, otherwise: number): 
     throw usageError(`--${flag} (${variable}) is ${JSON.stringify(given)}; a port is a number from 0 to 65535`)
   }
   return value
+}
+
+const workerAddress = (input: Input): { readonly workerAddress?: string } => {
+  const given = text(input, "worker-address") ?? process.env["MILLRACE_WORKER_ADDRESS"]
+  if (given === undefined || given === "") return {}
+  if (!/^(?:\[[0-9a-f:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$/.test(given)) {
+    throw usageError(
+      `--worker-address (MILLRACE_WORKER_ADDRESS) is ${JSON.stringify(given)}; it is such as 10.0.0.7:8789, with the port`
+    )
+  }
+  return { workerAddress: given }
 }
 
 const unitMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }

@@ -20,7 +20,7 @@ const flags: ReadonlyArray<Flag> = [
   {
     name: "backend",
     value: "NAME",
-    about: "where instances run: process, simulated or docker (MILLRACE_BACKEND, default process)"
+    about: "where instances run: process, simulated, docker or kubernetes (MILLRACE_BACKEND, default process)"
   },
   {
     name: "isolation",
@@ -31,6 +31,22 @@ const flags: ReadonlyArray<Flag> = [
     name: "docker-image",
     value: "IMAGE",
     about: "base of functions in containers, with Node (MILLRACE_DOCKER_IMAGE, default: made of this machine's Node)"
+  },
+  {
+    name: "image",
+    value: "IMAGE",
+    about: "on Kubernetes, for functions without an image: one with Node 22.18 or later (MILLRACE_IMAGE)"
+  },
+  {
+    name: "namespace",
+    value: "NAME",
+    about: "on Kubernetes, where everything of Millrace's is (MILLRACE_NAMESPACE, default millrace)"
+  },
+  {
+    name: "worker-address",
+    value: "HOST:PORT",
+    about:
+      "on Kubernetes, where Pods reach the worker port, which then listens on all addresses (MILLRACE_WORKER_ADDRESS)"
   },
   {
     name: "gpu",

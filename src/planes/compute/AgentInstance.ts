@@ -63,6 +63,7 @@ export const specOf = (create: CreateInstance, environment: Readonly<Record<stri
   functionName: create.functionName,
   versionId: create.versionId,
   command: create.command,
+  ...(create.image === undefined ? {} : { image: create.image }),
   ...(create.workingDirectory === undefined ? {} : { workingDirectory: create.workingDirectory }),
   environment,
   gpu: create.gpu,

@@ -14,6 +14,7 @@ export const CreateInstance = Schema.Struct({
   versionId: Schema.String,
   generation: Schema.Int,
   command: Schema.Array(Schema.String),
+  image: Schema.optionalKey(Schema.String),
   workingDirectory: Schema.optionalKey(Schema.String),
   environment: Schema.Record(Schema.String, Schema.String),
   /** Slots of the worker. */

@@ -17,6 +17,7 @@ import {
   Durability,
   deploymentDefaults,
   FunctionRecord,
+  startsSomething,
   VersionSpec
 } from "./Domain.ts"
 
@@ -62,10 +63,11 @@ export type DeploymentView = typeof DeploymentView.Type
 /** What to run, as given: left out is the default. */
 export const VersionInput = Schema.Struct({
   ...VersionSpec.fields,
+  command: VersionSpec.fields.command.pipe(Schema.withDecodingDefaultKey(Effect.succeed([]))),
   environment: VersionSpec.fields.environment.pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
   durability: Durability.pipe(Schema.withDecodingDefaultKey(Effect.succeed("accepted" as const))),
   inferencePath: VersionSpec.fields.inferencePath.pipe(Schema.withDecodingDefaultKey(Effect.succeed("/")))
-})
+}).check(startsSomething)
 
 /** How to run it, as given: left out is the default, also when a deployment is replaced. */
 export const DeploymentInput = Schema.Struct(Struct.map(DeploymentSpec.fields, Schema.optionalKey)).check(

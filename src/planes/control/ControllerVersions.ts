@@ -336,6 +336,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       versionId: version.versionId,
       generation,
       command: route.version.command,
+      ...(route.version.image === undefined ? {} : { image: route.version.image }),
       ...(route.version.workingDirectory === undefined ? {} : { workingDirectory: route.version.workingDirectory }),
       environment: route.version.environment,
       concurrency: spec.concurrency,

@@ -67,13 +67,26 @@ export type VersionId = typeof VersionId.Type
 
 export const Durability = Schema.Literals(["accepted", "always", "memory"])
 
+/** A version without a command is what its image brings. */
+export const startsSomething = Schema.makeFilter(
+  ({ command, image }: { readonly command: ReadonlyArray<string>; readonly image?: string }) =>
+    command.length > 0 || image !== undefined
+      ? undefined
+      : { path: ["command"], issue: "a version has a command, an image, or both" }
+)
+
 /** What to run. Immutable once the version exists. */
 export const VersionSpec = Schema.Struct({
-  /** Program and arguments; `node` means the Node that runs Millrace. */
+  /** Program and arguments; `node` means the Node that runs Millrace. Empty = the image's own. */
   command: Schema.Array(SystemText(argumentLengthMax)).check(
-    Schema.isMinLength(1),
     Schema.isMaxLength(argumentsMax),
     Schema.makeFilter((words) => (words[0] === "" ? { path: [0], issue: "the program has no name" } : undefined))
+  ),
+  /** For backends that run images. */
+  image: Schema.optionalKey(
+    Schema.String.check(Schema.isMaxLength(1_024), Schema.isPattern(/^[A-Za-z0-9][\x21-\x7e]*$/)).annotate({
+      description: "name of an image, with tag or digest; visible ASCII, at most 1024 characters"
+    })
   ),
   workingDirectory: Schema.optionalKey(SystemText(4_096).check(Schema.isMinLength(1))),
   environment: Environment,
@@ -82,7 +95,7 @@ export const VersionSpec = Schema.Struct({
   inferencePath: Schema.String.check(Schema.isMaxLength(2_048), Schema.isPattern(/^\/[\x21\x22\x24-\x7e]*$/)).annotate({
     description: "begins with /; visible ASCII without #, at most 2048 characters"
   })
-})
+}).check(startsSomething)
 export type VersionSpec = typeof VersionSpec.Type
 
 export const FunctionRecord = Schema.Struct({
