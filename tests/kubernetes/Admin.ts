@@ -92,7 +92,7 @@ export const open = async (kubeconfig: string): Promise<Admin> => {
   }
 
   const install = async () => {
-    for (const file of ["custom-resources.yaml", "rbac.yaml"]) {
+    for (const file of ["custom-resources.yaml", "rbac.yaml", "mini-services.yaml"]) {
       for (const text of readFileSync(join(manifests, file), "utf8").split(/^---$/m)) await applyText(text)
     }
     // A definition is served a moment after it was accepted.
@@ -103,6 +103,8 @@ export const open = async (kubeconfig: string): Promise<Admin> => {
         async () => (await find({ method: "GET", path: `${path}/${kind}` })) !== undefined
       )
     }
+    const cluster = "/apis/compute.millrace.dev/v1alpha1/miniservices"
+    await waitFor("miniservices to be served", async () => (await find({ method: "GET", path: cluster })) !== undefined)
     const account = `/api/v1/namespaces/${namespace}/serviceaccounts/default`
     await waitFor(
       "the default service account",

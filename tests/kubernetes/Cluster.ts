@@ -36,7 +36,9 @@ const controllers = [
   "pod-garbage-collector-controller",
   "taint-eviction-controller",
   // A node is born with the taint that it is not ready; this one takes it off.
-  "node-lifecycle-controller"
+  "node-lifecycle-controller",
+  "deployment-controller",
+  "replicaset-controller"
 ]
 
 const startDeadlineMs = 240_000

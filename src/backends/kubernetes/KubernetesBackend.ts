@@ -33,6 +33,7 @@ import { badSpec } from "./LaunchRefusal.ts"
 import * as LaunchRequest from "./LaunchRequest.ts"
 import { endWaitMs, unavailable } from "./LaunchRequest.ts"
 import * as Leadership from "./Leadership.ts"
+import * as MiniServiceController from "./mini-service/Controller.ts"
 import * as Names from "./Names.ts"
 import * as Nodes from "./Nodes.ts"
 import { observationsOf } from "./Observations.ts"
@@ -58,6 +59,8 @@ export interface Options extends PodOptions {
   readonly timing?: Partial<Api.Timing>
   /** A watch on which nothing comes for so long is given up, milliseconds. Default: 150,000. */
   readonly watchIdleMs?: number
+  /** Carries out `MiniService`s, which needs `deploy/kubernetes/mini-services.yaml`. Default: false. */
+  readonly miniServices?: boolean
   /** Told after each request to the server, for tests and measurements. */
   readonly onApi?: (api: Api.Api) => void
 }
@@ -195,6 +198,13 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     isActing
   })
 
+  const charts =
+    options.miniServices === true
+      ? yield* Effect.mapError(MiniServiceController.start({ api, cluster, isActing, ...idle }), ({ message }) =>
+          unavailable("be opened", `${message}: apply deploy/kubernetes/mini-services.yaml to the cluster`)
+        )
+      : undefined
+
   const leaseMs = options.leaseMs ?? leaseMsDefault
   leadership = yield* Leadership.start(api, {
     cluster,
@@ -205,6 +215,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     marginMs: Math.ceil(leaseMs / 5),
     onGained: () => {
       lookAtAll()
+      charts?.lookAtAll()
       runFork(report.now)
     },
     onLost: (reason) => runFork(Effect.logWarning(`the lead of the Kubernetes cluster is lost: ${reason}`, { cluster }))

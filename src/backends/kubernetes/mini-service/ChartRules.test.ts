@@ -1,0 +1,201 @@
+import { describe, expect, it } from "vitest"
+import * as ChartRules from "./ChartRules.ts"
+import * as Fields from "./Fields.ts"
+import { healthOf } from "./Health.ts"
+
+const policy: ChartRules.Policy = { name: "Default", extraKubernetesTypes: [] }
+const entry = { serviceName: "front", servicePort: 80 }
+
+const container = {
+  name: "one",
+  image: "a:1",
+  ports: [{ name: "http", containerPort: 8_080 }],
+  securityContext: { readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } }
+}
+const podSpec = {
+  securityContext: { runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } },
+  containers: [container]
+}
+const deployment = (spec: object = podSpec): ChartRules.ChartObject => ({
+  apiVersion: "apps/v1",
+  kind: "Deployment",
+  metadata: { name: "model" },
+  spec: { template: { metadata: { labels: { app: "model" } }, spec } }
+})
+const service = (spec: object = {}): ChartRules.ChartObject => ({
+  apiVersion: "v1",
+  kind: "Service",
+  metadata: { name: "front" },
+  spec: { selector: { app: "model" }, ports: [{ port: 80, targetPort: "http" }], ...spec }
+})
+const good = [deployment(), service()]
+const check = (objects: ReadonlyArray<ChartRules.ChartObject>, change: Partial<ChartRules.Policy> = {}) =>
+  ChartRules.violations(objects, entry, { ...policy, ...change })
+
+/** The good chart with one thing in its pod otherwise. */
+const withPod = (path: ReadonlyArray<string>, value: unknown) => [
+  deployment(Fields.replaced(podSpec, path, () => value)),
+  service()
+]
+const withContainer = (path: ReadonlyArray<string>, value: unknown) =>
+  withPod(["containers"], [Fields.replaced(container, path, () => value)])
+
+describe("rules of charts", () => {
+  it("a chart that keeps to them is taken", () => {
+    expect(check(good)).toEqual([])
+    expect(check([deployment(), service({ ports: [{ port: 80, targetPort: 8_080 }] })])).toEqual([])
+    expect(check([...withContainer(["securityContext", "capabilities", "add"], ["NET_BIND_SERVICE"])])).toEqual([])
+    expect(check([...good, service({ clusterIP: "None" })].slice(0, 2))).toEqual([])
+  })
+
+  it.each([
+    ["hostNetwork", withPod(["hostNetwork"], true), /Deployment model: hostNetwork/],
+    ["hostPID", withPod(["hostPID"], true), /hostPID/],
+    ["hostIPC", withPod(["hostIPC"], true), /hostIPC/],
+    ["a host path", withPod(["volumes"], [{ name: "v", hostPath: { path: "/" } }]), /volume v is a hostPath/],
+    [
+      "a token by a projected volume",
+      withPod(["volumes"], [{ name: "v", projected: { sources: [{ serviceAccountToken: {} }] } }]),
+      /projects a serviceAccountToken/
+    ],
+    ["no seccomp", withPod(["securityContext", "seccompProfile"], undefined), /seccompProfile/],
+    ["perhaps root", withPod(["securityContext", "runAsNonRoot"], undefined), /runAsNonRoot/],
+    ["root", withContainer(["securityContext", "runAsUser"], 0), /runAsUser is 0/],
+    ["non-root taken back", withContainer(["securityContext", "runAsNonRoot"], false), /runAsNonRoot/],
+    ["a host port", withContainer(["ports"], [{ ...container.ports[0], hostPort: 80 }]), /hostPort 80: use a Service/],
+    ["privileged", withContainer(["securityContext", "privileged"], true), /privileged/],
+    ["a root that can be written", withContainer(["securityContext", "readOnlyRootFilesystem"], false), /emptyDir/],
+    ["kept capabilities", withContainer(["securityContext", "capabilities"], {}), /drop has no ALL/],
+    [
+      "another capability",
+      withContainer(["securityContext", "capabilities", "add"], ["SYS_ADMIN"]),
+      /add has SYS_ADMIN/
+    ],
+    ["an unmasked /proc", withContainer(["securityContext", "procMount"], "Unmasked"), /procMount/],
+    ["no AppArmor", withContainer(["securityContext", "appArmorProfile"], { type: "Unconfined" }), /appArmor/],
+    ["an SELinux role", withContainer(["securityContext", "seLinuxOptions"], { role: "a" }), /seLinux/],
+    ["an SELinux type", withPod(["securityContext", "seLinuxOptions"], { type: "spc_t" }), /seLinux/],
+    ["a load balancer", [deployment(), service({ type: "LoadBalancer" })], /Service front: spec.type is LoadBalancer/],
+    ["an external address", [deployment(), service({ externalIPs: ["1.2.3.4"] })], /externalIPs/],
+    ["no entry", [deployment()], /no Service front/],
+    ["another port of the entry", [deployment(), service({ ports: [{ port: 81 }] })], /has no port 80/],
+    ["an entry to nobody", [deployment(), service({ selector: { app: "b" } })], /no pod that Service front selects/],
+    ["an entry without a selector", [deployment(), service({ selector: {} })], /no pod that Service front selects/],
+    ["the same object twice", [...good, deployment()], /Deployment model: it is there twice/]
+  ])("H2: %s is refused by name", (_, objects, message) => {
+    expect(check(objects).join("\n")).toMatch(message)
+    const always = String(message).includes("twice")
+    expect(check(objects, { name: "Unrestricted" }).length > 0).toBe(always)
+  })
+
+  it("the same rules hold for every kind that makes pods, and for init containers", () => {
+    const bad = { ...podSpec, initContainers: [{ ...container, securityContext: {} }] }
+    const template = { metadata: { labels: { app: "model" } }, spec: bad }
+    const shapes: ReadonlyArray<readonly [string, string, unknown]> = [
+      ["v1", "Pod", bad],
+      ["apps/v1", "ReplicaSet", { template }],
+      ["apps/v1", "StatefulSet", { template }],
+      ["batch/v1", "Job", { template }],
+      ["batch/v1", "CronJob", { jobTemplate: { spec: { template } } }]
+    ]
+    for (const [apiVersion, kind, spec] of shapes) {
+      const lines = check([...good, { apiVersion, kind, metadata: { name: "x" }, spec }])
+      expect(lines.join()).toMatch(new RegExp(`${kind} x: container one: readOnlyRootFilesystem`))
+    }
+  })
+
+  it("H1: other kinds are refused, under both policies, unless they are allowed by group, version and name", () => {
+    const graph = { apiVersion: "a.test/v1", kind: "Graph", metadata: { name: "g" } }
+    const extra = { group: "a.test", version: "v1", kind: "Graph" }
+    for (const name of ["Default", "Unrestricted"] as const) {
+      expect(check([...good, graph], { name }).join()).toMatch(/Graph g: a.test\/v1 Graph is not a kind/)
+      expect(check([...good, graph], { name, extraKubernetesTypes: [extra] })).toEqual([])
+      expect(check([...good, graph], { name, extraKubernetesTypes: [{ ...extra, version: "v2" }] })).toHaveLength(1)
+    }
+    const definition = {
+      apiVersion: "apiextensions.k8s.io/v1",
+      kind: "CustomResourceDefinition",
+      metadata: { name: "d" }
+    }
+    expect(check([...good, definition])).toHaveLength(1)
+    // A kind of that name in another group is another kind.
+    expect(check([...good, { ...graph, kind: "Deployment" }])).toHaveLength(1)
+  })
+
+  it("with kinds of others, the entry may be made by their controllers", () => {
+    const extraKubernetesTypes = [{ group: "a.test", version: "v1", kind: "Graph" }]
+    expect(
+      check([{ apiVersion: "a.test/v1", kind: "Graph", metadata: { name: "g" } }], { extraKubernetesTypes })
+    ).toEqual([])
+  })
+
+  it("documents are counted, weighed and named", () => {
+    const many = (count: number) =>
+      Array.from({ length: count }, (_, i) => ({ ...deployment(), metadata: { name: `d${i}` } }))
+    expect(ChartRules.read([...many(300), null])).toHaveLength(300)
+    expect(ChartRules.read(many(301))).toMatch(/301 objects, and 300/)
+    expect(ChartRules.read([null])).toMatch(/no object/)
+    expect(ChartRules.read([{ apiVersion: "v1", kind: "Pod", metadata: {} }])).toMatch(
+      /object 1 \(Pod\) has no metadata.name/
+    )
+    expect(ChartRules.read([{ kind: "Pod" }])).toMatch(/no apiVersion/)
+    const large = { ...deployment(), data: "x".repeat(ChartRules.objectBytesMax) }
+    expect(ChartRules.read([large])).toMatch(/Deployment model has \d+ bytes/)
+  })
+
+  it("H3: what ties a pod to nodes, identities and owners goes, and doing it twice changes nothing", () => {
+    const tied = deployment({
+      ...podSpec,
+      nodeName: "n",
+      nodeSelector: { a: "b" },
+      serviceAccountName: "root",
+      priorityClassName: "system-node-critical",
+      affinity: { nodeAffinity: {}, podAffinity: { kept: true } }
+    })
+    const owned = {
+      ...tied,
+      metadata: { name: "model", namespace: "kube-system", ownerReferences: [{}], labels: { a: "b" } }
+    }
+    const safe = ChartRules.madeSafe(owned)
+    expect(safe.metadata).toEqual({ name: "model", labels: { a: "b" } })
+    expect(Fields.at(safe, "spec", "template", "spec")).toEqual({
+      ...podSpec,
+      containers: [
+        { ...container, securityContext: { ...container.securityContext, allowPrivilegeEscalation: false } }
+      ],
+      affinity: { podAffinity: { kept: true } },
+      automountServiceAccountToken: false
+    })
+    expect(ChartRules.madeSafe(safe)).toEqual(safe)
+    expect(check([safe, service()])).toEqual([])
+  })
+})
+
+describe("health of a chart's objects", () => {
+  const condition = (type: string, more: object = {}) => ({ conditions: [{ type, status: "True", ...more }] })
+  it.each([
+    ["Pod", { status: { phase: "Running", ...condition("Ready") } }, "healthy"],
+    ["Pod", { status: { phase: "Running" } }, "waiting"],
+    ["Pod", { status: { phase: "Failed" } }, "failed"],
+    [
+      "Deployment",
+      { metadata: { generation: 2 }, spec: { replicas: 2 }, status: { observedGeneration: 2, availableReplicas: 2 } },
+      "healthy"
+    ],
+    [
+      "Deployment",
+      { metadata: { generation: 3 }, spec: { replicas: 2 }, status: { observedGeneration: 2, availableReplicas: 2 } },
+      "waiting"
+    ],
+    ["Deployment", { status: condition("ReplicaFailure", { message: "forbidden" }) }, "failed"],
+    ["Deployment", { status: condition("Progressing", { reason: "ProgressDeadlineExceeded" }) }, "failed"],
+    ["StatefulSet", { spec: { replicas: 1 }, status: { readyReplicas: 0 } }, "waiting"],
+    ["Job", { status: condition("Complete") }, "healthy"],
+    ["Job", { status: { ready: 1 } }, "healthy"],
+    ["Job", { status: condition("Failed") }, "failed"],
+    ["ConfigMap", {}, "healthy"],
+    ["ConfigMap", undefined, "waiting"]
+  ])("%s %j is %s", (kind, object, is) => {
+    expect(healthOf(kind, object).is).toBe(is)
+  })
+})
