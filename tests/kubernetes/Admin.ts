@@ -47,6 +47,8 @@ export interface Admin {
   readonly apply: (object: unknown) => Promise<void>
   /** Namespace, custom resources and rights, as `docs/kubernetes.md` says. */
   readonly install: () => Promise<void>
+  /** What charts need beside that; answers how to take the rights away again. */
+  readonly installMiniServices: () => Promise<() => Promise<void>>
   /** A kubeconfig with the agent's own rights and nothing more. `server`: another way to the same server. */
   readonly agentKubeconfig: (directory: string, server?: string) => Promise<string>
   readonly addNode: (name: string, options: NodeOptions) => Promise<void>
@@ -91,10 +93,12 @@ export const open = async (kubeconfig: string): Promise<Admin> => {
     await call({ method: "PATCH", path, query: { fieldManager: "test", force: "true" }, contentType, body: text })
   }
 
+  const applyFile = async (file: string) => {
+    for (const text of readFileSync(join(manifests, file), "utf8").split(/^---$/m)) await applyText(text)
+  }
+
   const install = async () => {
-    for (const file of ["custom-resources.yaml", "rbac.yaml", "mini-services.yaml"]) {
-      for (const text of readFileSync(join(manifests, file), "utf8").split(/^---$/m)) await applyText(text)
-    }
+    for (const file of ["custom-resources.yaml", "rbac.yaml"]) await applyFile(file)
     // A definition is served a moment after it was accepted.
     const path = `/apis/compute.millrace.dev/v1alpha1/namespaces/${namespace}`
     for (const kind of ["icmsrequests", "nvcfbackends"]) {
@@ -103,13 +107,19 @@ export const open = async (kubeconfig: string): Promise<Admin> => {
         async () => (await find({ method: "GET", path: `${path}/${kind}` })) !== undefined
       )
     }
-    const cluster = "/apis/compute.millrace.dev/v1alpha1/miniservices"
-    await waitFor("miniservices to be served", async () => (await find({ method: "GET", path: cluster })) !== undefined)
     const account = `/api/v1/namespaces/${namespace}/serviceaccounts/default`
     await waitFor(
       "the default service account",
       async () => (await find({ method: "GET", path: account })) !== undefined
     )
+  }
+
+  const installMiniServices = async () => {
+    await applyFile("mini-services.yaml")
+    const path = "/apis/compute.millrace.dev/v1alpha1/miniservices"
+    await waitFor("miniservices to be served", async () => (await find({ method: "GET", path })) !== undefined)
+    const binding = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/millrace-mini-services"
+    return async () => void (await find({ method: "DELETE", path: binding }))
   }
 
   const agentKubeconfig = async (directory: string, server?: string) => {
@@ -178,7 +188,7 @@ export const open = async (kubeconfig: string): Promise<Admin> => {
     return answer.items.map(({ metadata, spec }) => ({ name: metadata.name, node: spec.nodeName ?? "" }))
   }
 
-  return { api, call, find, apply, install, agentKubeconfig, addNode, pods }
+  return { api, call, find, apply, install, installMiniServices, agentKubeconfig, addNode, pods }
 }
 
 /** As the scheduler sees it: ready, and its first taint is off. */

@@ -97,7 +97,11 @@ describe("MiniServices", { timeout: 120_000 }, () => {
   const nameOf = (what: string) => `${what}-${process.pid}`
   const remove = (name: string) => admin.find({ method: "DELETE", path: `${Controller.path}/${name}` })
 
-  beforeAll(() => admin.addNode(node, { gpus: 0, labels: {} }))
+  let takeRightsAway = async () => {}
+  beforeAll(async () => {
+    takeRightsAway = await admin.installMiniServices()
+    await admin.addNode(node, { gpus: 0, labels: {} })
+  })
   afterEach(async () => {
     for (const scope of scopes) await Effect.runPromise(Scope.close(scope, Exit.void))
     scopes.clear()
@@ -110,6 +114,7 @@ describe("MiniServices", { timeout: 120_000 }, () => {
     )
     for (const scope of scopes) await Effect.runPromise(Scope.close(scope, Exit.void))
     await admin.find({ method: "DELETE", path: `/api/v1/nodes/${node}` })
+    await takeRightsAway()
   })
 
   it("H4, H7: a chart runs in a namespace of its own, also over the end of a controller; at its end all of it is gone", async () => {

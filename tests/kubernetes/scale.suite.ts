@@ -3,12 +3,10 @@
  *
  * @module
  */
-import { spawn } from "node:child_process"
-import { once } from "node:events"
-import { createInterface } from "node:readline"
 import { afterAll, describe, expect, inject, it } from "vitest"
 import * as Names from "../../src/backends/kubernetes/Names.ts"
 import * as Admin from "./Admin.ts"
+import * as AgentProcess from "./AgentProcess.ts"
 import { addNodes, newCluster, removeAll } from "./harness.ts"
 
 const instances = Number(process.env["MILLRACE_KUBERNETES_INSTANCES"] ?? 1_000)
@@ -21,32 +19,8 @@ const kubeconfig = await admin.agentKubeconfig(inject("directory"))
 const cluster = newCluster()
 const labelSelector = Names.selectorOf(Names.labelsOfCluster(cluster))
 
-interface Said {
-  readonly launched: number
-  readonly started: number
-  readonly calls: number
-  readonly rssMiB: number
-  readonly rssAtStartMiB: number
-}
-
-const startAgent = () => {
-  const argument = JSON.stringify({ cluster, kubeconfig, count: instances })
-  const flags = ["--conditions=millrace-source", `${import.meta.dirname}/agentMain.ts`, argument]
-  const child = spawn(process.execPath, flags, { stdio: ["ignore", "pipe", "inherit"] })
-  const ended = once(child, "exit")
-  let said: Said = { launched: 0, started: 0, calls: 0, rssMiB: 0, rssAtStartMiB: 0 }
-  createInterface(child.stdout).on("line", (line) => {
-    said = JSON.parse(line)
-  })
-  const kill = async () => {
-    child.kill("SIGKILL")
-    await ended
-  }
-  return { said: () => said, kill }
-}
-
 describe("a thousand instances on a hundred nodes", () => {
-  const agents: Array<ReturnType<typeof startAgent>> = []
+  const agents: Array<AgentProcess.AgentProcess> = []
 
   afterAll(async () => {
     for (const agent of agents) await agent.kill()
@@ -54,7 +28,7 @@ describe("a thousand instances on a hundred nodes", () => {
   }, 10 * minutes)
 
   const begin = () => {
-    const agent = startAgent()
+    const agent = AgentProcess.start({ cluster, kubeconfig, count: instances })
     agents.push(agent)
     return agent
   }
