@@ -23,9 +23,10 @@ import {
   type RunningInstance,
   secretsVariable
 } from "./ComputeBackend.ts"
+import * as EndedOutputs from "./EndedOutputs.ts"
 import { BackendUnavailable, BadSpec, type LaunchError, NoCapacity, StartDeadlineExceeded } from "./LaunchError.ts"
 import * as OutputTail from "./OutputTail.ts"
-import { register } from "./Register.ts"
+import { register, teller } from "./Register.ts"
 import * as SecretFiles from "./SecretFiles.ts"
 
 /** What a maker tells of an instance that it starts. The launch is over with the first word. */
@@ -57,11 +58,6 @@ export interface Maker {
   readonly start: (spec: InstanceSpec, life: Life) => Instance
 }
 
-/** Output of ended instances: for so long, so many, and so much of each. */
-const endedKeptMs = 10 * 60_000
-const endedKeptMax = 200
-const endedOutputBytesMax = 64 * 1024
-const lastOutputBytesMax = 4096
 const closeWaitMs = 2_000
 
 interface Live {
@@ -89,21 +85,12 @@ export const make = Effect.fnUntraced(function* (
   const runFork = Effect.runForkWith(yield* Effect.context<never>())
   const secretFiles = SecretFiles.make(randomUUID())
   const live = new Map<string, Live>()
-  const ended = new Map<string, { readonly output: OutputTail.OutputTail; readonly endedAtMs: number }>()
+  const ended = EndedOutputs.make()
   const observers = new Set<(observation: InstanceObservation) => void>()
   const followers = new Set<(instanceId: string, line: LogLine) => void>()
   let lastKey = 0
 
-  /** A listener that throws harms neither the instance nor the other listeners. */
-  const tell = <A extends ReadonlyArray<unknown>>(listeners: ReadonlySet<(...args: A) => void>, ...args: A) => {
-    for (const listener of listeners) {
-      try {
-        listener(...args)
-      } catch (cause) {
-        runFork(Effect.logError(`a listener of the ${abilities.name} backend threw`, cause))
-      }
-    }
-  }
+  const tell = teller(abilities.name, runFork)
 
   const free = (name: string): number => {
     if (maker.free !== undefined) return maker.free(name)
@@ -141,13 +128,8 @@ export const make = Effect.fnUntraced(function* (
     const { instanceId, startDeadlineMs } = one.spec
     const { phase, requested } = one
     const atMs = Date.now()
-    one.output.end(atMs)
-    const lastOutput = one.output.text(lastOutputBytesMax)
-    one.output.shrink(endedOutputBytesMax)
+    const lastOutput = ended.keep(instanceId, one.output, atMs)
     leave(one)
-    ended.delete(instanceId)
-    ended.set(instanceId, { output: one.output, endedAtMs: performance.now() })
-    forgetOld()
     const detail = "its process had not begun"
     const why: Exit = one.isLate
       ? {
@@ -158,13 +140,6 @@ export const make = Effect.fnUntraced(function* (
     launched(one, undefined)
     tell(observers, { _tag: "Exited", instanceId, atMs, exit: why, phase, lastOutput, requested })
     for (const resume of one.onGone) resume()
-  }
-
-  const forgetOld = () => {
-    for (const [instanceId, entry] of ended) {
-      if (ended.size <= endedKeptMax && performance.now() - entry.endedAtMs < endedKeptMs) return
-      ended.delete(instanceId)
-    }
   }
 
   const lifeOf = (one: Live): Life => {
@@ -182,7 +157,7 @@ export const make = Effect.fnUntraced(function* (
         one.running = { startedAtMs: Date.now(), ...known }
         one.phase = "running"
         clearTimeout(one.deadline)
-        ended.delete(instanceId)
+        ended.forget(instanceId)
         launched(one, undefined)
         tell(observers, { _tag: "Started", instanceId, atMs: one.running.startedAtMs, ...known })
       },
@@ -296,11 +271,7 @@ export const make = Effect.fnUntraced(function* (
     terminate,
     list: Effect.sync(() => [...live.values()].filter((one) => one.isLaunched).map(listed)),
     watch: (onObservation) => register(observers, onObservation),
-    logs: (instanceId) =>
-      Effect.sync(() => {
-        forgetOld()
-        return (live.get(instanceId) ?? ended.get(instanceId))?.output.lines() ?? []
-      }),
+    logs: (instanceId) => Effect.sync(() => (live.get(instanceId)?.output ?? ended.get(instanceId))?.lines() ?? []),
     followLogs: (onLine) => register(followers, onLine)
   })
 })

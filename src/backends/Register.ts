@@ -1,5 +1,5 @@
 /**
- * Listeners of a backend, each for as long as its scope is open.
+ * Listeners of a backend, each for as long as its scope is open, and how they are told.
  *
  * @module
  */
@@ -13,3 +13,16 @@ export const register = <A>(listeners: Set<A>, listener: A): Effect.Effect<void,
       () => Effect.sync(() => listeners.delete(listener))
     )
   )
+
+/** A listener that throws harms neither the instance nor the other listeners. */
+export const teller =
+  (backend: string, runFork: (effect: Effect.Effect<void>) => unknown) =>
+  <A extends ReadonlyArray<unknown>>(listeners: ReadonlySet<(...args: A) => void>, ...args: A): void => {
+    for (const listener of listeners) {
+      try {
+        listener(...args)
+      } catch (cause) {
+        runFork(Effect.logError(`a listener of the ${backend} backend threw`, cause))
+      }
+    }
+  }

@@ -22,20 +22,20 @@ import {
   type Abilities,
   type Capacity,
   ComputeBackend,
-  type Exit,
   type InstanceObservation,
   type InstanceSpec,
   type LogLine
 } from "../ComputeBackend.ts"
+import * as EndedOutputs from "../EndedOutputs.ts"
 import { type BackendUnavailable, BadSpec, type LaunchError, StartDeadlineExceeded } from "../LaunchError.ts"
 import * as OutputTail from "../OutputTail.ts"
-import { register } from "../Register.ts"
-import { signalOf } from "../SignalNames.ts"
+import { register, teller } from "../Register.ts"
 import { type Brought, bring, type Pack } from "./Bring.ts"
+import { exitOf } from "./ContainerExit.ts"
 import * as ContainerOptions from "./ContainerOptions.ts"
 import * as DockerClient from "./DockerClient.ts"
 import * as Events from "./Events.ts"
-import { commandNotFound, refusal, unavailable } from "./LaunchRefusal.ts"
+import { refusal, unavailable } from "./LaunchRefusal.ts"
 import * as Output from "./Output.ts"
 
 export interface Options {
@@ -68,11 +68,6 @@ export interface Options {
 export const instanceTypeName = "local"
 const gpuInstanceTypeName = "local"
 
-const endedKeptMs = 10 * 60_000
-const endedKeptMax = 200
-const endedOutputBytesMax = 64 * 1024
-const lastOutputBytesMax = 4096
-
 /** The output of a container that ended is waited for so long. */
 const lastOutputMs = 2_000
 /** While an end is waited for, the daemon is asked so often, should its event be lost. */
@@ -95,11 +90,6 @@ interface Live {
   isEnding: boolean
   requested: boolean
   killAtMs: number
-}
-
-interface Ended {
-  readonly output: OutputTail.OutputTail
-  readonly endedAtMs: number
 }
 
 const instancesMaxDefault = (): number =>
@@ -143,23 +133,14 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   const fork = <A, E>(effect: Effect.Effect<A, E>) => Fiber.runIn(runFork(effect), scope)
 
   const live = new Map<string, Live>()
-  const ended = new Map<string, Ended>()
+  const ended = EndedOutputs.make()
   /** Containers, by name or id, that must not be: removed as soon as the daemon lets us. */
   const unwanted = new Set<string>()
   const observers = new Set<(observation: InstanceObservation) => void>()
   const followers = new Set<(instanceId: string, line: LogLine) => void>()
   let wasConnected = false
 
-  /** A listener that throws harms neither the instance nor the other listeners. */
-  const tell = <A extends ReadonlyArray<unknown>>(listeners: ReadonlySet<(...args: A) => void>, ...args: A) => {
-    for (const listener of listeners) {
-      try {
-        listener(...args)
-      } catch (cause) {
-        runFork(Effect.logError("a listener of the Docker backend threw", cause))
-      }
-    }
-  }
+  const tell = teller("docker", runFork)
 
   const gpusTaken = () => [...live.values()].reduce((sum, { gpuCount }) => sum + gpuCount, 0)
   const places = () => ({
@@ -266,7 +247,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
         onSuccess: (brought) =>
           Effect.sync(() => {
             const atMs = runs(instance, brought)
-            ended.delete(instanceId)
+            ended.forget(instanceId)
             tell(observers, { _tag: "Started", instanceId, atMs, pid: brought.state.Pid })
             Deferred.doneUnsafe(instance.launched, Effect.void)
             if (!brought.state.Running) onDead(instance)
@@ -310,26 +291,14 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       yield* Effect.timeoutOption(Deferred.await(instance.outputEnded), lastOutputMs)
       yield* discard(running.containerId)
       const atMs = Date.now()
-      instance.output.end(atMs)
-      const lastOutput = instance.output.text(lastOutputBytesMax)
-      instance.output.shrink(endedOutputBytesMax)
+      const lastOutput = ended.keep(instanceId, instance.output, atMs)
       leave(instance)
-      ended.delete(instanceId)
-      ended.set(instanceId, { output: instance.output, endedAtMs: performance.now() })
-      forgetOld()
       const { requested } = instance
       const exit = exitOf(instanceId, last, lastOutput)
       const phase = exit.kind === "start-failed" ? "process" : "running"
       tell(observers, { _tag: "Exited", instanceId, atMs, exit, phase, lastOutput, requested })
     })
     fork(finish)
-  }
-
-  const forgetOld = () => {
-    for (const [instanceId, entry] of ended) {
-      if (ended.size <= endedKeptMax && performance.now() - entry.endedAtMs < endedKeptMs) return
-      ended.delete(instanceId)
-    }
   }
 
   /** One that another process launched, or this one in an earlier life. */
@@ -481,31 +450,9 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       )
     ),
     watch: (onObservation) => register(observers, onObservation),
-    logs: (instanceId) =>
-      Effect.sync(() => {
-        forgetOld()
-        return (live.get(instanceId) ?? ended.get(instanceId))?.output.lines() ?? []
-      }),
+    logs: (instanceId) => Effect.sync(() => (live.get(instanceId)?.output ?? ended.get(instanceId))?.lines() ?? []),
     followLogs: (onLine) => register(followers, onLine)
   })
 })
 
 export const layer = (options: Options = {}): Layer.Layer<ComputeBackend> => Layer.effect(ComputeBackend, make(options))
-
-/** What the daemon's first process says when it cannot run the instance's own. */
-const initFailure = /^\[FATAL tini \(\d+\)\] exec (.+) failed: (.+)$/m
-
-/** The daemon tells an end by a signal as 128 and its number, as a shell does. */
-const exitOf = (instanceId: string, state: ContainerInspectInfo["State"] | undefined, lastOutput: string): Exit => {
-  if (state === undefined) return { kind: "lost", detail: "its container was removed by somebody else" }
-  const [said, program = "", reason = ""] = initFailure.exec(lastOutput) ?? []
-  if (said !== undefined && (state.ExitCode === 127 || state.ExitCode === 126)) {
-    return { kind: "start-failed", error: commandNotFound(instanceId, program, reason) }
-  }
-  const { ExitCode: code, OOMKilled } = state
-  const signal = signalOf(code)
-  if (OOMKilled && code !== 0) return { kind: "out-of-memory" }
-  // V8 aborts when its heap is full.
-  if (signal === "SIGABRT" && lastOutput.includes("heap out of memory")) return { kind: "out-of-memory" }
-  return signal === undefined ? { kind: "code", code } : { kind: "signal", signal }
-}

@@ -30,9 +30,10 @@ import {
   type RunningInstance,
   secretsVariable
 } from "../ComputeBackend.ts"
+import * as EndedOutputs from "../EndedOutputs.ts"
 import { BackendUnavailable, BadSpec, CommandNotFound, type LaunchError } from "../LaunchError.ts"
 import * as OutputTail from "../OutputTail.ts"
-import { register } from "../Register.ts"
+import { register, teller } from "../Register.ts"
 import * as SecretFiles from "../SecretFiles.ts"
 import { signalOf } from "../SignalNames.ts"
 import * as ControlGroup from "./ControlGroup.ts"
@@ -118,10 +119,6 @@ const limitsSentence = ({ missing }: ControlGroups.Claimed): string => {
 /** A larger young generation takes 8 to 18 % off the cost of a call, and nothing away from the start (measured). */
 const nodeFlagsDefault = ["--max-semi-space-size=64"]
 
-/** Output of ended instances: for so long, so many, and so much of each. 200 of them hold 12.5 MiB at most. */
-const endedKeptMs = 10 * 60_000
-const endedKeptMax = 200
-const endedOutputBytesMax = 64 * 1024
 const lastOutputBytesMax = 4096
 
 const closeWaitMs = 2_000
@@ -146,11 +143,6 @@ interface Live {
   killAtMs: number
 }
 
-interface Ended {
-  readonly output: OutputTail.OutputTail
-  readonly endedAtMs: number
-}
-
 export const instancesMaxDefault = (): number =>
   Math.max(1, Math.min(Math.max(8, 4 * availableParallelism()), Math.floor(totalmem() / (256 * 1024 * 1024))))
 
@@ -171,27 +163,11 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   const live = new Map<string, Live>()
   const byKey = new Map<number, Live>()
   let lastKey = 0
-  const ended = new Map<string, Ended>()
+  const ended = EndedOutputs.make()
   const observers = new Set<(observation: InstanceObservation) => void>()
   const followers = new Set<(instanceId: string, line: LogLine) => void>()
 
-  /** A listener that throws harms neither the instance nor the other listeners. */
-  const tell = <A extends ReadonlyArray<unknown>>(listeners: ReadonlySet<(...args: A) => void>, ...args: A) => {
-    for (const listener of listeners) {
-      try {
-        listener(...args)
-      } catch (cause) {
-        runFork(Effect.logError("a listener of the process backend threw", cause))
-      }
-    }
-  }
-
-  const forgetOld = (nowMs: number) => {
-    for (const [instanceId, entry] of ended) {
-      if (ended.size <= endedKeptMax && nowMs - entry.endedAtMs < endedKeptMs) return
-      ended.delete(instanceId)
-    }
-  }
+  const tell = teller("process", runFork)
 
   const leave = (instance: Live) => {
     clearTimeout(instance.killTimer)
@@ -205,13 +181,8 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   const onceGone = (instance: Live, exit: Exit) => {
     const instanceId = instance.spec.instanceId
     const atMs = Date.now()
-    instance.output.end(atMs)
-    const lastOutput = instance.output.text(lastOutputBytesMax)
-    instance.output.shrink(endedOutputBytesMax)
+    const lastOutput = ended.keep(instanceId, instance.output, atMs)
     leave(instance)
-    ended.delete(instanceId)
-    ended.set(instanceId, { output: instance.output, endedAtMs: performance.now() })
-    forgetOld(performance.now())
     const phase = instance.running === undefined ? "process" : "running"
     tell(observers, { _tag: "Exited", instanceId, atMs, exit, phase, lastOutput, requested: instance.requested })
     for (const resume of instance.onGone) resume()
@@ -237,7 +208,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
         const { pid, atMs } = message
         instance.running = { pid, startedAtMs: atMs }
         deathWatch.announce(pid)
-        ended.delete(instance.spec.instanceId)
+        ended.forget(instance.spec.instanceId)
         tell(observers, { _tag: "Started", instanceId: instance.spec.instanceId, atMs, pid })
         for (const resume of instance.onLaunch) resume(undefined)
         return instance.onLaunch.clear()
@@ -462,11 +433,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
         )
     ),
     watch: (onObservation) => register(observers, onObservation),
-    logs: (instanceId) =>
-      Effect.sync(() => {
-        forgetOld(performance.now())
-        return (live.get(instanceId) ?? ended.get(instanceId))?.output.lines() ?? []
-      }),
+    logs: (instanceId) => Effect.sync(() => (live.get(instanceId)?.output ?? ended.get(instanceId))?.lines() ?? []),
     followLogs: (onLine) => register(followers, onLine)
   })
 })
