@@ -16,7 +16,7 @@ export interface Said {
 }
 
 export interface AgentProcess {
-  /** The last that it said; it speaks each second. */
+  /** The last that it said; it speaks ten times a second. */
   readonly said: () => Said
   readonly kill: () => Promise<void>
 }

@@ -1,6 +1,6 @@
 /**
  * An agent's backend in a process of its own, to be killed: launches the instances that its argument says, then goes on
- * until it is ended, and prints what it knows each second as a line of JSON.
+ * until it is ended, and prints what it knows ten times a second as a line of JSON.
  *
  * @module
  */
@@ -28,7 +28,7 @@ const program = Effect.gen(function* () {
     const calls = api?.requestCount() ?? 0
     console.log(JSON.stringify({ launched, started: started.size, calls, rssMiB: rssMiB(), rssAtStartMiB }))
   })
-  yield* Effect.forkScoped(Effect.repeat(say, Schedule.spaced("1 second")))
+  yield* Effect.forkScoped(Effect.repeat(say, Schedule.spaced("100 millis")))
   const launch = (index: number) =>
     backend
       .launch(specOf(`i${index}`, { kind: "sleeps" }, { startDeadlineMs: 1_800_000 }))
