@@ -56,11 +56,6 @@ export const of = (input: Input): BackendChoice => {
       throw usageError(`--${flag} is for --backend kubernetes`)
     }
   }
-  if (kind === "kubernetes" && !text(input, "worker-address") && !process.env["MILLRACE_WORKER_ADDRESS"]) {
-    throw usageError(
-      "--backend kubernetes needs --worker-address HOST:PORT (MILLRACE_WORKER_ADDRESS): where Pods reach this machine's worker port"
-    )
-  }
   const isolation = text(input, "isolation") ?? (process.env["MILLRACE_ISOLATION"] || "none")
   if (isolation !== "none" && isolation !== "bubblewrap") {
     throw usageError(`--isolation (MILLRACE_ISOLATION) is ${JSON.stringify(isolation)}; none or bubblewrap`)

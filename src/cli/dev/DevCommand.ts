@@ -19,10 +19,11 @@ import * as StateDirectory from "./StateDirectory.ts"
 export const run = async (input: Input, watch: boolean): Promise<number> => {
   const { host, gatewayPort, controlPort, workerPort } = Platform.defaults
   const [directory] = input.positionals
+  const backend = BackendChoice.of(input)
   const options: DevSession.DevOptions = {
     directory: directory === undefined ? (watch ? process.cwd() : undefined) : resolve(directory),
     watch,
-    backend: BackendChoice.of(input),
+    backend,
     json: isSet(input, "json") || !process.stdout.isTTY,
     platform: {
       ...Platform.defaults,
@@ -32,7 +33,7 @@ export const run = async (input: Input, watch: boolean): Promise<number> => {
       controlPort: port(input, "control-port", "MILLRACE_CONTROL_PORT", controlPort),
       workerPort: port(input, "worker-port", "MILLRACE_WORKER_PORT", workerPort),
       fabric: fabricOf(input),
-      ...workerAddress(input),
+      ...workerAddress(input, backend),
       deadLetters: retention(input, "dead-letter-retention", "MILLRACE_DEAD_LETTER_RETENTION")
     }
   }
@@ -62,8 +63,13 @@ const port = (input: Input, flag: string, variable: string, otherwise: number): 
   return value
 }
 
-const workerAddress = (input: Input): { readonly workerAddress?: string } => {
+const workerAddress = (input: Input, { kind }: BackendChoice.BackendChoice): { readonly workerAddress?: string } => {
   const given = text(input, "worker-address") ?? process.env["MILLRACE_WORKER_ADDRESS"]
+  if (kind === "kubernetes" && !given) {
+    throw usageError(
+      "--backend kubernetes needs --worker-address HOST:PORT (MILLRACE_WORKER_ADDRESS): where Pods reach this machine's worker port"
+    )
+  }
   if (given === undefined || given === "") return {}
   if (!/^(?:\[[0-9a-f:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$/.test(given)) {
     throw usageError(
