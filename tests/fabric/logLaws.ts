@@ -228,6 +228,24 @@ export const logLaws = (maker: FabricMaker): void => {
       })
     })
 
+    it("F5: a snapshot that stands behind the one that is there is refused for good and changes nothing", async () => {
+      const shard = freshShard()
+      await fabric.run(
+        Effect.gen(function* () {
+          const log = yield* Log
+          yield* log.saveSnapshot(shard, { position: 9, bytes: text("newer") })
+          const error = yield* Effect.flip(log.saveSnapshot(shard, { position: 8, bytes: text("older") }))
+          assert.strictEqual(error._tag, "FabricUnavailable")
+          assert.isFalse(error._tag === "FabricUnavailable" && error.retryable)
+          const loaded = yield* log.loadSnapshot(shard)
+          assert.strictEqual(loaded?.position, 9)
+          assert.deepStrictEqual(Buffer.from(loaded?.bytes ?? []).toString(), "newer")
+          yield* log.saveSnapshot(shard, { position: 9, bytes: text("again") })
+          assert.deepStrictEqual(Buffer.from((yield* log.loadSnapshot(shard))?.bytes ?? []).toString(), "again")
+        })
+      )
+    })
+
     it("F6: shards with similar names do not see each other", async () => {
       const base = freshShard()
       const shards = [base, `${base}.x`, `${base}-x`, base.toUpperCase(), `${base}%`]

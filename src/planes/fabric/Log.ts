@@ -6,8 +6,9 @@
  * - F2 a batch is all there or not at all.
  * - F3 an append at another position than the end fails with `PositionConflict` and changes nothing.
  * - F4 positions count records, start at 0 and have no gaps; `append` at `p` of `n` records moves the end to `p + n`.
- * - F5 a snapshot replaces the one before it whole; `truncate(p)` removes only records before `p`, and reading there
- *   fails; the end position survives a truncation of everything.
+ * - F5 a snapshot replaces the one before it whole, unless that one stands further on: a deposed owner cannot bring back
+ *   what the log no longer holds; `truncate(p)` removes only records before `p`, and reading there fails; the end
+ *   position survives a truncation of everything.
  * - F6 shards do not see each other.
  *
  * @module
@@ -56,6 +57,7 @@ export class Log extends Context.Service<
     readonly bounds: (
       shard: string
     ) => Effect.Effect<{ readonly first: number; readonly end: number }, FabricUnavailable>
+    /** Refused, and not to be tried again, where the snapshot that is there stands further on. */
     readonly saveSnapshot: (
       shard: string,
       snapshot: Snapshot

@@ -186,6 +186,12 @@ export const make = (database: DatabaseSync) => {
     }
     staged.delete(order.shard)
     const before = selectSnapshot.get(shard.id)
+    const position = before === undefined ? 0 : number(before, "position")
+    if (position > order.position) {
+      snapshotGarbage.add(order.snapshot)
+      const reason = `a snapshot at ${position} is there, and this one is at ${order.position}`
+      return { _tag: "Refused", reason, retryable: false }
+    }
     const sum = RowCheck.of(shard.id, order.snapshot, order.position)
     replaceSnapshot.run(shard.id, order.snapshot, order.position, sum)
     if (before !== undefined) snapshotGarbage.add(number(before, "snapshot"))
