@@ -27,6 +27,11 @@ const makeWorld = (
   let store: Lease.Seen = { record: null, revision: 0 }
   const flights: Array<Flight> = []
   const states = clocks.map((_, index) => Lease.idle(localOf(index)))
+  /** What the watch of each has brought, in order; late like everything else. */
+  const watched: Array<Lease.Watched> = clocks.map((_, index) => ({
+    seen: { record: null, revision: 0 },
+    sinceMs: localOf(index)
+  }))
   const gained: Array<number> = []
   let faults: () => { readonly delayMs: number; readonly lose: boolean; readonly drop: boolean } = () => ({
     delayMs: 1,
@@ -56,6 +61,10 @@ const makeWorld = (
 
   const later = (delayMs: number, run: () => void) => flights.push({ atMs: nowMs + delayMs, run })
 
+  const show = (index: number, seen: Lease.Seen) => {
+    if (seen.revision > watched[index]!.seen.revision) watched[index] = { seen, sinceMs: localOf(index) }
+  }
+
   const perform = (index: number, command: Lease.Command) => {
     const { delayMs, lose, drop } = faults()
     switch (command._tag) {
@@ -75,6 +84,7 @@ const makeWorld = (
           const isDone = store.revision === command.expectedRevision
           if (isDone) store = { record: command.record, revision: store.revision + 1 }
           const seen = store
+          if (isDone) for (const other of clocks.keys()) later(faults().delayMs / 2, () => show(other, seen))
           later(delayMs / 2, () =>
             send(index, (now) =>
               lose
@@ -111,6 +121,7 @@ const makeWorld = (
     localOf,
     gained,
     states,
+    watched,
     setFaults: (next: typeof faults) => {
       faults = next
     }
@@ -129,6 +140,10 @@ const action = fc.oneof(
   {
     weight: 2,
     arbitrary: fc.record({ kind: fc.constant("want" as const), who: fc.nat(2), byMs: fc.integer({ min: 0, max: 20 }) })
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant("watch" as const), who: fc.nat(2), byMs: fc.integer({ min: 0, max: 20 }) })
   },
   {
     weight: 1,
@@ -205,6 +220,9 @@ const oneAtATime =
         const index = who % c.length
         if (kind === "tick") world.send(index, (nowMs) => Lease.Event.Ticked({ nowMs }))
         if (kind === "want") world.send(index, (nowMs) => Lease.Event.Wanted({ nowMs }))
+        if (kind === "watch") {
+          world.send(index, (nowMs) => Lease.Event.Wanted({ nowMs, watched: world.watched[index] }))
+        }
         if (kind === "release") world.send(index, (nowMs) => Lease.Event.ReleaseWanted({ nowMs }))
       }
       for (let index = 1; index < world.gained.length; index++) {
@@ -276,9 +294,9 @@ describe("lease: laws", () => {
     upholds(wakesItself(Bugs.sound), { numRuns: 30 })
   })
 
-  it("E1 kills: owning until told, counting from the answer, impatience", () => {
-    const { ownsUntilTold, countsFromAnswer, impatient } = Bugs
-    kills(oneAtATime(), { ownsUntilTold, impatient })
+  it("E1 kills: owning until told, counting from the answer, impatience, taking what was only seen as free", () => {
+    const { ownsUntilTold, countsFromAnswer, impatient, believesItsWatchSaysAll } = Bugs
+    kills(oneAtATime(), { ownsUntilTold, impatient, believesItsWatchSaysAll })
     kills(oneAtATime(undefined, lateAnswers), { countsFromAnswer })
   })
 
@@ -293,6 +311,28 @@ describe("lease: laws", () => {
   it("E4 kills: asking once, and holding without renewing", () => {
     const { asksOnce, neverRenews } = Bugs
     kills(wakesItself, { asksOnce, neverRenews })
+  })
+
+  it("E4: what was watched before it was wanted is taken when the rest of its time is over, and not before", () => {
+    upholds(
+      fc.property(fc.integer({ min: 0, max: 200 }), (watchedMs) => {
+        const options = optionsOf(0)
+        const record = { epoch: 3, holder: "p1", ttlMs: 90, sentAtMs: 5 }
+        const watched = { seen: { record, revision: 8 }, sinceMs: 1_000 }
+        const nowMs = 1_000 + watchedMs
+        const [state, commands] = Lease.step(options, Lease.idle(0), Lease.Event.Wanted({ nowMs, watched }))
+        const isTaken = commands.some(({ _tag }) => _tag === "CompareAndSet")
+        assert.strictEqual(isTaken, watchedMs >= 90)
+        if (!isTaken) assert.strictEqual(Lease.wakeAtMs(options, state), 1_090)
+      })
+    )
+    const old = { seen: { record: null, revision: 3 }, sinceMs: 0 }
+    const [state, commands] = Lease.step(optionsOf(0), Lease.idle(0, 4), Lease.Event.Wanted({ nowMs: 9, watched: old }))
+    assert.strictEqual(state._tag, "Unread", "a watch that is behind its own writes is not believed")
+    assert.deepStrictEqual(
+      commands.map(({ _tag }) => _tag),
+      ["Read"]
+    )
   })
 
   it("every state takes every event, and leaves what makes no sense as it is", () => {

@@ -37,6 +37,18 @@ export const impatient: Leases = {
   }
 }
 
+/** Takes what it watched for as long as it likes as free. */
+export const believesItsWatchSaysAll: Leases = {
+  ...sound,
+  step: (options, state, event) =>
+    event._tag === "Wanted" && event.watched !== undefined
+      ? Lease.step(options, state, {
+          ...event,
+          watched: { ...event.watched, sinceMs: event.nowMs - 2 * options.ttlMs }
+        })
+      : Lease.step(options, state, event)
+}
+
 /** The same epoch for each owner. */
 export const oneEpoch: Leases = {
   ...sound,

@@ -55,6 +55,12 @@ export interface Seen {
   readonly revision: number
 }
 
+/** What a gapless watch has shown of it last, and since when, on this clock, nothing newer came. */
+export interface Watched {
+  readonly seen: Seen
+  readonly sinceMs: number
+}
+
 export type State = Data.TaggedEnum<{
   /** Does not want it. */
   Idle: { readonly sinceMs: number; readonly newestRevision: number }
@@ -75,7 +81,8 @@ export type State = Data.TaggedEnum<{
 export const State = Data.taggedEnum<State>()
 
 export type Event = Data.TaggedEnum<{
-  Wanted: { readonly nowMs: number }
+  /** `watched`: it was watched before it was wanted, so the time that passed meanwhile counts. */
+  Wanted: { readonly nowMs: number; readonly watched?: Watched | undefined }
   ReleaseWanted: { readonly nowMs: number }
   /** By a read or a watch. */
   Seen: { readonly nowMs: number; readonly seen: Seen }
@@ -104,7 +111,7 @@ export const idle = (nowMs: number, newestRevision = 0): State => State.Idle({ s
 export const step = (options: Options, state: State, event: Event): Step => {
   switch (state._tag) {
     case "Idle":
-      return event._tag === "Wanted" ? ask(event.nowMs, state.newestRevision) : [state, []]
+      return event._tag === "Wanted" ? stepWanted(options, state, event) : [state, []]
     case "Unread":
       return stepUnread(options, state, event)
     case "Watching":
@@ -133,6 +140,17 @@ export const wakeAtMs = (options: Options, state: State): number =>
   })
 
 type Of<Tag extends State["_tag"]> = Extract<State, { readonly _tag: Tag }>
+
+const stepWanted = (
+  options: Options,
+  { newestRevision }: Of<"Idle">,
+  { nowMs, watched }: Extract<Event, { readonly _tag: "Wanted" }>
+): Step => {
+  // A watch that is behind what this process itself has seen knows less than a read.
+  if (watched === undefined || watched.seen.revision < newestRevision) return ask(nowMs, newestRevision)
+  const state: Of<"Watching"> = { _tag: "Watching", seen: watched.seen, seenAtMs: Math.min(watched.sinceMs, nowMs) }
+  return nowMs >= freeAtMs(state.seen, state.seenAtMs) ? acquire(options, state, nowMs) : [state, []]
+}
 
 const stepUnread = (options: Options, state: Of<"Unread">, event: Event): Step => {
   const { newestRevision } = state
@@ -238,10 +256,12 @@ const ask = (nowMs: number, newestRevision: number): Step => [
 ]
 
 /** A free one is taken at once. */
-const watch = (options: Options, seen: Seen, nowMs: number): Step => {
-  const state: Of<"Watching"> = { _tag: "Watching", seen, seenAtMs: nowMs }
-  return nowMs >= freeAtMs(seen, nowMs) ? acquire(options, state, nowMs) : [state, []]
-}
+const watch = (options: Options, seen: Seen, nowMs: number): Step =>
+  stepWanted(
+    options,
+    { _tag: "Idle", sinceMs: nowMs, newestRevision: 0 },
+    Event.Wanted({ nowMs, watched: { seen, sinceMs: nowMs } })
+  )
 
 const freeAtMs = ({ record }: Seen, seenAtMs: number): number =>
   record === null || record.holder === null ? seenAtMs : seenAtMs + record.ttlMs

@@ -1,0 +1,156 @@
+/**
+ * Laws of who takes which shard. Members are few and their ids alike, so that shares and draws collide; announcements come
+ * late, twice and out of order.
+ */
+import * as fc from "fast-check"
+import { assert, describe, it } from "vitest"
+import * as Membership from "../src/core/sharding/Membership.ts"
+import { upholds } from "./upholds.ts"
+import { kills } from "./zoo/kills.ts"
+
+type Ownership = typeof Membership.ownerOf
+
+const ids = fc.uniqueArray(fc.constantFrom("a", "b", "c", "ab", "gateway-1", "gateway-2", "gateway-3"), {
+  minLength: 1,
+  maxLength: 6
+})
+const shards = Array.from({ length: 64 }, (_, index) => `shard-${index}`)
+const options: Membership.Options = { deadAfterMs: 100 }
+
+const owners = (ownerOf: Ownership, among: ReadonlyArray<string>) => shards.map((shard) => ownerOf(shard, among))
+
+const oneOwner = (ownerOf: Ownership) =>
+  fc.property(ids, fc.infiniteStream(fc.nat()), (among, picks) => {
+    const shuffled = [...among]
+    for (let at = shuffled.length - 1; at > 0; at--) {
+      const other = Number(picks.next().value) % (at + 1)
+      ;[shuffled[at], shuffled[other]] = [shuffled[other]!, shuffled[at]!]
+    }
+    const found = owners(ownerOf, among)
+    assert.isTrue(found.every((owner) => owner !== undefined && new Set<string>(among).has(owner)))
+    assert.deepStrictEqual(owners(ownerOf, shuffled), found)
+  })
+
+const littleMoves = (ownerOf: Ownership) =>
+  fc.property(ids, fc.nat(), (among, pick) => {
+    const gone = among[pick % among.length]!
+    const left = among.filter((id) => id !== gone)
+    const before = owners(ownerOf, among)
+    const after = owners(ownerOf, left)
+    for (const [index, owner] of before.entries()) {
+      if (left.length === 0) assert.isUndefined(after[index])
+      else if (owner !== gone) assert.strictEqual(after[index], owner, "a shard of another moved")
+    }
+  })
+
+/** Everybody sees what everybody announces, each on a clock of its own and in an order of its own. */
+const announcements = fc.array(
+  fc.record({ who: fc.nat(3), isLeaving: fc.boolean(), byMs: fc.constantFrom(0, 1, 40, 99, 100, 101) }),
+  { maxLength: 30 }
+)
+
+describe("sharding: laws", () => {
+  it("M1, M3: each shard has one owner among those who are there, whatever the order they are named in", () => {
+    upholds(oneOwner(Membership.ownerOf))
+  })
+
+  it("M2: when a member goes or comes, no shard moves between the others", () => {
+    upholds(littleMoves(Membership.ownerOf))
+  })
+
+  it("M1, M2 kill: the first one takes all unless it is there last, and shares by number", () => {
+    const byNumber: Ownership = (shard, among) => [...among].sort()[Number(shard.slice(6)) % among.length]
+    const firstNamed: Ownership = (shard, among) => among[shard.length % among.length]
+    kills(littleMoves, { byNumber })
+    kills(oneOwner, { firstNamed })
+  })
+
+  it("every member of three has a share of 64 shards", () => {
+    const found = owners(Membership.ownerOf, ["gateway-1", "gateway-2", "gateway-3"])
+    for (const id of ["gateway-1", "gateway-2", "gateway-3"]) {
+      assert.isAtLeast(found.filter((owner) => owner === id).length, 10)
+    }
+  })
+
+  it("M1: two who have heard the same announcements lately want each shard once between them", () => {
+    upholds(
+      fc.property(announcements, (told) => {
+        const names = ["p0", "p1", "p2", "p3"]
+        const states = names.map(Membership.make)
+        let nowMs = 0
+        let revision = 0
+        const last = new Map<string, Membership.Announcement>()
+        for (const { who, isLeaving, byMs } of told) {
+          nowMs += byMs
+          const announcement = { memberId: names[who]!, revision: ++revision, isLeaving }
+          last.set(announcement.memberId, announcement)
+          for (const [at, state] of states.entries()) {
+            states[at] = Membership.step(state, { _tag: "Announced", nowMs, announcement })
+          }
+        }
+        // They settle: each that does not leave is heard of once more.
+        for (const [index, name] of names.entries()) {
+          if (last.get(name)?.isLeaving === true) {
+            states[index] = Membership.step(states[index]!, { _tag: "LeaveWanted" })
+          }
+          const announcement = { memberId: name, revision: ++revision, isLeaving: last.get(name)?.isLeaving === true }
+          for (const [at, state] of states.entries()) {
+            states[at] = Membership.step(state, { _tag: "Announced", nowMs, announcement })
+          }
+        }
+        for (const shard of shards.slice(0, 8)) {
+          const wanting = names.filter(
+            (name, index) => Membership.ownerOf(shard, Membership.members(options, states[index]!, nowMs)) === name
+          )
+          const isAnyThere = names.some((name) => last.get(name)?.isLeaving !== true)
+          assert.strictEqual(wanting.length, isAnyThere ? 1 : 0)
+        }
+      })
+    )
+  })
+
+  it("M4, M5: the silent are not members until they are heard of again, and one counts itself until it leaves", () => {
+    upholds(
+      fc.property(announcements, (told) => {
+        let state = Membership.make("p0")
+        let nowMs = 0
+        let revision = 0
+        const heard = new Map<string, { readonly atMs: number; readonly isLeaving: boolean }>()
+        for (const { who, isLeaving, byMs } of told) {
+          nowMs += byMs
+          const memberId = `p${who}`
+          const announcement = { memberId, revision: ++revision, isLeaving }
+          state = Membership.step(state, { _tag: "Announced", nowMs, announcement })
+          if (who !== 0) heard.set(memberId, { atMs: nowMs, isLeaving })
+          // Again, late: it tells nothing new.
+          assert.strictEqual(Membership.step(state, { _tag: "Announced", nowMs: nowMs + 50, announcement }), state)
+          const expected = [...heard].filter(([, each]) => !each.isLeaving && nowMs - each.atMs < options.deadAfterMs)
+          assert.deepStrictEqual(
+            Membership.members(options, state, nowMs),
+            ["p0", ...expected.map(([id]) => id)].sort()
+          )
+          const dies = Membership.nextDeathMs(options, state, nowMs)
+          const deaths = [...heard.values()].map(({ atMs }) => atMs + 100).filter((atMs) => atMs > nowMs)
+          assert.strictEqual(dies, Math.min(...deaths, Number.POSITIVE_INFINITY))
+        }
+        const left = Membership.step(state, { _tag: "LeaveWanted" })
+        assert.notInclude(Membership.members(options, left, nowMs), "p0")
+      })
+    )
+  })
+
+  it("a removal that is older than the last announcement changes nothing, and the forgotten are the silent ones", () => {
+    let state = Membership.make("me")
+    const announce = (memberId: string, revision: number, nowMs: number) => {
+      const announcement = { memberId, revision, isLeaving: false }
+      state = Membership.step(state, { _tag: "Announced", nowMs, announcement })
+    }
+    announce("a", 5, 0)
+    announce("b", 6, 40)
+    state = Membership.step(state, { _tag: "Removed", memberId: "a", revision: 4 })
+    assert.deepStrictEqual(Membership.members(options, state, 50), ["a", "b", "me"])
+    assert.deepStrictEqual(Membership.forgotten(state, 100, 100), ["a"])
+    state = Membership.step(state, { _tag: "Removed", memberId: "a", revision: 7 })
+    assert.deepStrictEqual(Membership.members(options, state, 50), ["b", "me"])
+  })
+})

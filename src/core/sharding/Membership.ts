@@ -1,0 +1,114 @@
+/**
+ * Which processes serve together, and which of them each shard belongs to.
+ *
+ * Every member announces itself in a store that all watch, again and again; whoever has not been heard of for
+ * `deadAfterMs` counts as gone until it is heard of again. No clock is compared with another's: a member counts from when,
+ * on its own clock, it saw a newer announcement. Which shard is whose follows from who is there (rendezvous), so nobody
+ * hands out shards and nothing of it is stored. That one alone acts is not decided here: for that there is the lease.
+ *
+ * Laws (`property-tests/Sharding.laws.test.ts`):
+ * - M1 those who see the same members want each shard exactly once between them.
+ * - M2 when a member goes, its shards alone move; when one comes, shards move to it alone.
+ * - M3 the order in which members were seen does not matter.
+ * - M4 who leaves wants nothing, and who was silent for too long is given nothing until it is heard of again.
+ * - M5 a member that counts itself is never alone by mistake of its own: it is there as long as it does not leave.
+ *
+ * @module
+ */
+import * as Rendezvous from "../placement/Rendezvous.ts"
+
+/** One announcement, as it was seen. */
+export interface Announcement {
+  readonly memberId: string
+  /** Of the store: grows with each announcement. */
+  readonly revision: number
+  /** It hands over what it has and takes nothing. */
+  readonly isLeaving: boolean
+}
+
+interface Seen {
+  readonly revision: number
+  readonly isLeaving: boolean
+  readonly atMs: number
+}
+
+export interface State {
+  readonly me: string
+  readonly isLeaving: boolean
+  readonly others: ReadonlyMap<string, Seen>
+}
+
+export type Event =
+  | { readonly _tag: "Announced"; readonly nowMs: number; readonly announcement: Announcement }
+  /** Its announcement was taken back: it left in order. */
+  | { readonly _tag: "Removed"; readonly memberId: string; readonly revision: number }
+  /** This one leaves. */
+  | { readonly _tag: "LeaveWanted" }
+
+export interface Options {
+  /** Some announcements may be late or lost before a member counts as gone. */
+  readonly deadAfterMs: number
+}
+
+export const make = (me: string): State => ({ me, isLeaving: false, others: new Map() })
+
+export const step = (state: State, event: Event): State => {
+  switch (event._tag) {
+    case "Announced":
+      return announced(state, event.announcement, event.nowMs)
+    case "Removed": {
+      const known = state.others.get(event.memberId)
+      if (known === undefined || known.revision > event.revision) return state
+      const others = new Map(state.others)
+      others.delete(event.memberId)
+      return { ...state, others }
+    }
+    case "LeaveWanted":
+      return state.isLeaving ? state : { ...state, isLeaving: true }
+  }
+}
+
+const announced = (state: State, { memberId, revision, isLeaving }: Announcement, nowMs: number): State => {
+  if (memberId === state.me) return state
+  const known = state.others.get(memberId)
+  // Seen again is not announced again.
+  if (known !== undefined && known.revision >= revision) return state
+  return { ...state, others: new Map(state.others).set(memberId, { revision, isLeaving, atMs: nowMs }) }
+}
+
+/** Those who take shards, in order of their ids. */
+export const members = ({ deadAfterMs }: Options, state: State, nowMs: number): ReadonlyArray<string> => {
+  const found = state.isLeaving ? [] : [state.me]
+  for (const [memberId, { isLeaving, atMs }] of state.others) {
+    if (!isLeaving && nowMs - atMs < deadAfterMs) found.push(memberId)
+  }
+  return found.sort()
+}
+
+/** Undefined: nobody is there. */
+export const ownerOf = (shard: string, among: ReadonlyArray<string>): string | undefined => {
+  let owner: string | undefined
+  let greatest = Number.NEGATIVE_INFINITY
+  for (const memberId of among) {
+    const draw = Rendezvous.draw(shard, memberId)
+    // Ids decide between equal draws, whatever the order.
+    if (draw < greatest || (draw === greatest && owner !== undefined && memberId > owner)) continue
+    greatest = draw
+    owner = memberId
+  }
+  return owner
+}
+
+/** When the next member counts as gone, unless it is heard of before. */
+export const nextDeathMs = ({ deadAfterMs }: Options, state: State, nowMs: number): number => {
+  let next = Number.POSITIVE_INFINITY
+  for (const { atMs } of state.others.values()) {
+    const diesAtMs = atMs + deadAfterMs
+    if (diesAtMs > nowMs && diesAtMs < next) next = diesAtMs
+  }
+  return next
+}
+
+/** Announcements of members that have been silent for so long may be removed from the store. */
+export const forgotten = (state: State, nowMs: number, silentMs: number): ReadonlyArray<string> =>
+  [...state.others].filter(([, { atMs }]) => nowMs - atMs >= silentMs).map(([memberId]) => memberId)
