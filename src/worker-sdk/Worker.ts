@@ -27,6 +27,7 @@ import { type Answer, RecentAnswers } from "./RecentAnswers.ts"
 import type { Timer, WorkerClock } from "./WorkerClock.ts"
 
 export interface WorkerOptions {
+  /** Of a gateway, or of several with commas between them: where one does not answer, the next is asked. */
   readonly url: string
   readonly connect: Connect
   readonly request: ConnectOnceRequest
@@ -49,6 +50,12 @@ export interface WorkerEnd {
 const handshakeTimeoutMs = 10_000
 const defaultHeartbeatMs = 5000
 const heartbeatsMissedMax = 3
+/**
+ * A gateway that is there says that the work of this version is between two owners: that is over within seconds, so the
+ * next question comes soon, and so often at the most before the pauses grow.
+ */
+const changingMs = 200
+const changingMax = 50
 /** A plane that is starting may refuse what it does not know yet; one that refuses this often means it. */
 const refusalsMax = 5
 
@@ -74,6 +81,10 @@ export class Worker {
   private planeAheadMs = 0
   private backoff = Backoff.fresh
   private refusals = 0
+  private changing = 0
+  private readonly urls: ReadonlyArray<string>
+  /** Which of them is asked next. */
+  private urlIndex = 0
   private lastHeardMs = 0
   /** Counted, not timed: a handler that blocks the process for long must not look like a plane that went away. */
   private beatsWithoutWord = 0
@@ -82,6 +93,7 @@ export class Worker {
 
   constructor(options: WorkerOptions) {
     this.options = options
+    this.urls = options.url.split(",").map((url) => url.trim())
     this.token = options.request.token
     this.ended = new Promise((resolve) => {
       this.settle = resolve
@@ -103,7 +115,7 @@ export class Worker {
     const hello: Hello = redirected
       ? { kind: "open", token: this.token }
       : { kind: "connect-once", request: { ...this.options.request, token: this.token } }
-    const url = redirected ? this.workUrl : this.options.url
+    const url = redirected ? this.workUrl : (this.urls[this.urlIndex % this.urls.length] ?? this.options.url)
     const connection = this.options.connect({
       url,
       hello,
@@ -156,6 +168,7 @@ export class Worker {
     }
     const nowMs = this.options.clock.nowMs()
     this.backoff = Backoff.connected(this.backoff, nowMs)
+    this.changing = 0
     this.lastHeardMs = nowMs
     this.beatsWithoutWord = 0
     this.isOpen = true
@@ -310,7 +323,15 @@ export class Worker {
       if (++this.refusals >= refusalsMax) return this.end({ kind: "refused", reason: info.reason })
     }
     if (info.reason === "redirected") return this.start()
+    const wasRedirected = this.workUrl !== ""
     this.workUrl = ""
+    if (info.refusal === "unavailable" && this.changing < changingMax) {
+      this.changing++
+      this.timer = this.options.clock.after(changingMs * (0.5 + this.options.chance() / 2), () => this.start())
+      return
+    }
+    // Where it was sent on to, the gateway that sent it is still there to ask.
+    if (!wasRedirected) this.urlIndex++
     const { backoff, delayMs } = Backoff.failed(this.backoff, this.options.clock.nowMs(), this.options.chance())
     this.backoff = backoff
     this.options.log(`not connected (${info.reason}); next try in ${Math.round(delayMs)} ms`)
