@@ -60,6 +60,10 @@ export interface InvocationOptions {
   readonly workerTokenLifetimeMs: number
   /** True of a fabric that one process alone can have open. */
   readonly storeIsExclusive: boolean
+  /** 1 to 64, the same for the whole life of a fabric. Default: 1. */
+  readonly shardCount?: number | undefined
+  /** Where other gateways reach the door for callers. Default: host and port. */
+  readonly peerUrl?: string | undefined
   /** `visibilityTimeoutMs`: three heartbeats where nothing is said. */
   readonly buffer: Partial<BufferOptions>
   readonly compact?: Partial<Compactor.CompactOptions> | undefined
@@ -123,7 +127,7 @@ export const open = (
     const directory = new RequestBook(control)
     const shards = yield* Shards.open(
       {
-        shardCount: 1,
+        shardCount: options.shardCount ?? 1,
         storeIsExclusive: options.storeIsExclusive,
         buffer: bufferOf(options),
         ...(options.compact === undefined ? {} : { compact: options.compact }),
@@ -146,6 +150,7 @@ export const open = (
               message
             })
           ),
+        moved: (shard, what) => void runFork(Effect.logInfo("a shard moved", { shard, what })),
         defect
       }
     )
@@ -153,7 +158,7 @@ export const open = (
     yield* DemandAnswers.serve(shards)
     // A version that is gone for good takes its waiting requests with it; one that is only undeployed keeps them.
     const stopWatching = routes.onChange((versionId) => {
-      if (routes.byVersionId(versionId) === undefined) shards.forVersion(versionId).removeVersion(versionId)
+      if (routes.byVersionId(versionId) === undefined) shards.forVersion(versionId)?.removeVersion(versionId)
     })
     yield* Effect.addFinalizer(() => Effect.sync(stopWatching))
 
@@ -188,13 +193,26 @@ export const open = (
       workerUrl,
       instanceUrl: instanceUrlOf(options, workerUrl),
       failure: () => failure,
-      listen: Effect.suspend(() => {
+      listen: Effect.gen(function* () {
         CrashPoint.hit("platform.beforeGateway")
-        return Gateway.listen(
+        const { port } = yield* Gateway.listen(
           { host: options.host, port: options.gatewayPort, drainMs: options.drainMs, limits: options.gatewayLimits },
-          { routes, shards, blobs, control, directory, defect, beforeCall: options.beforeCall }
+          {
+            routes,
+            shards,
+            blobs,
+            control,
+            directory,
+            defect,
+            beforeCall: options.beforeCall,
+            ...(options.storeIsExclusive ? {} : { peers: { secret: options.workerSecret } })
+          }
         )
-      }).pipe(Effect.map(({ port }) => port)),
+        yield* shards.join({ peerUrl: options.peerUrl ?? `http://${options.host}:${port}`, workerUrl })
+        // Before the door closes, so that callers still have a way to whoever takes over.
+        yield* Effect.addFinalizer(() => shards.leave(options.drainMs))
+        return port
+      }),
       answer: Answering.serve(
         () => ({ plane: "invocation", id, workerUrl }),
         InvocationQuestions.handlers(directory, deadLetters)

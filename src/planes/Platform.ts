@@ -135,13 +135,13 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
     workerSecret,
     workerTokenLifetimeMs: WorkerSecret.tokenLifetimeMs
   })
-  if (!isAnyLeft) for (const shard of shards.all) shard.loseAbsentWorkers()
   const logs: LogsSource["Service"] = { logs: agent.logs, followLogs: agent.followLogs }
   const controlServer = yield* listen(
     { host: options.host, port: options.controlPort, adminToken: yield* AdminToken.load(options.stateDirectory) },
     { requests: requestsOf(directory), deadLetters: lettersOf(deadLetters), logs }
   )
   const gatewayPort = yield* invocation.listen
+  if (!isAnyLeft) for (const shard of shards.all) shard.loseAbsentWorkers()
   const platform: Platform = {
     gatewayUrl: `http://${options.host}:${gatewayPort}`,
     controlUrl: `http://${options.host}:${controlServer.port}`,
@@ -155,7 +155,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
     recordsWritten: () => shards.all.reduce((sum, shard) => sum + shard.logPosition, 0),
     restart: (versionId) =>
       Effect.suspend(() => {
-        shards.forVersion(versionId).drainVersion(versionId)
+        shards.forVersion(versionId)?.drainVersion(versionId)
         return Effect.asVoid(registry.restart(defaultTenant, versionId))
       })
   }

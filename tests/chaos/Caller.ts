@@ -180,7 +180,11 @@ const callOnce = async (
     return promisedByKey
   }
   // The store failed or was full while it came in: nobody knows what of it is on the disk, or ran.
-  const mayHaveRun = kind === "store-failed" || (kind === "store-full" && !reply.bytes.includes("Nothing was enqueued"))
+  const mayHaveRun =
+    kind === "store-failed" ||
+    kind === "owner-lost" ||
+    kind === "owner-changing" ||
+    (kind === "store-full" && !reply.bytes.includes("Nothing was enqueued"))
   if (mayHaveRun) recording.see({ _tag: "Unknown", call: name })
   else recording.see({ _tag: "Refused", call: name, status: reply.status })
   return gone
@@ -203,14 +207,16 @@ export const claim = async (world: World, requestId: string, waitSeconds: number
   return result
 }
 
+/** The door is closing, the store failed, or the owner changes: no statement about the request. */
+const silent: ReadonlySet<string> = new Set(["shutting-down", "store-failed", "owner-changing", "shard-moving"])
+
 const claimResult = (status: number, bytes: Buffer): ClaimResult | undefined => {
   if (status === 200) return { kind: "answer", answer: answerOf(bytes) }
   if (status === 202) return { kind: "pending" }
   const kind = kindOf(bytes)
   const terminal = terminals[kind]
   if (terminal !== undefined) return { kind: "ended", terminal }
-  // The door is closing, or the store failed: no statement about the request.
-  return kind === "shutting-down" || kind === "store-failed" ? undefined : { kind: "absent" }
+  return silent.has(kind) ? undefined : { kind: "absent" }
 }
 
 /** Asks until the request has an end, is said to be absent, or time is up. */

@@ -9,7 +9,7 @@ import * as SideLog from "../../src/planes/invocation/SideLog.ts"
 import * as MemoryLog from "../support/MemoryLog.ts"
 import { eventually } from "../support/TestPlatform.ts"
 
-const open = (log: MemoryLog.MemoryLog) => Effect.runPromise(SideLog.open(log.service, "beside", () => {}))
+const open = (log: MemoryLog.MemoryLog) => Effect.runPromise(SideLog.open(log.service, "beside", false, () => {}))
 const bytesOf = (value: number) => Uint8Array.of(value)
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 

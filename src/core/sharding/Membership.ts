@@ -85,6 +85,12 @@ export const members = ({ deadAfterMs }: Options, state: State, nowMs: number): 
   return found.sort()
 }
 
+/** Whether it was heard of lately; who leaves still serves what it has not handed over yet. */
+export const isHeard = ({ deadAfterMs }: Options, state: State, memberId: string, nowMs: number): boolean => {
+  const seen = state.others.get(memberId)
+  return memberId === state.me || (seen !== undefined && nowMs - seen.atMs < deadAfterMs)
+}
+
 /** Undefined: nobody is there. */
 export const ownerOf = (shard: string, among: ReadonlyArray<string>): string | undefined => {
   let owner: string | undefined

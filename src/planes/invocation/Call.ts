@@ -32,7 +32,8 @@ import * as Wrapped from "./Wrapped.ts"
 export interface CallContext {
   readonly blobs: BlobStore["Service"]
   readonly arriving: ArrivingBodies
-  readonly shardOf: (versionId: string) => Shard
+  /** The shard of this call has another owner. `body`: of one that no owner has; else one may have it. */
+  readonly elsewhere: (call: CallInit, requestId: string, body: Uint8Array | undefined) => void
   readonly startTimeline: ControlView["startTimeline"]
   readonly defect: (error: unknown) => void
   /** How slowly a body may come. */
@@ -43,6 +44,9 @@ export interface CallInit {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly requestId: string
+  readonly shard: Shard
+  /** Another gateway passed it on. */
+  readonly isPeer: boolean
   readonly receivedMs: number
   readonly route: Route
   readonly deployment: NonNullable<Route["deployment"]>
@@ -65,6 +69,7 @@ export class Call implements Caller {
   #stopWaiting: (() => void) | undefined
   #over = false
   #replayed = false
+  #isAttached = false
   #wrapper: Wrapped.Collector | undefined
   /** Bytes that the caller was told to expect, and those that came. */
   #announcedBytes: number | undefined
@@ -80,8 +85,17 @@ export class Call implements Caller {
   constructor(context: CallContext, init: CallInit) {
     this.#context = context
     this.#init = init
-    this.#shard = context.shardOf(init.route.versionId)
+    this.#shard = init.shard
     if (init.wrapped) this.#wrapper = new Wrapped.Collector()
+  }
+
+  get response(): ServerResponse {
+    return this.#init.response
+  }
+
+  /** Its caller is to have a 202 at some moment. */
+  get isTimed(): boolean {
+    return this.#init.waitMs !== undefined || this.#init.wrapped
   }
 
   start(): void {
@@ -130,6 +144,13 @@ export class Call implements Caller {
     )
   }
 
+  /** Its caller has waited at another owner for what is this request. */
+  attach(entry: Entry): void {
+    this.#init.response.on("close", () => this.#onClose())
+    this.#isAttached = true
+    this.#await(entry)
+  }
+
   /** Begins before its body is there when it may, else when it is. */
   #startArriving({ body, rest }: Extract<CallBody.Intake, { kind: "streaming" }>): void {
     const { request, route, deployment } = this.#init
@@ -176,10 +197,24 @@ export class Call implements Caller {
   joined(original: Entry): void {
     CrashPoint.hit("gateway.joined")
     this.#replayed = true
+    this.#await(original)
+  }
+
+  moved(entry: Entry): void {
+    if (this.#over) return
+    const { response } = this.#init
+    this.#finish()
+    // Bytes of its answer were shown: a broken stream is the only honest end.
+    if (response.headersSent) response.destroy()
+    else this.#context.elsewhere(this.#init, entry.requestId, undefined)
+  }
+
+  #await(original: Entry): void {
     this.#entry = original
     // The same key again: the same id again.
     if (this.#init.headers.respondAsync) {
       this.#stopWaiting = original.onEnd(() => {
+        if (original.hasMoved) return this.moved(original)
         // Every request with a key is stored, unless the store failed.
         if (original.storedMs === undefined) this.#answerFrom(original)
       })
@@ -281,6 +316,10 @@ export class Call implements Caller {
       headers: ownHeaders ?? forwarded(request.rawHeaders, request.headers.connection)
     }
     const { durability } = route.version
+    if (!this.#shard.takesCalls && body.kind === "inline" && ownHeaders === undefined) {
+      this.#finish()
+      return this.#context.elsewhere(this.#init, requestId, body.bytes)
+    }
     CrashPoint.hit("gateway.submit.before")
     const entry = this.#shard.submit(
       {
@@ -356,6 +395,7 @@ export class Call implements Caller {
 
   /** Answers with the kept result of a request that another call began. */
   #answerFrom(original: Entry): void {
+    if (original.hasMoved) return this.moved(original)
     if (this.#over) return
     this.#finish()
     this.#shard.answerOf(original).then(
@@ -428,6 +468,11 @@ export class Call implements Caller {
       const isHalfSent = this.#rest !== undefined && !this.#init.request.complete
       const { headers, deployment } = this.#init
       const isCancelled = headers.cancelOnDisconnect ?? deployment.spec.onCallerGone === "cancel"
+      if (this.#isAttached) {
+        // Its next owner never had this caller, and keeps the result.
+        if (isCancelled) this.#shard.cancel(this.#entry)
+        return
+      }
       this.#shard.callerLeft(this.#entry, isCancelled || isHalfSent)
     }
   }
@@ -464,7 +509,7 @@ export class Call implements Caller {
     const { receivedMs } = this.#init
     const untilMs = nowMs()
     const entry = this.#entry
-    if (entry === undefined || this.#replayed) return Receipt.admitted(receivedMs, untilMs)
+    if (entry === undefined || this.#replayed || this.#isAttached) return Receipt.admitted(receivedMs, untilMs)
     const start = entry.lastInstanceId === undefined ? undefined : this.#context.startTimeline(entry.lastInstanceId)
     return Receipt.serverTiming(Receipt.phases(entry, start, untilMs), untilMs - receivedMs)
   }

@@ -154,7 +154,11 @@ const hopByHop = new Set([
   "trailer",
   "transfer-encoding",
   "upgrade",
-  "expect"
+  "expect",
+  // Between gateways (`Peers`).
+  "millrace-peer",
+  "millrace-peer-request",
+  "millrace-peer-attach"
 ])
 
 /** What goes on to the function: names in lower case, hop-by-hop headers and what `Connection` names removed. */

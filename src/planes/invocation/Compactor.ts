@@ -22,7 +22,10 @@ const defaults: CompactOptions = { afterRecords: 20_000, checkMs: 5_000 }
 /** Lets everything that waits in the event loop go first. */
 const rest = () => new Promise<void>((resolve) => setImmediate(resolve))
 
-export const start = (init: {
+/** Fewer records than this after the last snapshot are read faster than a snapshot is written. */
+const worthwhileRecords = 500
+
+export const make = (init: {
   readonly log: Log["Service"]
   readonly shard: Shard
   /** Records that the last start had to replay: no snapshot has them. */
@@ -33,21 +36,26 @@ export const start = (init: {
   const { log, shard, onDefect } = init
   const { afterRecords, checkMs } = { ...defaults, ...init.options }
   let compactedTo = shard.logPosition - init.replayedCount
-  const compact = Effect.gen(function* () {
-    if (shard.logPosition - compactedTo < afterRecords) return
-    const frozen = shard.freeze()
-    if (frozen === undefined) return
-    const { state, position } = frozen
-    const entryOf = (sequence: number) => shard.bySequence(sequence)
-    const { bytes, firstNeeded } = yield* Effect.promise(() => ShardSnapshot.take({ state, position, entryOf, rest }))
-    // A shard that was lost meanwhile belongs to another one, whose snapshot must not be replaced by an older one.
-    if (shard.state.storeFailed) return
-    CrashPoint.hit("invocation.compact.beforeSnapshot")
-    yield* log.saveSnapshot(shard.name, { position, bytes })
-    CrashPoint.hit("invocation.compact.afterSnapshot")
-    yield* log.truncate(shard.name, firstNeeded)
-    CrashPoint.hit("invocation.compact.afterTruncate")
-    compactedTo = position
-  }).pipe(Effect.catchCause((cause) => Effect.sync(() => onDefect(cause))))
-  return Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(checkMs), compact)))
+  const compactAfter = (records: number) =>
+    Effect.gen(function* () {
+      if (shard.logPosition - compactedTo < records) return
+      const frozen = shard.freeze()
+      if (frozen === undefined) return
+      const { state, position } = frozen
+      const entryOf = (sequence: number) => shard.bySequence(sequence)
+      const { bytes, firstNeeded } = yield* Effect.promise(() => ShardSnapshot.take({ state, position, entryOf, rest }))
+      // A shard that was lost meanwhile belongs to another one, whose log is not to be cut by this one.
+      if (shard.state.storeFailed || !shard.isOpen) return
+      CrashPoint.hit("invocation.compact.beforeSnapshot")
+      yield* log.saveSnapshot(shard.name, { position, bytes })
+      CrashPoint.hit("invocation.compact.afterSnapshot")
+      yield* log.truncate(shard.name, firstNeeded)
+      CrashPoint.hit("invocation.compact.afterTruncate")
+      compactedTo = position
+    }).pipe(Effect.catchCause((cause) => Effect.sync(() => onDefect(cause))))
+  return {
+    forever: Effect.forever(Effect.andThen(Effect.sleep(checkMs), compactAfter(afterRecords))),
+    /** Before the next owner reads. */
+    now: compactAfter(Math.min(afterRecords, worthwhileRecords))
+  }
 }

@@ -25,7 +25,7 @@ import type { DeadLetterContent, DeadLetterDirectory, DeadLetterFilter } from ".
 import type { DeadLetter, DeadLetters, LetterContent } from "./DeadLetters.ts"
 import type { Entry } from "./Entry.ts"
 import { nowMs } from "./PlaneClock.ts"
-import type * as Problem from "./Problem.ts"
+import * as Problem from "./Problem.ts"
 import { redeliveryOf } from "./Redelivery.ts"
 import * as RequestId from "./RequestId.ts"
 import type { Shard } from "./Shard.ts"
@@ -145,9 +145,14 @@ export class DeadLetterBook implements DeadLetterDirectory {
     const content = await letters.load(letter.requestId)
     if (content === undefined) throw new DeadLetterNotFound({ requestId: letter.requestId })
     const atMs = nowMs()
-    const newId = RequestId.make(atMs)
+    const { shards } = this.#parts
+    const index = shards.indexOf(route.versionId)
+    const shard = shards.at(index)
+    if (shard === undefined)
+      throw new ReplayRefused({ requestId: letter.requestId, reason: Problem.shardMoving().detail })
+    const newId = RequestId.make(atMs, index)
     const body = await this.#copy(content, newId)
-    const requestId = await accepted(this.#parts.shards.forVersion(route.versionId), {
+    const requestId = await accepted(shard, {
       requestId: newId,
       tenant: letter.tenant,
       functionId: route.functionId,
@@ -219,10 +224,18 @@ const accepted = (shard: Shard, call: Parameters<Shard["submit"]>[0]): Promise<s
   new Promise((resolve, reject) => {
     const refuse = ({ detail }: Problem.Problem) =>
       reject(new ReplayRefused({ requestId: call.replayOf ?? "", reason: detail }))
+    // Its key makes it the same replay again.
+    const moved = () => refuse(Problem.ownerChanging())
     shard.submit(call, {
       accepted: () => resolve(call.requestId),
       refused: refuse,
-      joined: (original: Entry) => original.onStored(() => resolve(original.requestId)),
+      joined: (original: Entry) => {
+        original.onStored(() => resolve(original.requestId))
+        original.onEnd(() => {
+          if (original.hasMoved) moved()
+        })
+      },
+      moved,
       // Nobody waits for the answer: it is kept for a claim.
       head: () => {},
       chunk: () => true,

@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import { Packr } from "msgpackr"
 import type { Durability, Mode, Reason } from "../../core/buffer/BufferEvent.ts"
 import type { RequestHead } from "../../worker-sdk/protocol/WorkerMessage.ts"
-import type { FabricUnavailable } from "../fabric/FabricError.ts"
+import type { FabricUnavailable, OutcomeUnknown } from "../fabric/FabricError.ts"
 import type { Log } from "../fabric/Log.ts"
 import * as SideLog from "./SideLog.ts"
 
@@ -137,12 +137,16 @@ export class DeadLetters {
   static readonly open = Effect.fnUntraced(function* (init: {
     readonly log: Log["Service"]
     readonly name: string
+    /** See `SideLog.open`. Default: false. */
+    readonly isShared?: boolean
     readonly options: DeadLetterOptions
     readonly removeBlob: (id: string) => void
     readonly nowMs: number
-  }): Effect.fn.Return<DeadLetters, FabricUnavailable> {
+  }): Effect.fn.Return<DeadLetters, FabricUnavailable | OutcomeUnknown> {
     const letters = new DeadLetters(init.options, init.removeBlob)
-    letters.#log = yield* SideLog.open(init.log, init.name, ({ bytes, position }) => letters.#read(bytes, position))
+    letters.#log = yield* SideLog.open(init.log, init.name, init.isShared ?? false, ({ bytes, position }) =>
+      letters.#read(bytes, position)
+    )
     letters.expire(init.nowMs)
     letters.#makeRoom()
     return letters

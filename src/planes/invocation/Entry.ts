@@ -39,6 +39,8 @@ export interface Caller {
   readonly whole: (answer: Answer) => void
   /** No answer, or no more of it: after `head` the stream can only be broken off. */
   readonly ended: (end: End) => void
+  /** The request has another owner, and what becomes of it is to be heard there. The last that is told here. */
+  readonly moved: (entry: Entry) => void
 }
 
 export interface Story {
@@ -75,6 +77,7 @@ interface Rare {
   storedWaiters?: Array<() => void> | undefined
   streamWaiters?: Set<() => void> | undefined
   story?: Array<Story>
+  hasMoved?: boolean
 }
 
 export class Entry {
@@ -315,9 +318,24 @@ export class Entry {
     if (this.#own.story.length < storyMax) this.#own.story.push({ atMs, what })
   }
 
-  /** Calls `listener` once the request has ended (at once if it has). Answers a way to stop waiting. */
+  /** It has another owner: nothing more is heard of it here. */
+  get hasMoved(): boolean {
+    return this.#rare?.hasMoved === true
+  }
+
+  tellMoved(): void {
+    if (this.end !== undefined) return
+    this.#own.hasMoved = true
+    this.#tellWaiters()
+    this.tellStream()
+  }
+
+  /**
+   * Calls `listener` once the request has ended or moved to another owner (at once if it has). Answers a way to stop
+   * waiting.
+   */
   onEnd(listener: () => void): () => void {
-    if (this.end !== undefined) {
+    if (this.end !== undefined || this.hasMoved) {
       listener()
       return () => {}
     }
@@ -360,6 +378,10 @@ export class Entry {
 
   tellEnd(end: End): void {
     this.end = end
+    this.#tellWaiters()
+  }
+
+  #tellWaiters(): void {
     const waiters = this.#rare?.waiters
     if (this.#rare === undefined || waiters === undefined) return
     this.#rare.waiters = undefined

@@ -13,7 +13,7 @@
  */
 import * as Effect from "effect/Effect"
 import { Packr } from "msgpackr"
-import type { FabricUnavailable } from "../fabric/FabricError.ts"
+import type { FabricUnavailable, OutcomeUnknown } from "../fabric/FabricError.ts"
 import type { Log } from "../fabric/Log.ts"
 import { type Block, EventStream, type StreamFacts, type StreamStore } from "./EventStream.ts"
 import * as SideLog from "./SideLog.ts"
@@ -104,12 +104,14 @@ export class EventStreams {
   static readonly open = Effect.fnUntraced(function* (init: {
     readonly log: Log["Service"]
     readonly name: string
+    /** See `SideLog.open`. Default: false. */
+    readonly isShared?: boolean
     readonly options: EventStreamOptions
     readonly nowMs: () => number
-  }): Effect.fn.Return<EventStreams, FabricUnavailable> {
+  }): Effect.fn.Return<EventStreams, FabricUnavailable | OutcomeUnknown> {
     const streams = new EventStreams(init.options, init.nowMs)
     const read: Array<Read> = []
-    streams.#log = yield* SideLog.open(init.log, init.name, ({ bytes, position }) => {
+    streams.#log = yield* SideLog.open(init.log, init.name, init.isShared ?? false, ({ bytes, position }) => {
       read.push(readOf(bytes, position))
     })
     streams.#restore(read)
@@ -203,6 +205,13 @@ export class EventStreams {
         )
       )
     )
+  }
+
+  /** They are another owner's: readers hear that theirs broke off, and nothing is written. */
+  close(): void {
+    clearTimeout(this.#timer)
+    for (const stream of this.unfinished()) stream.fail()
+    this.#changed.clear()
   }
 
   async flushed(): Promise<void> {

@@ -19,13 +19,15 @@ import type { CannotListen } from "../Port.ts"
 import * as Port from "../Port.ts"
 import { ArrivingBodies } from "./ArrivingBodies.ts"
 import * as BodyPace from "./BodyPace.ts"
-import { Call, type CallContext, writeAnswer } from "./Call.ts"
+import { Call, type CallContext, type CallInit, writeAnswer } from "./Call.ts"
 import * as CallHeaders from "./CallHeaders.ts"
 import type { Entry } from "./Entry.ts"
 import * as EventFrames from "./EventFrames.ts"
 import * as EventReply from "./EventReply.ts"
 import * as EventSource from "./EventSource.ts"
+import { Forwarder, type Job } from "./Forwarder.ts"
 import * as GatewayRoute from "./GatewayRoute.ts"
+import * as Peers from "./Peers.ts"
 import { nowMs } from "./PlaneClock.ts"
 import * as Problem from "./Problem.ts"
 import * as Receipt from "./Receipt.ts"
@@ -64,6 +66,15 @@ export interface GatewayParts {
   readonly defect: (error: unknown) => void
   /** Called before a call of this function is admitted. */
   readonly beforeCall?: ((functionName: string) => void) | undefined
+  /** Of a fabric that several gateways share. */
+  readonly peers?: PeersOptions | undefined
+}
+
+export interface PeersOptions {
+  /** The same for all gateways of a fabric; nobody else may know it. */
+  readonly secret: Uint8Array
+  /** How long a call waits while its shard has no owner. Default: 10,000. */
+  readonly holdMs?: number
 }
 
 export const limitsDefault: GatewayLimits = {
@@ -71,6 +82,9 @@ export const limitsDefault: GatewayLimits = {
   pace: BodyPace.defaults,
   connectionsMax: 20_000
 }
+
+/** An answer that comes at the deadline is still on its way. */
+const deadlineGraceMs = 5_000
 
 /** Takes calls until the scope closes; gives the port. */
 export const listen = (
@@ -90,6 +104,7 @@ class Gateway {
   readonly #parts: GatewayParts
   readonly #context: CallContext
   readonly #failures: HttpDoor.Failures<Exchange>
+  readonly #forwarder: Forwarder | undefined
   #closing = false
 
   constructor(parts: GatewayParts, limits: GatewayLimits) {
@@ -97,13 +112,25 @@ class Gateway {
     this.#context = {
       blobs: parts.blobs,
       arriving: new ArrivingBodies((versionId) => {
-        const { leased, freeSlots } = Buffer_.counts(parts.shards.forVersion(versionId).state, versionId)
+        const shard = parts.shards.forVersion(versionId)
+        if (shard === undefined) return 0
+        const { leased, freeSlots } = Buffer_.counts(shard.state, versionId)
         return leased + freeSlots
       }),
-      shardOf: parts.shards.forVersion,
+      elsewhere: (call, requestId, body) => this.#callElsewhere(call, requestId, body),
       startTimeline: parts.control.startTimeline,
       defect: parts.defect,
       pace: limits.pace
+    }
+    if (parts.peers !== undefined) {
+      this.#forwarder = new Forwarder({
+        shards: parts.shards,
+        secret: Peers.secretOf(parts.peers.secret),
+        holdMs: parts.peers.holdMs,
+        problem: ({ request, response, receivedMs }, problem) =>
+          Responder.problem(response, stamp({ request, receivedMs }), problem),
+        defect: parts.defect
+      })
     }
     // Answers may take minutes and so may bodies, whose pace `BodyPace` looks at; a silent connection has its limits.
     this.server = createServer({
@@ -143,21 +170,25 @@ class Gateway {
     await closed
     clearInterval(idle)
     clearTimeout(timer)
+    this.#forwarder?.close()
   }
 
   #handle(request: IncomingMessage, response: ServerResponse): void {
     if (HttpDoor.isClosing(request)) return
     const receivedMs = nowMs()
-    const exchange: Exchange = { request, response, receivedMs, call: undefined }
+    const peer = request.headers[Peers.secretHeader] === undefined ? undefined : this.#forwarder?.sayOf(request)
+    const exchange: Exchange = { request, response, receivedMs, peer, call: undefined }
     this.#failures.track(exchange)
     try {
       const fault = HttpDoor.faultOf(request)
       if (fault !== undefined) return Responder.problem(response, stamp(exchange), Problem.badHttp(fault, false), true)
       if (HttpDoor.asksForWebSocket(request)) return Responder.problem(response, stamp(exchange), notUpgraded, true)
-      if (this.#closing) return Responder.problem(response, stamp({ request, receivedMs }), Problem.shuttingDown())
+      if (this.#closing && peer === undefined) {
+        return Responder.problem(response, stamp({ request, receivedMs }), Problem.shuttingDown())
+      }
       const route = GatewayRoute.resolve(request, this.#parts.routes)
       if (route.kind === "invoke") return this.#invoke(exchange, route)
-      const asked: Asked = { request, receivedMs }
+      const asked: Asked = { request, receivedMs, peer }
       switch (route.kind) {
         case "status":
           return this.#status(asked, response, route)
@@ -181,8 +212,9 @@ class Gateway {
   }
 
   #invoke(exchange: Exchange, { surface, route, path }: Extract<GatewayRoute.GatewayRoute, { kind: "invoke" }>): void {
-    const { request, response, receivedMs } = exchange
+    const { request, response, receivedMs, peer } = exchange
     const { deployment } = route
+    const { shards } = this.#parts
     const refuse = (problem: Problem.Problem) => Responder.problem(response, stamp({ request, receivedMs }), problem)
     this.#parts.beforeCall?.(route.functionName)
     if (deployment === undefined) return refuse(Problem.notDeployed(route.functionName))
@@ -194,13 +226,28 @@ class Gateway {
       if (typeof pollMs !== "number") return refuse(pollMs)
       waitMs ??= pollMs
     }
+    const index = shards.indexOf(route.versionId)
+    const requestId = peer?.requestId ?? RequestId.make(receivedMs, index)
+    const shard = shards.at(index)
+    if (shard === undefined) {
+      const isKeyed = headers.idempotencyKey !== undefined
+      const job = this.#job({ asked: exchange, response, index, requestId, isKeyed }, () =>
+        this.#invoke(exchange, { kind: "invoke", surface, route, path })
+      )
+      return peer?.isAttach === true ? this.#forwarder?.ask(job) : this.#elsewhere(job)
+    }
     const isTooLarge = Number(request.headers["content-length"]) > deployment.spec.bodyBytesMax
+    if (peer?.isAttach === true && shard.byRequestId(requestId) === undefined) {
+      return Peers.answer(response, "unknown-request")
+    }
     if (request.headers.expect !== undefined && request.httpVersionMinor > 0 && !isTooLarge) response.writeContinue()
     CrashPoint.hit("gateway.call.begin")
-    exchange.call = new Call(this.#context, {
+    const call = new Call(this.#context, {
       request,
       response,
-      requestId: RequestId.make(receivedMs),
+      requestId,
+      shard,
+      isPeer: peer !== undefined,
       receivedMs,
       route,
       deployment,
@@ -210,7 +257,96 @@ class Gateway {
       wrapped: surface === "exec",
       origin: surface === "pexec" || surface === "exec" ? request.headers.origin : undefined
     })
-    exchange.call.start()
+    exchange.call = call
+    if (peer?.isAttach === true) return this.#attach(exchange, call, { shard, requestId, withIds: headers.eventIds })
+    call.start()
+  }
+
+  /** Its caller waits here for the answer of what another owner had. */
+  #attach(
+    asked: Asked,
+    call: Call,
+    { shard, requestId, withIds }: { readonly shard: Shard; readonly requestId: string; readonly withIds: boolean }
+  ): void {
+    const entry = shard.byRequestId(requestId)
+    const { response } = call
+    if (entry === undefined) return Peers.answer(response, "unknown-request")
+    const wish = entry.mode === "sync" && !call.isTimed ? EventReply.wishOf(asked.request, withIds) : undefined
+    if (wish === undefined) return call.attach(entry)
+    // An event stream goes on as it comes, and is not kept back until it is whole.
+    const untilMs = entry.deadlineMs + deadlineGraceMs
+    this.#read({ asked, response, requestId, wish, untilMs }).catch((error: unknown) => {
+      this.#parts.defect(error)
+      Responder.problem(response, stamp(asked, requestId), Problem.notRead())
+    })
+  }
+
+  // --- other gateways ----------------------------------------------------------------------------------------------
+
+  #job(
+    about: {
+      readonly asked: Asked
+      readonly response: ServerResponse
+      readonly index: number
+      readonly requestId: string
+      readonly isKeyed?: boolean
+    },
+    local: () => void
+  ): Job {
+    const { asked, response, index, requestId, isKeyed = false } = about
+    const { request, receivedMs, peer } = asked
+    const guarded = () => {
+      try {
+        local()
+      } catch (error) {
+        this.#parts.defect(error)
+        Responder.problem(response, stamp(asked), Problem.ownerChanging())
+      }
+    }
+    return { request, response, receivedMs, index, requestId, isPeer: peer !== undefined, isKeyed, local: guarded }
+  }
+
+  #elsewhere(job: Job): void {
+    if (this.#forwarder !== undefined) return this.#forwarder.call(job)
+    Responder.problem(job.response, stamp(job), Problem.shardMoving())
+  }
+
+  /** The shard of a call that was taken here is another's now. */
+  #callElsewhere(init: CallInit, requestId: string, body: Uint8Array | undefined): void {
+    const { request, response, receivedMs, isPeer, route, headers } = init
+    const job: Job = {
+      request,
+      response,
+      receivedMs,
+      index: this.#parts.shards.indexOf(route.versionId),
+      requestId,
+      isPeer,
+      isKeyed: headers.idempotencyKey !== undefined,
+      body,
+      local: () => {}
+    }
+    if (this.#forwarder === undefined) return Responder.problem(response, stamp(job), Problem.ownerChanging())
+    if (body === undefined) return this.#forwarder.attach(job)
+    if (isPeer) return Peers.answer(response, "not-owner")
+    this.#forwarder.call(job)
+  }
+
+  /** Whether what is asked about this request is asked of its owner, since it is not this gateway. */
+  #isAskedElsewhere(asked: Asked, response: ServerResponse, requestId: string): boolean {
+    const { shards } = this.#parts
+    if (this.#forwarder === undefined) return false
+    const index = RequestId.shardOf(requestId, shards.count)
+    if (shards.at(index) !== undefined) return false
+    const again = () => this.#handle(asked.request, response)
+    this.#forwarder.ask(this.#job({ asked, response, index, requestId }, again))
+    return true
+  }
+
+  /** It waited here, and its request has another owner. */
+  #follow(asked: Asked, response: ServerResponse, requestId: string): void {
+    if (response.headersSent) response.destroy()
+    else if (asked.peer !== undefined) Peers.answer(response, "moved")
+    else if (!this.#isAskedElsewhere(asked, response, requestId)) this.#handle(asked.request, response)
   }
 
   /** NVCF's status polling: the answer of the function, or 202 after the poll time. */
@@ -219,6 +355,7 @@ class Gateway {
     response: ServerResponse,
     { requestId, wrapped }: Extract<GatewayRoute.GatewayRoute, { kind: "status" }>
   ): void {
+    if (this.#isAskedElsewhere(asked, response, requestId)) return
     const found = this.#parts.shards.byRequestId(requestId)
     if (found === undefined) return Responder.problem(response, stamp(asked), this.#unknown(requestId))
     const pollMs = wrapped ? CallHeaders.pollDefaultMs : CallHeaders.parsePollMs(asked.request.headers, true)
@@ -231,6 +368,7 @@ class Gateway {
     response: ServerResponse,
     { requestId, part }: Extract<GatewayRoute.GatewayRoute, { kind: "request" }>
   ): void {
+    if (this.#isAskedElsewhere(asked, response, requestId)) return
     if (part === "result" && this.#isRead(asked, response, requestId)) return
     const found = this.#parts.shards.byRequestId(requestId)
     if (part === "cancel") {
@@ -278,6 +416,9 @@ class Gateway {
   async #read(read: Read): Promise<void> {
     const { asked, response, requestId, wish, untilMs } = read
     const { shards } = this.#parts
+    if (shards.at(RequestId.shardOf(requestId, shards.count)) === undefined && this.#forwarder !== undefined) {
+      return this.#follow(asked, response, requestId)
+    }
     const source = await this.#sourceOf(requestId)
     if (response.destroyed) return
     const stamped = stamp(asked, requestId)
@@ -371,6 +512,7 @@ class Gateway {
 
   async #answerClaim({ asked, response, shard, entry, wrapped }: Claim): Promise<void> {
     const { end, requestId } = entry
+    if (entry.hasMoved) return this.#follow(asked, response, requestId)
     const { blobs } = this.#parts
     CrashPoint.hit("gateway.claim.beforeRead")
     const answer = await shard.answerOf(entry)
@@ -392,7 +534,12 @@ class Gateway {
 const waitOf = (request: IncomingMessage): string | undefined =>
   new URL(request.url ?? "/", "http://localhost").searchParams.get("wait") ?? undefined
 
-const stored = (entry: Entry): Promise<void> => new Promise((resolve) => entry.onStored(resolve))
+/** Or it is over, or heard of elsewhere. */
+const stored = (entry: Entry): Promise<void> =>
+  new Promise((resolve) => {
+    entry.onStored(resolve)
+    entry.onEnd(resolve)
+  })
 
 /** Whether the request ended or began to stream within this time, and its reader is still there. */
 const changed = (entry: Entry, response: ServerResponse, waitMs: number): Promise<boolean> =>
@@ -428,6 +575,8 @@ interface Exchange extends HttpDoor.Exchange, Asked {
 interface Asked {
   readonly request: IncomingMessage
   readonly receivedMs: number
+  /** What another gateway says that passed it on. */
+  readonly peer?: Peers.PeerSay | undefined
 }
 
 interface Claim {

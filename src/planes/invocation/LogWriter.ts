@@ -134,6 +134,14 @@ export class LogWriter {
     return this.#retry !== undefined || nowMs() < this.#fullUntilMs
   }
 
+  /** Nothing more is written: what waits is another owner's, or never was. An append under way ends as it ends. */
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#retry?.timer)
+    clearTimeout(this.#lingerTimer)
+    this.#waiting.clear()
+  }
+
   /** The last thing to ask: resolves when everything that was added is on disk (or never will be). */
   async flushed(): Promise<void> {
     this.#closing = true

@@ -157,6 +157,33 @@ export const shuttingDown = () =>
     retryAfterSeconds: 1
   })
 
+/** Its shard is between two owners, or its owner cannot be reached. */
+export const shardMoving = () =>
+  problem(
+    503,
+    "shard-moving",
+    "The gateway that takes calls of this function is changing, or cannot be reached from here: nothing was enqueued. Try again shortly.",
+    { retryAfterSeconds: 1 }
+  )
+
+/** The owner of its shard was lost while it had the call. */
+export const ownerLost = () =>
+  problem(
+    503,
+    "owner-lost",
+    "The gateway that had this call was lost before anybody was told that it is accepted, and its successor does not have it: it was not kept, and may have begun to run. Whether it ran is not known. Ask again with an Idempotency-Key, then it runs once.",
+    { retryAfterSeconds: 1 }
+  )
+
+/** Its owner changes, and what became of it cannot be asked now. */
+export const ownerChanging = () =>
+  problem(
+    503,
+    "owner-changing",
+    "The gateway that has this request is changing, or cannot be reached from here, so what became of it is not known now. What was accepted is kept: ask for it again by its id, or call again with the same Idempotency-Key.",
+    { retryAfterSeconds: 1 }
+  )
+
 export const fromRefusal = (refusal: Refusal): Problem => {
   switch (refusal.kind) {
     case "queue-full":

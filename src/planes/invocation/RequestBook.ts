@@ -41,7 +41,7 @@ export class RequestBook implements RequestDirectory {
   readonly list = (filter: RequestFilter): ReadonlyArray<RequestView> => {
     const views: Array<RequestView> = []
     const seen = new Set<string>()
-    const consider = (shard: Shard, entry: Entry) => {
+    const consider = (shard: Shard | undefined, entry: Entry) => {
       if (views.length >= filter.limit || seen.has(entry.requestId) || !matches(entry, filter)) return
       seen.add(entry.requestId)
       const view = this.#view(shard, entry)
@@ -50,7 +50,7 @@ export class RequestBook implements RequestDirectory {
     const shards = this.#shards
     if (shards === undefined) return []
     for (const shard of shards.all) for (const entry of newestFirst(shard.entries())) consider(shard, entry)
-    for (const entry of newestFirst(this.#ended.values())) consider(shards.forVersion(entry.versionId), entry)
+    for (const entry of newestFirst(this.#ended.values())) consider(undefined, entry)
     return views.sort((a, b) => b.arrivedAtMs - a.arrivedAtMs)
   }
 
@@ -58,8 +58,7 @@ export class RequestBook implements RequestDirectory {
     const found = this.#shards?.byRequestId(requestId)
     if (found !== undefined) return this.#view(found.shard, found.entry)
     const ended = this.#ended.get(requestId)
-    const shard = ended === undefined ? undefined : this.#shards?.forVersion(ended.versionId)
-    return ended === undefined || shard === undefined ? undefined : this.#view(shard, ended)
+    return ended === undefined ? undefined : this.#view(undefined, ended)
   }
 
   readonly cancel = (requestId: string): "cancelled" | "ended" | "unknown" => {
@@ -88,10 +87,12 @@ export class RequestBook implements RequestDirectory {
   readonly staleMessagesRefused = (): number =>
     (this.#shards?.all ?? []).reduce((total, { staleCount }) => total + staleCount, 0)
 
-  #view(shard: Shard, entry: Entry): RequestView {
-    const found = entry.end === undefined ? Buffer_.lookup(shard.state, entry.sequence) : undefined
+  /** `shard`: where it lives; undefined of one that ended and is only remembered. */
+  #view(shard: Shard | undefined, entry: Entry): RequestView {
+    const live = entry.end === undefined ? shard?.state : undefined
+    const found = live === undefined ? undefined : Buffer_.lookup(live, entry.sequence)
     const state = entry.end?.terminal ?? (found === undefined || found.state === "terminal" ? "pending" : found.state)
-    const position = state === "pending" ? (Buffer_.position(shard.state, entry.sequence) ?? 0) : null
+    const position = state === "pending" && live !== undefined ? (Buffer_.position(live, entry.sequence) ?? 0) : null
     const start = entry.lastInstanceId === undefined ? undefined : this.#control.startTimeline(entry.lastInstanceId)
     return {
       requestId: entry.requestId,

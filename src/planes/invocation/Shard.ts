@@ -31,7 +31,7 @@ import { Letters } from "./Letters.ts"
 import { LogWriter } from "./LogWriter.ts"
 import type { PayloadCache } from "./PayloadCache.ts"
 import { nowMs } from "./PlaneClock.ts"
-import { fromRefusal, storeFull } from "./Problem.ts"
+import { fromRefusal, shardMoving, storeFull } from "./Problem.ts"
 import { SideLogFailed } from "./SideLog.ts"
 import type * as StoredRecord from "./StoredRecord.ts"
 import type { SessionIdentity, WorkerConnection } from "./WorkerSession.ts"
@@ -82,6 +82,11 @@ export interface NewCall {
   readonly replayOf?: string
 }
 
+const forEver = () => Number.POSITIVE_INFINITY
+
+/** Told to workers whose shard has another owner. */
+export const movedReason = "the work of this version moves to another gateway"
+
 export class Shard {
   readonly name: string
   readonly deadLetters: DeadLetters
@@ -106,6 +111,9 @@ export class Shard {
   readonly #letters: Letters
   readonly #intake: AnswerIntake
   #closed = false
+  readonly #actsUntilMs: () => number
+  /** False while it is being handed over: calls that come now wait for the next owner. */
+  #takesCalls = true
   /** Messages of workers that were refused because their lease was over. */
   staleCount = 0
 
@@ -123,8 +131,11 @@ export class Shard {
     readonly deadLetters: DeadLetters
     readonly deadLetterRetentionMs: number
     readonly eventStreams: EventStreams
+    /** Until when this process owns it, where another one may: asked before each act. */
+    readonly actsUntilMs?: () => number
   }) {
     this.name = init.name
+    this.#actsUntilMs = init.actsUntilMs ?? forEver
     this.deadLetters = init.deadLetters
     this.eventStreams = init.eventStreams
     this.#intake = new AnswerIntake({
@@ -238,6 +249,11 @@ export class Shard {
     const { functionId, functionName, receivedMs, head, body, replayOf } = call
     const entry = new Entry({ arrived, functionId, functionName, receivedMs, head, body, caller, replayOf })
     CrashPoint.hit("invocation.submit.beforeStep")
+    if (!this.takesCalls) {
+      this.#dropCall(entry)
+      caller.refused(shardMoving())
+      return entry
+    }
     if (this.#log.isFull) {
       this.#dropCall(entry)
       caller.refused(storeFull(false))
@@ -294,6 +310,8 @@ export class Shard {
   }
 
   workerMessage(worker: WorkerState, message: FromWorker): void {
+    // What it would show or settle is another owner's to show; the worker will say it again there.
+    if (!this.#isActing) return
     switch (message._tag) {
       case "Heartbeat":
         return this.#send({ _tag: "WorkerHeard", nowMs: nowMs(), workerId: worker.identity.workerId })
@@ -408,6 +426,64 @@ export class Shard {
     this.#closed = true
     clearTimeout(this.#timer)
     for (const worker of this.#workers.values()) worker.connection?.close("the plane is shutting down")
+  }
+
+  // --- the owner changes -------------------------------------------------------------------------------------------
+
+  get #isActing(): boolean {
+    return this.#actsUntilMs === forEver || nowMs() < this.#actsUntilMs()
+  }
+
+  get isOpen(): boolean {
+    return !this.#closed && this.#isActing
+  }
+
+  /** Whether a call may be submitted; if not, nothing of it is kept here. */
+  get takesCalls(): boolean {
+    return this.#takesCalls && this.isOpen
+  }
+
+  set takesCalls(takes: boolean) {
+    this.#takesCalls = takes
+  }
+
+  workers(): Iterable<WorkerState> {
+    return this.#workers.values()
+  }
+
+  /** Their leases go on: whoever owns the shard when they are back knows them from the log. */
+  dismissWorkers(reason: string): void {
+    for (const worker of this.#workers.values()) {
+      this.#send({ _tag: "WorkerDisconnected", nowMs: nowMs(), workerId: worker.identity.workerId })
+      worker.connection?.close(reason)
+    }
+  }
+
+  /** It is not this process's any more. Whoever waits here is told to wait at its owner; nothing is written. */
+  depart(): void {
+    if (this.#closed) return
+    this.#takesCalls = false
+    this.#closed = true
+    clearTimeout(this.#timer)
+    this.#log.stop()
+    this.eventStreams.close()
+    for (const worker of this.#workers.values()) {
+      for (const attempt of [...worker.attempts.values()]) this.#giveUp(attempt)
+      worker.connection?.close(movedReason)
+      worker.drained()
+    }
+    for (const entry of this.#entries.values()) {
+      const { caller } = entry
+      entry.caller = undefined
+      caller?.moved(entry)
+      entry.tellMoved()
+    }
+  }
+
+  #giveUp(attempt: Attempt): void {
+    attempt.entry.released(attempt)
+    attempt.finish()
+    attempt.discard().catch((error: unknown) => this.#events.defect(error))
   }
 
   // --- the loop ----------------------------------------------------------------------------------------------------
@@ -675,7 +751,7 @@ export class Shard {
     worker.readyAtMs = nowMs()
     const holds: Array<{ sequence: number; token: number }> = []
     for (const { requestId, token } of message.holds) {
-      const attempt = worker.attempts.get(requestId)
+      const attempt = worker.attempts.get(requestId) ?? this.#adopt(worker, requestId, token)
       // Bytes that were under way when the connection broke are lost: only an attempt that had its whole call and had
       // answered nothing yet can go on.
       if (attempt?.token === token && attempt.bodySent && attempt.status === undefined) {
@@ -695,6 +771,18 @@ export class Shard {
       slots: message.slots,
       holds
     })
+  }
+
+  /** Begun under another owner, whose log says that this worker has it: what it lists is whole and not answered. */
+  #adopt(worker: WorkerState, requestId: string, token: number): Attempt | undefined {
+    const entry = this.#byRequestId.get(requestId)
+    if (entry === undefined || entry.attempt !== undefined) return undefined
+    if (!Buffer_.isLive(this.#state, entry.sequence, worker.identity.workerId, token)) return undefined
+    const attempt = new Attempt(entry, worker, token, initialCreditBytes)
+    attempt.bodySent = true
+    entry.assigned(attempt, Math.max(1, entry.attempts), nowMs())
+    worker.attempts.set(requestId, attempt)
+    return attempt
   }
 
   // --- bookkeeping -------------------------------------------------------------------------------------------------

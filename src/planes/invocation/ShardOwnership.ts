@@ -1,103 +1,157 @@
 /**
- * Owns a shard: carries out what the lease machine orders, over the key-value store.
+ * The lease of one shard in this process: carries out what the lease machine orders, over the key-value store, for as long
+ * as the process lives. It may be wanted, gained, lost and given back many times.
  *
  * @module
  */
 import * as Cause from "effect/Cause"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Scope from "effect/Scope"
 import * as Lease from "../../core/lease/Lease.ts"
 import * as CrashPoint from "../CrashPoint.ts"
-import type { FabricUnavailable } from "../fabric/FabricError.ts"
-import { type Entry, KeyValue } from "../fabric/KeyValue.ts"
+import type { Entry, KeyValue } from "../fabric/KeyValue.ts"
 import { nowMs } from "./PlaneClock.ts"
 
-export interface OwnershipOptions extends Lease.Options {
+/** Between two readings of a key that could not be read. */
+const readAgainMs = 200
+
+export interface OwnershipInit {
+  readonly shard: string
+  readonly keyValue: KeyValue["Service"]
+  readonly options: Lease.Options
   /**
    * Nobody else can have the store open while this process has: whoever a record names is gone, and nobody needs to wait
    * for its time to run out.
    */
   readonly storeIsExclusive: boolean
-  /** The ownership was lost after it had been gained: stop acting. */
-  readonly onLost: (reason: string) => void
+  readonly gained: (epoch: number) => void
+  /** Stop acting. */
+  readonly lost: (epoch: number, reason: string) => void
+  /** It could not be read; it is tried again. */
+  readonly failed: (error: unknown) => void
 }
 
-/** Succeeds with the epoch once the shard is owned; renews until the scope closes, then gives it back. */
-export const acquire = (
-  shard: string,
-  options: OwnershipOptions
-): Effect.Effect<number, FabricUnavailable, KeyValue | Scope.Scope> =>
-  Effect.gen(function* () {
-    const keyValue = yield* KeyValue
-    const key = `shards/${shard}/owner`
-    const gained = yield* Deferred.make<number, FabricUnavailable>()
-    let state = Lease.idle(nowMs())
-    let timer: NodeJS.Timeout | undefined
-    let closed = false
+export const keyOf = (shard: string): string => `shards/${shard}/owner`
 
-    const send = (event: Lease.Event): void => {
-      const [next, commands] = Lease.step(options, state, event)
-      state = next
-      for (const command of commands) perform(command)
-      clearTimeout(timer)
-      const wakeAtMs = Lease.wakeAtMs(options, state)
-      if (closed || !Number.isFinite(wakeAtMs)) return
-      timer = setTimeout(() => send(Lease.Event.Ticked({ nowMs: nowMs() })), Math.max(1, wakeAtMs - nowMs()))
-      timer.unref()
-    }
+/** What a key holds; another's record under it is no record. */
+export const seenOf = (entry: Pick<Entry, "value" | "revision"> | undefined): Lease.Seen => {
+  const record = entry === undefined ? undefined : Lease.decode(Buffer.from(entry.value).toString("utf8"))
+  return { record: record ?? null, revision: entry?.revision ?? 0 }
+}
 
-    const seenOf = (entry: Entry | undefined): Lease.Seen => {
-      const record = entry === undefined ? undefined : Lease.decode(Buffer.from(entry.value).toString("utf8"))
-      if (entry === undefined || record === undefined) return { record: null, revision: entry?.revision ?? 0 }
-      const alive = record.holder === options.me || !options.storeIsExclusive
-      return { record: alive ? record : { ...record, holder: null }, revision: entry.revision }
-    }
+export class ShardOwnership {
+  readonly #init: OwnershipInit
+  #state: Lease.State = Lease.idle(nowMs())
+  #timer: NodeJS.Timeout | undefined
+  #isClosed = false
+  /** The write that gives it back, while it is under way. */
+  #releasing: Promise<void> = Promise.resolve()
 
-    const read = keyValue.get(key).pipe(
-      Effect.map((entry) => send(Lease.Event.Seen({ nowMs: nowMs(), seen: seenOf(entry) }))),
-      Effect.catch((error) => Deferred.fail(gained, error))
-    )
+  constructor(init: OwnershipInit) {
+    this.#init = init
+  }
 
-    const compareAndSet = ({ record, expectedRevision }: Extract<Lease.Command, { _tag: "CompareAndSet" }>) =>
-      keyValue.put(key, Buffer.from(Lease.encode(record)), expectedRevision).pipe(
-        Effect.map((revision) => Lease.Event.Written({ nowMs: nowMs(), seen: { record, revision } })),
-        Effect.catchTag("RevisionConflict", () => Effect.succeed(Lease.Event.Refused({ nowMs: nowMs() }))),
-        Effect.catch(() => Effect.succeed(Lease.Event.WriteUnknown({ nowMs: nowMs() }))),
-        Effect.map(send)
-      )
+  /** `watched`: by a watch that began before. */
+  want(watched?: Lease.Watched): void {
+    this.#send(Lease.Event.Wanted({ nowMs: nowMs(), watched: this.#init.storeIsExclusive ? undefined : watched }))
+  }
 
-    const perform = (command: Lease.Command): void => {
-      switch (command._tag) {
-        case "Read":
-          setTimeout(() => Effect.runFork(read), Math.max(0, command.atMs - nowMs()))
-          return
-        case "CompareAndSet":
-          CrashPoint.hit("invocation.ownership.beforeWrite")
-          Effect.runCallback(compareAndSet(command), {
-            onExit: (exit) => {
-              if (Exit.isFailure(exit)) options.onLost(Cause.pretty(exit.cause))
-            }
-          })
-          return
-        case "Gained":
-          CrashPoint.hit("invocation.ownership.gained")
-          Effect.runFork(Deferred.succeed(gained, command.epoch))
-          return
-        case "Lost":
-          if (!closed) options.onLost(command.reason)
-          return
+  /** By a watch. */
+  saw(seen: Lease.Seen): void {
+    this.#send(Lease.Event.Seen({ nowMs: nowMs(), seen }))
+  }
+
+  /** Not told of as lost. Resolves when the store knows, or cannot be told. */
+  release(): Promise<void> {
+    this.#send(Lease.Event.ReleaseWanted({ nowMs: nowMs() }))
+    return this.#releasing
+  }
+
+  /** Until when it may act as the owner, by `PlaneClock`; it may be longer by then. */
+  get actsUntilMs(): number {
+    const { options } = this.#init
+    return this.#state._tag === "Holding" ? this.#state.untilMs - options.marginMs : Number.NEGATIVE_INFINITY
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    const released = this.release()
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+    await released
+  }
+
+  #send(event: Lease.Event): void {
+    if (this.#isClosed) return
+    const { options } = this.#init
+    const [next, commands] = Lease.step(options, this.#state, event)
+    this.#state = next
+    const isReleased = event._tag === "ReleaseWanted"
+    for (const command of commands) this.#perform(command, isReleased)
+    clearTimeout(this.#timer)
+    const wakeAtMs = Lease.wakeAtMs(options, this.#state)
+    if (!Number.isFinite(wakeAtMs)) return
+    const tick = () => this.#send(Lease.Event.Ticked({ nowMs: nowMs() }))
+    this.#timer = setTimeout(tick, Math.max(1, wakeAtMs - nowMs()))
+    this.#timer.unref()
+  }
+
+  #perform(command: Lease.Command, isReleased: boolean): void {
+    switch (command._tag) {
+      case "Read":
+        setTimeout(() => this.#read(), Math.max(0, command.atMs - nowMs()))
+        return
+      case "CompareAndSet": {
+        CrashPoint.hit("invocation.ownership.beforeWrite")
+        const written = this.#compareAndSet(command)
+        if (isReleased) this.#releasing = written
+        return
       }
+      case "Gained":
+        CrashPoint.hit("invocation.ownership.gained")
+        return this.#init.gained(command.epoch)
+      case "Lost":
+        if (!isReleased) this.#init.lost(command.epoch, command.reason)
+        return
     }
+  }
 
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        closed = true
-        send(Lease.Event.ReleaseWanted({ nowMs: nowMs() }))
-        clearTimeout(timer)
-      })
+  #read(): void {
+    if (this.#isClosed) return
+    const { keyValue, shard } = this.#init
+    Effect.runCallback(keyValue.get(keyOf(shard)), {
+      onExit: (exit) => {
+        if (Exit.isSuccess(exit)) {
+          return this.#send(Lease.Event.Seen({ nowMs: nowMs(), seen: this.#seen(exit.value) }))
+        }
+        this.#init.failed(Cause.squash(exit.cause))
+        setTimeout(() => this.#read(), readAgainMs).unref()
+      }
+    })
+  }
+
+  #seen(entry: Entry | undefined): Lease.Seen {
+    const { record, revision } = seenOf(entry)
+    const { options, storeIsExclusive } = this.#init
+    const isAlive = record === null || record.holder === options.me || !storeIsExclusive
+    return { record: isAlive ? record : { ...record, holder: null }, revision }
+  }
+
+  #compareAndSet({ record, expectedRevision }: Extract<Lease.Command, { _tag: "CompareAndSet" }>): Promise<void> {
+    const { keyValue, shard } = this.#init
+    const write = keyValue.put(keyOf(shard), Buffer.from(Lease.encode(record)), expectedRevision).pipe(
+      Effect.map((revision) => Lease.Event.Written({ nowMs: nowMs(), seen: { record, revision } })),
+      Effect.catchTag("RevisionConflict", () => Effect.succeed(Lease.Event.Refused({ nowMs: nowMs() }))),
+      Effect.catch(() => Effect.succeed(Lease.Event.WriteUnknown({ nowMs: nowMs() })))
     )
-    send(Lease.Event.Wanted({ nowMs: nowMs() }))
-    return yield* Deferred.await(gained)
-  })
+    return new Promise((resolve) => {
+      Effect.runCallback(write, {
+        onExit: (exit) => {
+          if (Exit.isSuccess(exit)) this.#send(exit.value)
+          else this.#init.failed(Cause.squash(exit.cause))
+          resolve()
+        }
+      })
+    })
+  }
+}

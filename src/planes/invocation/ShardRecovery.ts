@@ -9,9 +9,10 @@ import * as Buffer_ from "../../core/buffer/Buffer.ts"
 import type { DurableRecord } from "../../core/buffer/BufferEvent.ts"
 import type { BufferOptions } from "../../core/buffer/BufferOptions.ts"
 import * as CrashPoint from "../CrashPoint.ts"
-import type { FabricUnavailable } from "../fabric/FabricError.ts"
+import type { FabricUnavailable, OutcomeUnknown } from "../fabric/FabricError.ts"
 import type { Log, LogRecord } from "../fabric/Log.ts"
 import { Entry } from "./Entry.ts"
+import * as LogFence from "./LogFence.ts"
 import { PayloadCache } from "./PayloadCache.ts"
 import * as ShardSnapshot from "./ShardSnapshot.ts"
 import * as StoredRecord from "./StoredRecord.ts"
@@ -34,11 +35,13 @@ const readChunk = 1024
 /** Larger calls are read back when they are dispatched. */
 const keptCallBytesMax = 4 * 1024
 
+/** `isShared`: others may have owned it and not know yet that they do no longer; see `LogFence`. */
 export const recover = (
   log: Log["Service"],
   shard: string,
-  options: BufferOptions
-): Effect.Effect<Recovered, FabricUnavailable> =>
+  options: BufferOptions,
+  isShared = false
+): Effect.Effect<Recovered, FabricUnavailable | OutcomeUnknown> =>
   Effect.gen(function* () {
     CrashPoint.hit("invocation.recover.begin")
     const saved = yield* log.loadSnapshot(shard)
@@ -51,15 +54,16 @@ export const recover = (
       position = saved.position
       yield* readNamed(log, shard, requests, found)
     }
-    for (;;) {
-      const records: ReadonlyArray<LogRecord> = yield* log.read(shard, position, readChunk)
-      if (records.length === 0) break
-      for (const { bytes, position: at } of records) found.replay(StoredRecord.decode(bytes), at)
-      CrashPoint.hit("invocation.recover.chunk")
-      position += records.length
-    }
+    const end = yield* LogFence.readToEnd(log, {
+      name: shard,
+      from: position,
+      chunk: readChunk,
+      isShared,
+      onRecord: ({ bytes, position: at }) => found.replay(StoredRecord.decode(bytes), at),
+      onChunk: () => CrashPoint.hit("invocation.recover.chunk")
+    })
     CrashPoint.hit("invocation.recover.done")
-    return found.recovered(position)
+    return found.recovered(end)
   })
 
 /** Reads the calls that a snapshot names: neighbours together, and nothing of a long stretch between two of them. */

@@ -12,8 +12,9 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { FabricUnavailable } from "../fabric/FabricError.ts"
+import { FabricUnavailable, type OutcomeUnknown } from "../fabric/FabricError.ts"
 import type { Log, LogRecord } from "../fabric/Log.ts"
+import * as LogFence from "./LogFence.ts"
 
 const batchRecordsMax = 4096
 /** Well below what the fabric takes in one batch; a single record is never larger than a few bodies. */
@@ -158,19 +159,17 @@ export class SideLog {
   }
 }
 
-/** Opens the log and shows every record that is in it, oldest first. */
+/**
+ * Opens the log and shows every record that is in it, oldest first. `isShared`: others may have owned it and not know yet
+ * that they do no longer; see `LogFence`.
+ */
 export const open = Effect.fnUntraced(function* (
   log: Log["Service"],
   name: string,
+  isShared: boolean,
   onRecord: (record: LogRecord) => void
-): Effect.fn.Return<SideLog, FabricUnavailable> {
-  const bounds = yield* log.bounds(name)
-  let position = bounds.first
-  for (;;) {
-    const records: ReadonlyArray<LogRecord> = yield* log.read(name, position, readChunk)
-    if (records.length === 0) break
-    for (const record of records) onRecord(record)
-    position += records.length
-  }
-  return new SideLog(name, log, { first: bounds.first, end: position })
+): Effect.fn.Return<SideLog, FabricUnavailable | OutcomeUnknown> {
+  const { first } = yield* log.bounds(name)
+  const end = yield* LogFence.readToEnd(log, { name, from: first, chunk: readChunk, isShared, onRecord })
+  return new SideLog(name, log, { first, end })
 })

@@ -94,20 +94,26 @@ export const make = (
           )
         }
         CrashPoint.hit("invocation.hub.connectOnce")
+        const place = shards.placeOf(shards.indexOf(request.versionId))
+        if (place.kind === "changing") return refuse("unavailable", changing)
         const atMs = nowMs()
         const tokenExpiresAtMs = Math.round(atMs + options.tokenLifetimeMs)
-        const token = WorkerToken.issue(options.secret, { ...claims, expiresAtMs: tokenExpiresAtMs })
-        announced.set(token, {
-          instanceId: request.instanceId,
-          functionId: request.functionId,
-          versionId: request.versionId,
-          workerId: request.workerId
+        const { instanceId, functionId, versionId, workerId } = request
+        const identity = { instanceId, functionId, versionId, workerId }
+        const isElsewhere = place.kind === "peer"
+        const token = WorkerToken.issue(options.secret, {
+          ...claims,
+          ...(isElsewhere ? { workerId } : {}),
+          expiresAtMs: tokenExpiresAtMs
         })
-        forgetOldest(announced, announcedMax)
+        if (!isElsewhere) {
+          announced.set(token, identity)
+          forgetOldest(announced, announcedMax)
+        }
         return {
           region: options.region,
           otherRegions: [],
-          workUrl: "",
+          workUrl: isElsewhere ? place.address.workerUrl : "",
           heartbeatMs: options.heartbeatMs,
           visibilityTimeoutMs: options.visibilityTimeoutMs,
           initialCreditBytes,
@@ -117,12 +123,14 @@ export const make = (
         }
       },
       open: (token, connect) => {
-        const identity = announced.get(token)
-        if (identity === undefined || WorkerToken.verify(options.secret, token, nowMs()) === undefined) {
+        const claims = WorkerToken.verify(options.secret, token, nowMs())
+        const identity = announced.get(token) ?? sentOn(claims)
+        if (identity === undefined || claims === undefined) {
           return refuse("unauthenticated", "call ConnectOnce first and open the stream with the token that it answers")
         }
         announced.delete(token)
-        const shard = shards.forVersion(identity.versionId)
+        const shard = shards.at(shards.indexOf(identity.versionId))
+        if (shard === undefined) return refuse("unavailable", changing)
         const connection = connect(identity)
         const worker = shard.workerOpened(identity, connection)
         CrashPoint.hit("invocation.hub.opened")
@@ -147,13 +155,23 @@ export const make = (
           onDrain: () => worker.drained(),
           onClose: ({ clean }) => {
             shard.workerClosed(worker, connection, clean)
-            if (worker.connection === undefined) report({ _tag: "WorkerGone", ...about })
+            // One that moves with its shard is there, and the next owner says so.
+            if (worker.connection === undefined && shard.takesCalls) report({ _tag: "WorkerGone", ...about })
           }
         }
         return handler
       }
     }
   })
+
+const changing = "the gateway that has the work of this version is changing: ask again shortly"
+
+/** By another gateway, whose token names it. */
+const sentOn = (claims: WorkerToken.WorkerClaims | undefined): SessionIdentity | undefined => {
+  if (claims?.workerId === undefined) return undefined
+  const { instanceId, functionId, versionId, workerId } = claims
+  return { instanceId, functionId, versionId, workerId }
+}
 
 const forgetOldest = (map: Map<string, unknown>, max: number): void => {
   for (const oldest of map.keys()) {

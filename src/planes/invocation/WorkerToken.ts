@@ -10,6 +10,8 @@ export interface WorkerClaims {
   readonly instanceId: string
   readonly functionId: string
   readonly versionId: string
+  /** Of a worker that was sent on to another gateway, which has not heard of it. */
+  readonly workerId?: string
   /** Unix ms. */
   readonly expiresAtMs: number
 }

@@ -1,0 +1,55 @@
+/**
+ * Reading a log to its end, so that it stays the end: an owner that was deposed and does not know it could still append
+ * where the new one has written nothing yet. So the new one writes an empty record before it serves; whoever expects to
+ * append before that is refused from then on. What came in between is read first.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect"
+import type { FabricUnavailable, OutcomeUnknown } from "../fabric/FabricError.ts"
+import type { Log, LogRecord } from "../fabric/Log.ts"
+
+/** An owner that writes on and on while it is being deposed is one that lives: then its lease is not over. */
+const roundsMax = 100
+
+/** No record of ours is empty. */
+const fence: Uint8Array = new Uint8Array(0)
+
+interface Reading {
+  readonly name: string
+  readonly from: number
+  /** Records to read at once. */
+  readonly chunk: number
+  /** False: no other process can have the log open, and no fence is needed. */
+  readonly isShared: boolean
+  readonly onRecord: (record: LogRecord) => void
+  readonly onChunk?: () => void
+}
+
+/** Answers the position where the caller may append. Fences of the past are not shown. */
+export const readToEnd = Effect.fnUntraced(function* (
+  log: Log["Service"],
+  { name, from, chunk, isShared, onRecord, onChunk }: Reading
+): Effect.fn.Return<number, FabricUnavailable | OutcomeUnknown> {
+  let position = from
+  for (let round = 0; ; round++) {
+    for (;;) {
+      const records: ReadonlyArray<LogRecord> = yield* log.read(name, position, chunk)
+      if (records.length === 0) break
+      for (const record of records) if (record.bytes.length > 0) onRecord(record)
+      onChunk?.()
+      position += records.length
+    }
+    if (!isShared) return position
+    const fenced: number | undefined = yield* log
+      .append(name, position, [fence], { mayUseReserve: true })
+      .pipe(
+        Effect.catchTag("PositionConflict", (conflict) =>
+          round < roundsMax
+            ? Effect.succeed(undefined)
+            : Effect.die(new Error(`the log ${conflict.message}, again and again`))
+        )
+      )
+    if (fenced !== undefined) return fenced
+  }
+})
