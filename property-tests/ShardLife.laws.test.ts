@@ -21,6 +21,9 @@ interface World {
   /** Of the shard that is open or being opened. */
   open: number | undefined
   isServed: boolean
+  isSuspended: boolean
+  /** Another had the lease since it was lost here. */
+  wasForeign: boolean
   isHandedOver: boolean
   isPausing: boolean
   isToTryLater: boolean
@@ -35,6 +38,8 @@ const make = (): World => ({
   held: undefined,
   open: undefined,
   isServed: false,
+  isSuspended: false,
+  wasForeign: false,
   isHandedOver: false,
   isPausing: false,
   isToTryLater: false,
@@ -68,6 +73,18 @@ const perform = (world: World, command: ShardLife.Command): void => {
       world.isServed = true
       world.served++
       return
+    case "Suspend":
+      assert.isUndefined(world.held, "S3: suspended under a lease that is held")
+      world.isServed = false
+      world.isSuspended = true
+      return
+    case "Resume":
+      assert.strictEqual(command.epoch, world.held, "S1: resumed without the lease")
+      assert.isTrue(world.isSuspended && !world.wasForeign, "S3: resumed although another had it")
+      world.open = command.epoch
+      world.isSuspended = false
+      world.isServed = true
+      return
     case "HandOver":
       assert.isTrue(world.isServed, "S3: only what is served is handed over")
       world.isHandedOver = true
@@ -88,11 +105,14 @@ const perform = (world: World, command: ShardLife.Command): void => {
 const closed = (world: World): void => {
   world.open = undefined
   world.isServed = false
+  world.isSuspended = false
   world.isHandedOver = false
 }
 
 const moves = [
   "want",
+  "foreign",
+  "givenUp",
   "grant",
   "lose",
   "opened",
@@ -115,14 +135,26 @@ const happen = (step: Step, world: World, move: Move): void => {
       if (!world.isAsked || held !== undefined) return
       world.held = ++world.epoch
       return send(step, world, { _tag: "Gained", epoch: world.epoch })
+    case "foreign":
+      if (held !== undefined) return
+      world.epoch++
+      world.wasForeign = true
+      return
+    case "givenUp":
+      return open === undefined || !world.isSuspended ? undefined : send(step, world, { _tag: "GivenUp", epoch: open })
     case "lose":
       if (held === undefined) return
+      world.wasForeign = false
       world.held = undefined
       return send(step, world, { _tag: "Lost", epoch: held })
     case "opened":
-      return open === undefined || world.isServed ? undefined : send(step, world, { _tag: "Opened", epoch: open })
+      return open === undefined || world.isServed || world.isSuspended
+        ? undefined
+        : send(step, world, { _tag: "Opened", epoch: open })
     case "openFailed":
-      return open === undefined || world.isServed ? undefined : send(step, world, { _tag: "OpenFailed", epoch: open })
+      return open === undefined || world.isServed || world.isSuspended
+        ? undefined
+        : send(step, world, { _tag: "OpenFailed", epoch: open })
     case "storeFailed":
       return open === undefined ? undefined : send(step, world, { _tag: "StoreFailed", epoch: open })
     case "handed":
@@ -187,6 +219,10 @@ describe("life of a shard: laws", () => {
       state._tag === "Serving" && event._tag === "Unwanted" ? [state, []] : ShardLife.step(state, event)
     const forgetsWish: Step = (state, event) =>
       state._tag === "Leaving" && event._tag === "Wanted" ? [state, []] : ShardLife.step(state, event)
-    kills(law({ served: 0 }), { keepsLost, releasesOpen, clings, forgetsWish })
+    const resumesAnything: Step = (state, event) =>
+      state._tag === "Suspended" && event._tag === "Gained"
+        ? ShardLife.step({ ...state, epoch: event.epoch - 1 }, event)
+        : ShardLife.step(state, event)
+    kills(law({ served: 0 }), { resumesAnything, keepsLost, releasesOpen, clings, forgetsWish })
   })
 })

@@ -4,7 +4,8 @@
  * Laws (`property-tests/ShardLife.laws.test.ts`):
  * - S1 a shard is opened and served only under the epoch that was gained last and not lost since.
  * - S2 what was opened is closed before it is opened again, and before the lease is given back.
- * - S3 a shard that is no longer wanted is handed over, one that is lost is abandoned at once; the process goes on.
+ * - S3 a shard that is no longer wanted is handed over; one that is lost is not served, and goes on as it was only if
+ *   nobody had it meanwhile (the next epoch is this process's again), else it is abandoned. The process goes on.
  * - S4 a shard whose store failed gives its lease back and is asked for again after a pause: another process, or a new
  *   replay, may do better.
  * - S5 when nothing more happens to it, a wanted shard is served and one that is not wanted is not held.
@@ -22,6 +23,8 @@ export type State =
   | { readonly _tag: "Pausing" }
   | { readonly _tag: "Opening"; readonly epoch: number }
   | { readonly _tag: "Serving"; readonly epoch: number }
+  /** The lease under this epoch is lost, and nobody is known to have another: it waits as it is. */
+  | { readonly _tag: "Suspended"; readonly epoch: number }
   /** Being handed over. */
   | { readonly _tag: "Leaving"; readonly epoch: number; readonly isWantedAgain: boolean }
 
@@ -39,6 +42,8 @@ export type Event =
   | { readonly _tag: "HandedOver"; readonly epoch: number }
   | { readonly _tag: "StayedOn"; readonly epoch: number }
   | { readonly _tag: "PauseOver" }
+  /** Of a suspended one: another has it, or it has waited for too long. */
+  | { readonly _tag: "GivenUp"; readonly epoch: number }
 
 export type Command =
   /** Of the lease. */
@@ -48,6 +53,10 @@ export type Command =
   | { readonly _tag: "Open"; readonly epoch: number }
   | { readonly _tag: "Serve"; readonly epoch: number }
   | { readonly _tag: "HandOver"; readonly epoch: number }
+  /** Leave it as it is and let it do nothing; answered by `GivenUp` when that takes too long. */
+  | { readonly _tag: "Suspend"; readonly epoch: number }
+  /** Under the new epoch, as it was. */
+  | { readonly _tag: "Resume"; readonly epoch: number }
   /** Close it now, whatever it was doing; an `Open` that is under way comes to nothing. */
   | { readonly _tag: "Abandon"; readonly epoch: number }
   /** Answered by `PauseOver`. */
@@ -83,6 +92,8 @@ export const step = (state: State, event: Event): Step => {
       return stepOpening(state, event)
     case "Serving":
       return stepServing(state, event)
+    case "Suspended":
+      return stepSuspended(state, event)
     case "Leaving":
       return stepLeaving(state, event)
     default:
@@ -123,7 +134,27 @@ const stepServing = (state: Of<"Serving">, event: Event): Step => {
     case "Unwanted":
       return [{ _tag: "Leaving", epoch, isWantedAgain: false }, [{ _tag: "HandOver", epoch }]]
     case "Lost":
+      return [{ _tag: "Suspended", epoch }, [{ _tag: "Suspend", epoch }]]
+    case "StoreFailed":
+      return [pausing, [abandon, release, { _tag: "Pause" }]]
+    default:
+      return [state, []]
+  }
+}
+
+const stepSuspended = (state: Of<"Suspended">, event: Event): Step => {
+  const { epoch } = state
+  const abandon: Command = { _tag: "Abandon", epoch }
+  switch (event._tag) {
+    case "Gained":
+      // Each grant has the next number: nobody had it in between, so nobody wrote to its log.
+      return event.epoch === epoch + 1
+        ? [{ _tag: "Serving", epoch: event.epoch }, [{ _tag: "Resume", epoch: event.epoch }]]
+        : [{ _tag: "Opening", epoch: event.epoch }, [abandon, { _tag: "Open", epoch: event.epoch }]]
+    case "GivenUp":
       return [asking, [abandon]]
+    case "Unwanted":
+      return [resting, [abandon, release]]
     case "StoreFailed":
       return [pausing, [abandon, release, { _tag: "Pause" }]]
     default:
