@@ -82,6 +82,11 @@ export interface NewCall {
   readonly replayOf?: string
 }
 
+/** Messages of workers that wait for the lease; what they may send is bounded by their credit, and these are small. */
+const heldMax = 20_000
+/** Between two looks whether the lease is back. */
+const heldLookMs = 50
+
 const forEver = () => Number.POSITIVE_INFINITY
 
 /** Told to workers whose shard has another owner. */
@@ -112,6 +117,8 @@ export class Shard {
   readonly #intake: AnswerIntake
   #closed = false
   readonly #actsUntilMs: () => number
+  /** Said by workers while nobody could tell whose the shard is. */
+  #held: Array<readonly [WorkerState, FromWorker]> = []
   /** False while it is being handed over: calls that come now wait for the next owner. */
   #takesCalls = true
   /** Messages of workers that were refused because their lease was over. */
@@ -310,8 +317,8 @@ export class Shard {
   }
 
   workerMessage(worker: WorkerState, message: FromWorker): void {
-    // What it would show or settle is another owner's to show; the worker will say it again there.
-    if (!this.#isActing) return
+    if (!this.#isActing) return this.#hold(worker, message)
+    if (this.#held.length > 0) this.resume()
     switch (message._tag) {
       case "Heartbeat":
         return this.#send({ _tag: "WorkerHeard", nowMs: nowMs(), workerId: worker.identity.workerId })
@@ -434,6 +441,20 @@ export class Shard {
     return this.#actsUntilMs === forEver || nowMs() < this.#actsUntilMs()
   }
 
+  /** What it would show or settle may be another owner's to show. */
+  #hold(worker: WorkerState, message: FromWorker): void {
+    if (this.#closed) return
+    if (this.#held.length < heldMax) this.#held.push([worker, message])
+    // It says again what counts when it is back.
+    else worker.connection?.close(movedReason)
+  }
+
+  /** The lease is back, and nobody else had it. */
+  resume(): void {
+    for (const [worker, message] of this.#held.splice(0)) this.workerMessage(worker, message)
+    this.#arm()
+  }
+
   get isOpen(): boolean {
     return !this.#closed && this.#isActing
   }
@@ -464,6 +485,7 @@ export class Shard {
     if (this.#closed) return
     this.#takesCalls = false
     this.#closed = true
+    this.#held = []
     clearTimeout(this.#timer)
     this.#log.stop()
     this.eventStreams.close()
@@ -518,10 +540,15 @@ export class Shard {
     this.#timerAtMs = dueMs
     // Node fires at once above 2^31 ms; waking early costs one tick that does nothing.
     const delayMs = Math.min(Math.max(1, Math.ceil(dueMs - nowMs())), 3_600_000)
-    this.#timer = setTimeout(() => {
+    const tick = () => {
+      if (!this.#isActing) {
+        this.#timer = setTimeout(tick, heldLookMs).unref()
+        return
+      }
       this.#timerAtMs = Number.POSITIVE_INFINITY
       this.#send({ _tag: "Ticked", nowMs: nowMs() })
-    }, delayMs)
+    }
+    this.#timer = setTimeout(tick, delayMs)
     this.#timer.unref()
   }
 

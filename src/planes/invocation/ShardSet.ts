@@ -39,6 +39,8 @@ const pauseMs = 1_000
 const tryLaterMs = 15_000
 /** How long a hand-over that need not happen may take. */
 const patienceMs = 60_000
+/** How long a shard whose lease is lost waits for it to come back, before its callers are told to look elsewhere. */
+const suspendedMaxMs = 10_000
 /** How long a start waits for what it is to serve. */
 const joinWaitMs = 10_000
 
@@ -51,8 +53,9 @@ interface Slot {
   open: OpenShard.OpenShard | undefined
   scope: Scope.Closeable | undefined
   opening: Fiber.Fiber<unknown, unknown> | undefined
-  /** It is served and takes calls. */
+  /** It is served, or suspended. */
   shard: Shard | undefined
+  suspended: NodeJS.Timeout | undefined
   /** What the watch showed last. */
   watched: Lease.Watched
   /** Where this process alone has the store: who waits for it. */
@@ -237,6 +240,9 @@ export class ShardSet {
     const before = slot.watched.seen.record?.holder
     slot.watched = { seen, sinceMs: nowMs() }
     slot.ownership.saw(seen)
+    const holder = seen.record?.holder ?? this.#init.me
+    const { life } = slot
+    if (life._tag === "Suspended" && holder !== this.#init.me) this.#send(slot, { _tag: "GivenUp", epoch: life.epoch })
     if (seen.record?.holder !== before) this.#tell()
   }
 
@@ -284,6 +290,7 @@ export class ShardSet {
       scope: undefined,
       opening: undefined,
       shard: undefined,
+      suspended: undefined,
       alone: undefined,
       watched: { seen: { record: null, revision: 0 }, sinceMs: nowMs() }
     }
@@ -320,6 +327,17 @@ export class ShardSet {
         return this.#serve(slot, command.epoch)
       case "HandOver":
         return void this.#handOver(slot, command.epoch)
+      case "Suspend":
+        slot.suspended = setTimeout(
+          () => this.#send(slot, { _tag: "GivenUp", epoch: command.epoch }),
+          suspendedMaxMs
+        ).unref()
+        return this.#tell()
+      case "Resume":
+        clearTimeout(slot.suspended)
+        this.#init.events.moved?.(slot.name, `served here again, from epoch ${command.epoch} on`)
+        slot.shard?.resume()
+        return this.#tell()
       case "Abandon":
         return this.#abandon(slot)
       case "Pause":
@@ -397,6 +415,7 @@ export class ShardSet {
 
   #abandon(slot: Slot): void {
     const { opening, open } = slot
+    clearTimeout(slot.suspended)
     slot.opening = undefined
     if (opening !== undefined) Effect.runFork(Fiber.interrupt(opening))
     open?.silence()
