@@ -532,7 +532,8 @@ describe.skipIf(natsIsMissing)("a cluster of three", () => {
       assert.deepStrictEqual(found, numbers(found.length))
     } finally {
       await opened.close()
-      await place.remove()
+      // Its streams go with the servers: three that have just elected anew may not answer for half a minute.
+      await place.remove().catch(() => undefined)
     }
   }, 120_000)
 })

@@ -12,6 +12,7 @@
  */
 import * as Data from "effect/Data"
 import * as DueMap from "../collections/DueMap.ts"
+import { invariant } from "../collections/invariant.ts"
 import * as Table from "../collections/Table.ts"
 import * as Instances from "./GpuClusterInstance.ts"
 import * as NodePacking from "./NodePacking.ts"
@@ -223,7 +224,7 @@ const ask = (
 /** What is due for it at `nowMs`: its next phase, its begin, or its end. */
 const advance = (state: State, number: number, nowMs: number): Step => {
   const row = Table.row(state.instances, number)
-  if (row === undefined) return [state, []]
+  invariant(row !== undefined, "an instance for which something is due is there")
   const { instanceId } = row
   if (Instances.isRunning(row)) {
     const cause: Cause = row.failsMemory
@@ -298,7 +299,7 @@ const tick = (state: State, nowMs: number): Step => {
   }
   for (const number of nodes.toSorted((one, other) => one - other)) {
     const fate = DueMap.get(next.nodeDue, number)
-    if (fate === undefined) continue
+    invariant(fate !== undefined, "a node whose fate is due has one")
     const { group, node } = placeOf(next, number)
     const [after, more] = applyFault(next, nowMs, { kind: fate.kind, group, node })
     next = after

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "vitest"
 import { FabricUnavailable, OutcomeUnknown } from "../fabric/FabricError.ts"
+import { PeerUnavailable } from "../peer/PeerUnavailable.ts"
 import * as ControlErrors from "./ControlErrors.ts"
 import * as Problem from "./Problem.ts"
 
@@ -14,11 +15,13 @@ const samples: ReadonlyArray<ControlErrors.ControlError> = [
   new ControlErrors.RegistryFull({ what: "functions", limit: 1 }),
   new ControlErrors.ConcurrentChange({ key: "k" }),
   new ControlErrors.InstanceNotFound({ instanceId: "i" }),
+  new ControlErrors.ClusterNotFound({ cluster: "c" }),
   new ControlErrors.RequestNotFound({ requestId: "r" }),
   new ControlErrors.RequestEnded({ requestId: "r", state: "responded" }),
   new ControlErrors.DeadLetterNotFound({ requestId: "r" }),
   new ControlErrors.DeadLetterIncomplete({ requestId: "r" }),
   new ControlErrors.ReplayRefused({ requestId: "r", reason: "the queue is full" }),
+  new PeerUnavailable({ peer: "agent", reason: "it did not answer logs within 3000 ms" }),
   new FabricUnavailable({ port: "KeyValue", operation: "put", reason: "full", retryable: true }),
   new OutcomeUnknown({ port: "KeyValue", operation: "put", reason: "timeout" })
 ]
