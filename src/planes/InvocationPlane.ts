@@ -86,7 +86,7 @@ export interface InvocationPlane {
   readonly workerUrl: string
   /** Where instances of this machine connect: the socket where there is one. */
   readonly instanceUrl: string
-  /** Why nothing is accepted any more; undefined = all is well. */
+  /** Why nothing is accepted any more, or not for some shard of its own; undefined = all is well. */
   readonly failure: () => string | undefined
   /** Opens the door for callers; answers its port. */
   readonly listen: Effect.Effect<number, CannotListen, Scope.Scope>
@@ -192,7 +192,7 @@ export const open = (
       deadLetters,
       workerUrl,
       instanceUrl: instanceUrlOf(options, workerUrl),
-      failure: () => failure,
+      failure: () => failure ?? shards.problem(),
       listen: Effect.gen(function* () {
         CrashPoint.hit("platform.beforeGateway")
         const { port } = yield* Gateway.listen(

@@ -18,6 +18,8 @@ export interface Said {
 export interface AgentProcess {
   /** The last that it said; it speaks ten times a second. */
   readonly said: () => Said
+  /** The next part may be launched, as soon as the one before it is. */
+  readonly goOn: () => void
   readonly kill: () => Promise<void>
 }
 
@@ -25,9 +27,11 @@ export const start = (options: {
   readonly cluster: string
   readonly kubeconfig: string
   readonly count: number
+  /** Default 1. */
+  readonly parts?: number
 }): AgentProcess => {
   const flags = ["--conditions=millrace-source", `${import.meta.dirname}/agentMain.ts`, JSON.stringify(options)]
-  const child = spawn(process.execPath, flags, { stdio: ["ignore", "pipe", "inherit"] })
+  const child = spawn(process.execPath, flags, { stdio: ["pipe", "pipe", "inherit"] })
   const ended = once(child, "exit")
   let said: Said = { launched: 0, started: 0, calls: 0, rssMiB: 0, rssAtStartMiB: 0 }
   createInterface({ input: child.stdout }).on("line", (line) => {
@@ -37,5 +41,5 @@ export const start = (options: {
     child.kill("SIGKILL")
     await ended
   }
-  return { said: () => said, kill }
+  return { said: () => said, goOn: () => void child.stdin.write("\n"), kill }
 }

@@ -1,17 +1,24 @@
 /**
  * An agent's backend in a process of its own, to be killed: launches the instances that its argument says, then goes on
- * until it is ended, and prints what it knows ten times a second as a line of JSON.
+ * until it is ended, and prints what it knows ten times a second as a line of JSON. Of several parts, each but the first
+ * waits for a line on its input.
  *
  * @module
  */
+import { createInterface } from "node:readline"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type { Api } from "../../src/backends/kubernetes/Api.ts"
 import { openBackend, specOf } from "./harness.ts"
 
-const { cluster, kubeconfig, count }: { cluster: string; kubeconfig: string; count: number } = JSON.parse(
-  process.argv[2] ?? "{}"
-)
+const {
+  cluster,
+  kubeconfig,
+  count,
+  parts = 1
+}: { cluster: string; kubeconfig: string; count: number; parts?: number } = JSON.parse(process.argv[2] ?? "{}")
+
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
 
 let api: Api | undefined
 const rssMiB = () => Math.round(process.memoryUsage().rss / 1024 ** 2)
@@ -32,12 +39,17 @@ const program = Effect.gen(function* () {
   const launch = (index: number) =>
     backend
       .launch(specOf(`i${index}`, { kind: "sleeps" }, { startDeadlineMs: 1_800_000 }))
-      .pipe(Effect.retry({ times: 20 }), Effect.andThen(Effect.sync(() => launched++)))
-  yield* Effect.forEach(
-    Array.from({ length: count }, (_, index) => index),
-    launch,
-    { concurrency: 32, discard: true }
-  )
+      .pipe(
+        Effect.retry({ times: 120, schedule: Schedule.spaced("500 millis") }),
+        Effect.andThen(Effect.sync(() => launched++))
+      )
+  for (let part = 0; part < parts; part++) {
+    if (part > 0) yield* Effect.promise(() => lines.next())
+    const from = Math.round((part * count) / parts)
+    const to = Math.round(((part + 1) * count) / parts)
+    const indexes = Array.from({ length: to - from }, (_, index) => from + index)
+    yield* Effect.forEach(indexes, launch, { concurrency: 32, discard: true })
+  }
   yield* Effect.never
 })
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { maybeText, milliseconds, oneOf, port, type Setting, text, texts } from "./Setting.ts"
+import { count, maybeText, milliseconds, oneOf, port, type Setting, text, texts } from "./Setting.ts"
 
 const natsUrl = { pattern: /^(?:nats|tls|ws|wss):\/\/\S{1,400}$/, expected: "addresses such as nats://127.0.0.1:4222" }
 const label = {
@@ -80,6 +80,18 @@ export const settings = {
     workerUrl: maybeText({ ...workerUrl, about: "where instances reach that port. Left out: host and port" }),
     workerSocket: maybeText({
       about: "socket at which instances of this machine connect that have no network: workers/worker.sock in `state`"
+    }),
+    peerUrl: maybeText({
+      pattern: /^http:\/\/\S{1,400}$/,
+      expected: "an address such as http://gateway-1:8787",
+      about: "where other gateways reach this one's port. Left out: host and port"
+    }),
+    shards: count({
+      about:
+        "parts into which requests are divided, which gateways share; each reserves about 5 GiB on the servers. Stays as it was first said",
+      otherwise: 4,
+      minimum: 1,
+      maximum: 64
     }),
     region: text({ ...label, about: "told to workers", otherwise: "local" }),
     heartbeatMs: milliseconds({

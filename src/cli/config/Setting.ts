@@ -60,6 +60,17 @@ export const milliseconds = (
   })
 }
 
+export const count = (
+  given: Given<number> & { readonly minimum: number; readonly maximum: number }
+): Setting<number> => {
+  const { minimum, maximum, ...rest } = given
+  return of(rest, {
+    schema: Schema.Int.check(Schema.isBetween({ minimum, maximum })),
+    expected: `${grouped(minimum)} to ${grouped(maximum)}`,
+    parse: number
+  })
+}
+
 interface Pattern {
   readonly pattern: RegExp
   readonly expected: string

@@ -19,6 +19,8 @@ export const service = ({ config, check, ready }: Service.Running) =>
         workerPort: invocation.workerPort,
         workerSocket: invocation.workerSocket === undefined ? undefined : resolve(invocation.workerSocket),
         workerUrl: invocation.workerUrl,
+        peerUrl: invocation.peerUrl,
+        shardCount: invocation.shards,
         region: invocation.region,
         workerSecret: yield* Service.workerSecret(config),
         workerTokenLifetimeMs: WorkerSecret.tokenLifetimeMs,

@@ -27,7 +27,7 @@ export const serve = (shards: Shards): Effect.Effect<void, never, PubSub | Scope
         for (let at = 0; at === 0 || at < reports.length; at += reportsPerMessage) {
           const message: DemandSnapshot = {
             shard: shard.name,
-            shardCount: shards.all.length,
+            shardCount: shards.count,
             isFirst: at === 0,
             isLast: at + reportsPerMessage >= reports.length,
             reports: reports.slice(at, at + reportsPerMessage)

@@ -56,6 +56,8 @@ interface Slot {
   /** It is served, or suspended. */
   shard: Shard | undefined
   suspended: NodeJS.Timeout | undefined
+  /** Why it could not be opened when that was last tried. */
+  problem: string | undefined
   /** What the watch showed last. */
   watched: Lease.Watched
   /** Where this process alone has the store: who waits for it. */
@@ -112,6 +114,14 @@ export class ShardSet {
   }
 
   /** Open here; it may be on its way to another gateway. */
+  /** Why a shard that falls to this process is not served; undefined: all are, or are on their way. */
+  problem(): string | undefined {
+    const slot = this.#slots.find(
+      ({ isWanted, shard, problem }) => isWanted && shard === undefined && problem !== undefined
+    )
+    return slot === undefined ? undefined : `${slot.name} cannot be opened: ${slot.problem}`
+  }
+
   shardAt(index: number): Shard | undefined {
     const shard = this.#slots[index]?.shard
     return shard?.isOpen === true ? shard : undefined
@@ -291,6 +301,7 @@ export class ShardSet {
       opening: undefined,
       shard: undefined,
       suspended: undefined,
+      problem: undefined,
       alone: undefined,
       watched: { seen: { record: null, revision: 0 }, sinceMs: nowMs() }
     }
@@ -360,9 +371,13 @@ export class ShardSet {
       slot.opening = undefined
       if (Exit.isSuccess(exit)) {
         slot.open = exit.value
+        slot.problem = undefined
         return this.#send(slot, { _tag: "Opened", epoch })
       }
-      this.#init.events.moved?.(slot.name, `it could not be opened: ${Cause.pretty(exit.cause)}`)
+      const reason = Cause.pretty(exit.cause)
+      // It is tried again each second; once is enough to be told.
+      if (reason !== slot.problem) this.#init.events.moved?.(slot.name, `it could not be opened: ${reason}`)
+      slot.problem = reason
       this.#send(slot, { _tag: "OpenFailed", epoch })
     })
   }

@@ -68,6 +68,8 @@ export interface Shards {
   /** Of a request that is, or was a short while ago. */
   readonly eventStream: (requestId: string) => { readonly shard: Shard; readonly stream: EventStream } | undefined
   readonly recordsReplayed: number
+  /** Why a shard that falls to this process cannot be served; undefined: all are, or are on their way. */
+  readonly problem: () => string | undefined
   /**
    * Takes its share of the shards from now on, and resolves when it serves it, or after some seconds. Where the store is
    * this process's alone, it serves all of them already.
@@ -128,6 +130,7 @@ export const open = (
         const entry = shard?.byRequestId(requestId)
         return shard === undefined || entry === undefined ? undefined : { shard, entry }
       },
+      problem: () => set.problem(),
       join: (address) => (storeIsExclusive ? Effect.void : set.join(address)),
       leave: (withinMs) => (storeIsExclusive ? Effect.void : set.leave(withinMs))
     } satisfies Shards
