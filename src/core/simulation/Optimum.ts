@@ -54,7 +54,8 @@ export const instanceMs = (jobs: ReadonlyArray<Job>, terms: Terms): number | und
   const windows = Math.max(1, Math.ceil((lastMs - firstMs) / windowMs))
   const possible = workAvailable(jobs, { fromMs: firstMs, windowMs, windows, delayMs: 0 })
   const required = workAvailable(jobs, { fromMs: firstMs, windowMs, windows, delayMs: terms.waitMs })
-  const top = Math.min(terms.maxInstances, instancesUseful(possible, windowMs * slots))
+  const useful = instancesUseful(possible, windowMs * slots)
+  const top = Math.min(terms.maxInstances, Math.max(terms.minInstances, useful))
   const bottom = Math.min(terms.minInstances, top)
   let fronts: Array<ReadonlyArray<Way>> = Array.from({ length: top + 1 }, (_, count) =>
     count < bottom ? [] : [{ cost: count * terms.startMs, done: 0 }]

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "vitest"
 import { defaults } from "../buffer/BufferOptions.ts"
 import * as Policies from "../scaling/Policies.ts"
-import type { Decision, Policy } from "../scaling/Policy.ts"
+import type { Decision, Observation, Policy } from "../scaling/Policy.ts"
 import * as Arrivals from "./Arrivals.ts"
 import * as Optimum from "./Optimum.ts"
 import * as PolicyLaws from "./PolicyLaws.ts"
@@ -145,6 +145,9 @@ describe("the optimum", () => {
     const one = [{ atMs: 0, serviceMs: 100 }]
     assert.strictEqual(Optimum.instanceMs(one, terms), 150)
     assert.isAbove(Optimum.instanceMs(one, { ...terms, minInstances: 1, waitMs: 300 })!, 150)
+    // Though only one of them is ever useful.
+    assert.strictEqual(Optimum.instanceMs(one, { ...terms, minInstances: 3 }), 450)
+    assert.strictEqual(Optimum.instanceMs(one, { ...terms, minInstances: 3, maxInstances: 2 }), 300)
   })
 
   it("is higher the more ways are given up, and can be done with one", () => {
@@ -242,5 +245,63 @@ describe("the laws for a policy of one's own", () => {
     }
     const found = PolicyLaws.check(keeps)
     assert.deepStrictEqual([found?.law, found?.what], ["plain", "with a copy of its memory it answered differently"])
+  })
+
+  it("show it no observation that contradicts itself, and a count of arrivals that never falls", () => {
+    let sawUnknown = 0
+    const checks: Policy<number> = {
+      name: "checks",
+      empty: 0,
+      decide: (arrived, { pending, oldestPendingMs, arrivalsTotal }) => {
+        if (pending === "unknown") {
+          sawUnknown += 1
+          assert.strictEqual(oldestPendingMs, "unknown")
+        } else assert.strictEqual(oldestPendingMs === null, pending === 0)
+        if (typeof arrivalsTotal !== "number") throw new Error(`it counted to ${arrivalsTotal}`)
+        assert.isAtLeast(arrivalsTotal, arrived)
+        return [arrivalsTotal, { desired: 20, reason: "because", inputs: {}, wakeAtMs: null }]
+      }
+    }
+    assert.isUndefined(PolicyLaws.check(checks))
+    assert.isAbove(sawUnknown, 10)
+  })
+
+  it("reject a policy that lets go what is there when either figure alone is unknown", () => {
+    const lets = (isBlind: (seen: Observation) => boolean): Policy<null> => ({
+      ...answering({}),
+      decide: (memory, seen) => [
+        memory,
+        { desired: isBlind(seen) ? 2 : 5, reason: "because", inputs: {}, wakeAtMs: null }
+      ]
+    })
+    const told = "L14: the demand is unknown, 5 instances are there, and it answered 2"
+    assert.strictEqual(breach(lets(({ pending, leased }) => pending === "unknown" && leased !== "unknown")), told)
+    assert.strictEqual(breach(lets(({ pending, leased }) => leased === "unknown" && pending !== "unknown")), told)
+  })
+
+  it("show of a policy that never settles the last three times that it changed its mind", () => {
+    const swings: Policy<null> = {
+      ...answering({}),
+      decide: (memory, { nowMs }) => {
+        const desired = Math.floor(nowMs / 10_000) % 2 === 0 ? 6 : 7
+        return [memory, { desired: Math.max(5, desired), reason: `${desired} now`, inputs: {}, wakeAtMs: null }]
+      }
+    }
+    // Unknown demand forbids to go down, so what swings is steady there.
+    const steady: Policy<null> = {
+      ...swings,
+      decide: (memory, seen) =>
+        swings.decide(memory, seen.pending === 0 && seen.leased === 0 ? seen : { ...seen, nowMs: 10_000 })
+    }
+    const found = PolicyLaws.check(steady)
+    assert.strictEqual(found?.law, "L15")
+    assert.deepStrictEqual(
+      found?.history.map(({ nowMs, ready, desired, reason }) => [nowMs, ready, desired, reason]),
+      [
+        [110_000, 6, 7, "7 now"],
+        [120_000, 7, 6, "6 now"],
+        [130_000, 6, 7, "7 now"]
+      ]
+    )
   })
 })
