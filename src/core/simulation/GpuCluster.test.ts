@@ -108,4 +108,56 @@ describe("a cluster of GPUs", () => {
       "5019160 i4 Refuse"
     ])
   })
+
+  const asked = (state: GpuCluster.State, nowMs: number, instanceId: string, gpuCount: number) =>
+    GpuCluster.step(state, Event.Asked({ nowMs, instanceId, gpuKind: gpuCount === 0 ? "none" : "H100", gpuCount }))[0]
+
+  it("tells what is due in one moment in the order of instances, and then of nodes", () => {
+    const count = 300
+    const wide = GpuCluster.make(
+      {
+        seed: 3,
+        groups: [{ gpuKind: "H100", nodes: count, gpusPerNode: 1, slotsPerNode: 0 }],
+        start,
+        gpuStart: start,
+        rates: { ...GpuCluster.noFaults, spotLossPerNodeHour: 60 }
+      },
+      0
+    )
+    const ids = Array.from({ length: count }, (_, index) => `i${index}`)
+    const full = ids.reduce((state, id) => asked(state, 0, id, 1), wide)
+    // Long after the first loss of each.
+    const [, commands] = GpuCluster.step(full, Event.Ticked({ nowMs: 10 * 3_600_000 }))
+    assert.deepStrictEqual(
+      commands.map(({ _tag, instanceId }) => `${_tag} ${instanceId}`),
+      [...ids.map((id) => `Began ${id}`), ...ids.map((id) => `Ended ${id}`)]
+    )
+  })
+
+  it("an Xid is nothing to an instance without a GPU", () => {
+    const state = asked(made({}), 0, "a", 0)
+    const [after, commands] = GpuCluster.step(
+      state,
+      Event.Faulted({ nowMs: 1, fault: { kind: "xid", instanceId: "a", xid: 79 } })
+    )
+    assert.deepStrictEqual([commands, GpuCluster.nodeOf(after, "a")], [[], "h100-0"])
+  })
+
+  it("without faults of its own has nothing to wait for while nothing runs", () => {
+    assert.isUndefined(GpuCluster.wakeAtMs(made({})))
+    assert.isDefined(GpuCluster.wakeAtMs(made({ spotLossPerNodeHour: 1 })))
+  })
+
+  it("as it was is still there after a step: asked again, it gives the same place", () => {
+    const before = asked(made({}), 0, "a", 2)
+    const freeOf = (state: GpuCluster.State) => state.packings.map(({ gpusFree }) => [...gpusFree])
+    const after = asked(before, 0, "b", 1)
+    assert.deepStrictEqual(
+      [freeOf(before), freeOf(after)],
+      [
+        [[2, 4], [0]],
+        [[1, 4], [0]]
+      ]
+    )
+  })
 })

@@ -9,7 +9,6 @@ import { QuantileSketch } from "./QuantileSketch.ts"
 import { Timeline } from "./Timeline.ts"
 
 export interface FunctionFigures {
-  arrivals: number
   /** Instances that were started. */
   coldStarts: number
   /** From the start of the process to the end of it. */
@@ -36,7 +35,6 @@ export class Measurements {
 
   constructor(functionCount: number, timelineMs: number) {
     this.functions = Array.from({ length: functionCount }, () => ({
-      arrivals: 0,
       coldStarts: 0,
       instanceMs: 0,
       busyMs: 0,

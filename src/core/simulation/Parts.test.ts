@@ -321,6 +321,10 @@ describe("a sketch of quantiles", () => {
     for (const value of [0, 0, 0, 1e12]) few.add(value)
     assert.deepStrictEqual([few.quantile(0.75), few.shareUpTo(5), few.max], [0, 0.75, 1e12])
     assert.isAbove(few.quantile(1), 9e8)
+    assert.strictEqual(few.shareUpTo(1e11), 1, "what is beyond all buckets counts as the last")
+    const small = new QuantileSketch()
+    for (const value of [0.01, 0.0099]) small.add(value)
+    assert.deepStrictEqual([small.quantile(0.5), small.quantile(1)], [0, 0.01], "from 0.01 on a value is none of 0")
   })
 })
 

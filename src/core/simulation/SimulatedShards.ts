@@ -66,7 +66,6 @@ export class SimulatedShards {
       instance: undefined
     })
     measured.arrivals += 1
-    measured.functions[arrival.function]!.arrivals += 1
     measured.timeline?.arrived(nowMs)
     this.#send(arrival.function, {
       _tag: "Arrived",

@@ -1,0 +1,248 @@
+/** What the control plane of a simulation sees, when it looks, and what it does about what it does not hear. */
+import { assert, describe, it } from "vitest"
+import { defaults } from "../buffer/BufferOptions.ts"
+import type { Observation, Policy } from "../scaling/Policy.ts"
+import * as Scaling from "../scaling/Scaling.ts"
+import * as Arrivals from "./Arrivals.ts"
+import * as Distribution from "./Distribution.ts"
+import { type Fault, type PlatformTimes, platformTimes, type Scenario, type SimulatedFunction } from "./Scenario.ts"
+import * as Simulation from "./Simulation.ts"
+import * as StartModel from "./StartModel.ts"
+
+type Plan = ReadonlyArray<readonly [fromMs: number, desired: number]>
+
+interface World {
+  /** [atMs, serviceMs] */
+  readonly calls: ReadonlyArray<readonly [number, number]>
+  readonly plan: Plan
+  readonly faults?: ReadonlyArray<Fault>
+  readonly times?: Partial<PlatformTimes>
+  readonly clusters?: ReadonlyArray<string>
+  readonly more?: Partial<SimulatedFunction>
+}
+
+/** One function, for which the plan says what is desired from each time on; and all that its policy was shown. */
+const watched = ({ calls, plan, faults = [], times = {}, clusters = ["a"], more = {} }: World) => {
+  const seen: Array<Observation> = []
+  const policy: Policy<null> = {
+    name: "planned",
+    empty: null,
+    decide: (memory, observation) => {
+      const { nowMs } = observation
+      seen.push(observation)
+      const desired = plan.filter(([fromMs]) => nowMs >= fromMs).at(-1)?.[1] ?? 0
+      const wakeAtMs = plan.find(([fromMs]) => nowMs < fromMs)?.[0] ?? null
+      return [memory, { desired, reason: "planned", inputs: {}, wakeAtMs }]
+    }
+  }
+  const scenario: Scenario = {
+    seed: 1,
+    functions: [
+      {
+        name: "f",
+        tenant: "t",
+        policy: () => Scaling.running(policy),
+        spec: { minInstances: 0, maxInstances: 4, concurrency: 1, idleWindowMs: 1_000 },
+        instanceType: "one",
+        gpu: { kind: "H100", count: 1 },
+        clusters: [],
+        start: StartModel.fixed(100),
+        startDeadlineMs: 5_000,
+        requestTimeoutMs: 60_000,
+        maxAttempts: 2,
+        ...more
+      }
+    ],
+    clusters: clusters.map((name) => ({
+      name,
+      nodes: 2,
+      gpusPerNode: 2,
+      gpuKind: "H100",
+      slotsPerNode: 0,
+      instanceTypes: [{ name: "one", gpuCount: 1 }],
+      pricePerHour: 1
+    })),
+    arrivals: () =>
+      Arrivals.fromArrays({
+        atMs: calls.map(([atMs]) => atMs),
+        functions: calls.map(() => 0),
+        serviceMs: calls.map(([, serviceMs]) => serviceMs)
+      }),
+    faults,
+    livenessMs: 60_000,
+    sloWaitMs: 1_000,
+    shards: 1,
+    buffer: defaults,
+    times: { ...platformTimes, ...times },
+    timelineMs: 0
+  }
+  return { seen, simulation: Simulation.start(scenario) }
+}
+const ended = (world: World) => {
+  const { seen, simulation } = watched(world)
+  while (!simulation.advance(1_000)) {
+    // It goes on.
+  }
+  return { seen, result: simulation.result(), arrivals: simulation.arrivals() }
+}
+
+describe("what the policy of a function is shown", () => {
+  it("is an age where something waits, and none where nothing does", () => {
+    const { seen } = ended({ calls: [[1_000, 10]], plan: [[0, 1]] })
+    const ages = seen.map(({ pending, oldestPendingMs }) => [pending, oldestPendingMs === null])
+    assert.isAbove(ages.length, 3)
+    for (const [pending, hasNoAge] of ages) assert.strictEqual(hasNoAge, pending === 0)
+    const waiting = ended({ calls: [[0, 10]], plan: [[0, 1]] }).seen.filter(({ pending }) => pending === 1)
+    assert.deepStrictEqual(
+      waiting.map(({ nowMs, oldestPendingMs }) => [nowMs, oldestPendingMs]),
+      // The call, the start of the instance, and its word that it is ready.
+      [
+        [0, 0],
+        [3, 3],
+        [103, 103]
+      ]
+    )
+  })
+
+  it("is no worker that was cut off before its word that it is ready was heard", () => {
+    const { seen } = ended({
+      calls: [
+        [0, 10],
+        [6_000, 10]
+      ],
+      plan: [[0, 1]],
+      times: { reportMs: 300 },
+      faults: [{ kind: "partition", atMs: 200, toMs: 5_000, cluster: 0 }],
+      more: { startDeadlineMs: 60_000 }
+    })
+    // It was ready at 102 ms, its word came at 402 ms, and that of its agent as soon as the cut was mended.
+    const readyAtMs = seen.filter(({ ready }) => ready > 0).map(({ nowMs }) => nowMs)
+    assert.strictEqual(readyAtMs[0], 5_000)
+  })
+})
+
+describe("the control plane looks at a function", () => {
+  it("once for all that happens to it in one look, however many are drained", () => {
+    const { seen } = ended({
+      calls: [
+        [0, 10],
+        [2_000, 10]
+      ],
+      plan: [
+        [0, 3],
+        [1_000, 0],
+        [2_000, 1]
+      ]
+    })
+    const looks = seen.filter(({ nowMs }) => nowMs === 1_000).map(({ ready, draining }) => [ready, draining])
+    assert.deepStrictEqual(looks, [
+      [3, 0],
+      [0, 3]
+    ])
+  })
+
+  it("when an agent tells another phase of a start, and not when it tells the same one", () => {
+    const phase = (name: "image" | "weights", ms: number) => ({ name, duration: Distribution.constant(ms) })
+    const start = { ...StartModel.fixed(0), phases: [phase("image", 300), phase("weights", 500)] }
+    const { seen } = ended({ calls: [[0, 10]], plan: [[0, 1]], more: { start } })
+    const looks = seen.filter(({ starting }) => starting > 0).map(({ nowMs }) => nowMs)
+    assert.deepStrictEqual(looks, [0, 3, 303])
+  })
+
+  it("not again for figures that it has heard", () => {
+    const { seen } = ended({
+      // The second is served at once, the third waits for it, and the second ends before its own report is due.
+      calls: [
+        [0, 10],
+        [1_000, 98],
+        [1_097, 50],
+        [1_400, 10]
+      ],
+      plan: [[0, 1]]
+    })
+    const looks = seen.filter(({ nowMs }) => nowMs > 900 && nowMs < 1_200).map(({ nowMs }) => nowMs)
+    assert.deepStrictEqual(looks, [1_097, 1_100])
+  })
+})
+
+describe("the control plane of a simulation", () => {
+  it("replaces an instance whose cluster is silent for too long, elsewhere", () => {
+    const { seen, result } = ended({
+      calls: [
+        [0, 10],
+        [15_000, 10]
+      ],
+      plan: [[0, 1]],
+      clusters: ["a", "b"],
+      faults: [{ kind: "partition", atMs: 1_000, toMs: 50_000, cluster: 0 }],
+      more: { startDeadlineMs: 120_000 }
+    })
+    assert.strictEqual(result.ended.responded, 2)
+    assert.isBelow(result.wait.max, 200)
+    // Cut at 1 s, and given up when it was unreachable for 10 s.
+    assert.isTrue(seen.some(({ nowMs, starting, ready }) => nowMs === 11_000 && starting + ready === 0))
+  })
+
+  it("starts what no cluster had room for when a cluster comes back, without being asked again", () => {
+    const { result } = ended({
+      calls: [[15_000, 10]],
+      plan: [
+        [0, 0],
+        [15_000, 1]
+      ],
+      faults: [{ kind: "partition", atMs: 0, toMs: 20_000, cluster: 0 }]
+    })
+    assert.strictEqual(result.ended.responded, 1)
+    // Two heartbeats of its agent later.
+    assert.closeTo(result.wait.max, 9_000, 150)
+  })
+
+  it("begins an order that is exactly as old as its start deadline, and ends it then", () => {
+    const { result } = ended({
+      calls: [[0, 10]],
+      plan: [[0, 1]],
+      times: { orderMs: 400 },
+      more: { startDeadlineMs: 400, requestTimeoutMs: 500 }
+    })
+    assert.deepStrictEqual([result.coldStarts, result.ended.expired], [1, 1])
+  })
+
+  it("lets a drained worker finish all that it holds, and not only the first of it", () => {
+    const { result, arrivals } = ended({
+      calls: [
+        [0, 2_000],
+        [0, 4_000],
+        [0, 2_000],
+        [0, 4_000]
+      ],
+      plan: [
+        [0, 2],
+        [1_000, 1]
+      ],
+      more: { spec: { minInstances: 0, maxInstances: 4, concurrency: 2, idleWindowMs: 1_000 } }
+    })
+    assert.deepStrictEqual([arrivals, result.ended.responded, result.redelivered], [4, 4, 0])
+    assert.closeTo(result.spanMs, 4_102, 2)
+  })
+
+  it("has an instance on no node before its order has arrived", () => {
+    const { simulation } = watched({ calls: [[0, 10]], plan: [[0, 1]] })
+    const places = () => simulation.inspect().instances.map(({ life, node }) => [life, node])
+    assert.deepStrictEqual(places(), [["ordered", -1]])
+    simulation.advance(2)
+    assert.deepStrictEqual(places(), [["starting", 0]])
+  })
+})
+
+describe("the wait of a request", () => {
+  it("is measured once, though it was given out in the first moment and again", () => {
+    const { result } = ended({
+      calls: [[0, 500]],
+      plan: [[0, 1]],
+      times: { orderMs: 0, reportMs: 0 },
+      more: { start: { ...StartModel.fixed(0), phases: [] } },
+      faults: [{ kind: "instance-dies", atMs: 100 }]
+    })
+    assert.deepStrictEqual([result.redelivered, result.sloAttainment, result.wait.max], [1, 1, 0])
+  })
+})
