@@ -89,6 +89,25 @@ describe("the turns of tenants", () => {
     assert.strictEqual(served.indexOf(2), 1)
   })
 
+  it("one that is alone leaves a round behind with each request, so that who rests meanwhile saves them", () => {
+    const { draft, version, take } = blank()
+    const [one, other] = [Lanes.keyOf(1, "deadline"), Lanes.keyOf(2, "deadline")]
+    const enter = (key: number, from: number, count: number) => {
+      for (let at = from; at < from + count; at++) Lanes.enter(draft, version, key, Math.floor(key / 2) * 100 + at)
+    }
+    enter(one, 0, 1)
+    take()
+    // Tenant 2 is served nine times while tenant 1 rests, so tenant 1 has eight turns saved.
+    enter(other, 0, 9)
+    for (let at = 0; at < 9; at++) take()
+    enter(one, 1, 30)
+    for (let at = 0; at < 4; at++) take()
+    // Alone, it has spent four of them: these are rounds that tenant 2 let pass.
+    enter(other, 9, 20)
+    const served = Array.from({ length: 10 }, take)
+    assert.deepStrictEqual(served, [1, 1, 1, 1, 1, 2, 2, 2, 2, 2])
+  })
+
   it("of very many that rest all are forgotten at once, and have saved nothing", () => {
     const { draft, version, take } = blank()
     for (let tenant = 1; tenant <= Lanes.restingMax; tenant++) {
