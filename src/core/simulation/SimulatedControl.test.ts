@@ -183,6 +183,22 @@ describe("the control plane of a simulation", () => {
     assert.isTrue(seen.some(({ nowMs, starting, ready }) => nowMs === 11_000 && starting + ready === 0))
   })
 
+  it("misses what its agent does not list any more, before it is told of its end", () => {
+    const { seen, result } = ended({
+      calls: [[0, 20_000]],
+      plan: [[0, 1]],
+      times: { reportMs: 3_000 },
+      faults: [
+        { kind: "partition", atMs: 1_000, toMs: 2_000, cluster: 0 },
+        { kind: "instance-dies", atMs: 5_500 }
+      ],
+      more: { startDeadlineMs: 60_000 }
+    })
+    // Listed two heartbeats after the cut; word of its end would come at 8.5 s.
+    assert.isTrue(seen.some(({ nowMs, starting, ready }) => nowMs === 6_000 && starting + ready === 0))
+    assert.deepStrictEqual([result.ended.responded, result.redelivered], [1, 1])
+  })
+
   it("starts what no cluster had room for when a cluster comes back, without being asked again", () => {
     const { result } = ended({
       calls: [[15_000, 10]],
