@@ -199,6 +199,23 @@ describe("the control plane of a simulation", () => {
     assert.deepStrictEqual([result.ended.responded, result.redelivered], [1, 1])
   })
 
+  it("is not told that a worker was cut off which had said goodbye before", () => {
+    const { seen } = ended({
+      calls: [
+        [0, 10],
+        [4_000, 10]
+      ],
+      plan: [[0, 1]],
+      faults: [
+        { kind: "agent-restart", atMs: 1_000, cluster: 0 },
+        { kind: "partition", atMs: 2_000, toMs: 2_500, cluster: 0 }
+      ],
+      more: { start: { ...StartModel.fixed(100), stopMs: 10_000 } }
+    })
+    const changes = seen.filter(({ nowMs, ready }) => nowMs > 500 && nowMs < 2_500 && ready === 0)
+    assert.deepStrictEqual(changes, [])
+  })
+
   it("starts what no cluster had room for when a cluster comes back, without being asked again", () => {
     const { result } = ended({
       calls: [[15_000, 10]],
