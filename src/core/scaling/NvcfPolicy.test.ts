@@ -294,3 +294,19 @@ describe("nvcf, word for word", () => {
     assert.throws(() => NvcfPolicy.nvcf(fine), "670001 buckets of 1 ms are too many")
   })
 })
+
+describe("nvcf", () => {
+  it("takes a count of arrivals that began anew at nothing for no invocation", () => {
+    const { decisions } = tell(NvcfPolicy.nvcf(), [
+      { nowMs: 30_000, leased: 1, arrivalsTotal: 7, ready: 1, desired: 1 },
+      { nowMs: 150_000, arrivalsTotal: 0 },
+      { nowMs: 180_000 },
+      { nowMs: 210_000, arrivalsTotal: 1 },
+      { nowMs: 240_000 }
+    ])
+    assert.deepStrictEqual(
+      decisions.slice(1).map(({ inputs }) => inputs.sinceInvokedMs),
+      [120_000, 150_000, 0, 30_000]
+    )
+  })
+})

@@ -134,6 +134,16 @@ describe("a cluster of GPUs", () => {
     )
   })
 
+  it("refuses what asks for GPUs of another kind, and loses no node that is not there", () => {
+    const state = made({})
+    const [, refused] = GpuCluster.step(state, Event.Asked({ nowMs: 0, instanceId: "a", gpuKind: "H200", gpuCount: 1 }))
+    assert.deepStrictEqual(refused, [GpuCluster.Command.Refuse({ instanceId: "a" })])
+    for (const node of [-1, 1, 0.5]) {
+      const fault = { kind: "node-loss", group: 1, node } as const
+      assert.strictEqual(GpuCluster.step(state, Event.Faulted({ nowMs: 0, fault }))[0], state)
+    }
+  })
+
   it("an Xid is nothing to an instance without a GPU", () => {
     const state = asked(made({}), 0, "a", 0)
     const [after, commands] = GpuCluster.step(
