@@ -3,7 +3,7 @@ import { assert, describe, it } from "vitest"
 import * as ReturnTimes from "./ReturnTimes.ts"
 
 /** Four instances that took 10 s to start, and then a need of four that ends and returns after these times. */
-const after = (returnsMs: ReadonlyArray<number>, idleWindowMs: number): ReturnTimes.ReturnTimes => {
+const returned = (returnsMs: ReadonlyArray<number>, idleWindowMs: number): ReturnTimes.ReturnTimes => {
   const look = (nowMs: number, need: number, ready: number): ReturnTimes.Look => ({
     nowMs,
     need,
@@ -21,7 +21,7 @@ const after = (returnsMs: ReadonlyArray<number>, idleWindowMs: number): ReturnTi
   return times
 }
 const stayMs = (returnMs: number, idleWindowMs: number): number =>
-  ReturnTimes.stayMs(after(new Array<number>(5).fill(returnMs), idleWindowMs), 4, idleWindowMs)
+  ReturnTimes.stayMs(returned(new Array<number>(5).fill(returnMs), idleWindowMs), 4, idleWindowMs)
 
 describe("the stay after a need", () => {
   it("is as long as the latest return of its kind, and no longer", () => {
@@ -35,9 +35,12 @@ describe("the stay after a need", () => {
 
   it("is the shortest where the need returns later than all that is told apart", () => {
     assert.strictEqual(stayMs(90_000_000, 200_000_000), 2_848)
+    // One that returns in time to be worth the wait does not outweigh five that do not.
+    const late = new Array<number>(5).fill(90_000_000)
+    assert.strictEqual(ReturnTimes.stayMs(returned([...late, 40_000], 200_000_000), 4, 200_000_000), 2_848)
   })
 
   it("is the whole idle window after few returns", () => {
-    assert.strictEqual(ReturnTimes.stayMs(after([3_000, 3_000, 3_000], 60_000), 4, 60_000), 60_000)
+    assert.strictEqual(ReturnTimes.stayMs(returned([3_000, 3_000, 3_000], 60_000), 4, 60_000), 60_000)
   })
 })
