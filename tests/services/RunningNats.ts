@@ -131,6 +131,20 @@ export class RunningNats {
     process.kill(this.pid, signal)
   }
 
+  /** SIGSTOP, and every thread of it stands: until then it may go on with what it was sent. */
+  async pause(): Promise<void> {
+    const threads = `/proc/${this.pid}/task`
+    this.signal("SIGSTOP")
+    for (;;) {
+      const stats = await Promise.all(
+        (await fs.readdir(threads)).map((id) => fs.readFile(`${threads}/${id}/stat`, "utf8").catch(() => ") T"))
+      )
+      // After the name, which may hold anything.
+      if (stats.every((stat) => stat.slice(stat.lastIndexOf(")") + 2).startsWith("T"))) return
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+  }
+
   async #ended(): Promise<void> {
     const child = this.#child
     if (child === undefined) return
