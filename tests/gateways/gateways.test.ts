@@ -45,7 +45,8 @@ describe("several gateways", { timeout: 120_000 }, () => {
     const second = await world.addGateway()
     await settled()
     const fn = await world.deploy("any")
-    world.work(fn, first.workerUrl)
+    // Both, as the one that it asked first may be the one that goes.
+    world.work(fn, `${first.workerUrl},${second.workerUrl}`)
     const owner = ownerOf(world, fn)!
     const other = owner === first ? second : first
     return { fn, owner, other }
