@@ -158,12 +158,17 @@ describe("several gateways", { timeout: 120_000 }, () => {
     assert.deepStrictEqual([answer.status, await answer.text()], [200, "/held  1"])
   })
 
-  it("hand shards over under load without an error, without a second attempt and without running anything twice", async () => {
+  it("hand shards over under load without losing a call, without a second attempt and without running anything twice", async () => {
     const first = await world.addGateway()
     const functions = await Promise.all([0, 1, 2].map((index) => world.deploy(`f${index}`)))
     let count = 0
     const errors: Array<string> = []
-    const urls = () => world.gateways.filter(({ shards }) => shards.all.length > 0).map(({ url }) => url)
+    // Told as unknown, and never run twice: an answer that was on its way to another gateway when its owner went.
+    const unknown: Array<string> = []
+    // Whoever sends calls to one that is told to end is told so before its door closes; what was sent by then is answered.
+    const leaving = new Set<string>()
+    const urls = () =>
+      world.gateways.filter(({ url, shards }) => shards.all.length > 0 && !leaving.has(url)).map(({ url }) => url)
     for (const fn of functions) world.work(fn, first.workerUrl, 16)
     let isOver = false
     const caller = async (fn: TestFunction, index: number) => {
@@ -177,7 +182,9 @@ describe("several gateways", { timeout: 120_000 }, () => {
         }).catch((error: unknown) => String(error))
         count++
         const text = typeof answer === "string" ? answer : await answer.text()
-        if (typeof answer === "string" || answer.status !== 200 || text !== `/work ${name} 1`) {
+        if (typeof answer !== "string" && answer.status === 503 && text.includes("problem:owner-lost"))
+          unknown.push(name)
+        else if (typeof answer === "string" || answer.status !== 200 || text !== `/work ${name} 1`) {
           errors.push(`${name}: ${typeof answer === "string" ? "" : answer.status} ${text}`)
         }
       }
@@ -191,6 +198,7 @@ describe("several gateways", { timeout: 120_000 }, () => {
     const before = count
     await eventually("calls go on", () => count > before + 20, patientMs)
     // Its share goes to the others, and with it what runs there.
+    leaving.add(second.url)
     await second.close()
     await eventually(
       "the two others have all",
@@ -202,6 +210,7 @@ describe("several gateways", { timeout: 120_000 }, () => {
     isOver = true
     await Promise.all(callers)
     assert.deepStrictEqual(errors, [])
+    assert.isAtMost(unknown.length, functions.length * 4, "more than one for each caller")
     assert.deepStrictEqual(world.runs.repeated, [])
     assert.isAtLeast(world.log.filter((line) => line.includes("handed over")).length, 4)
   })

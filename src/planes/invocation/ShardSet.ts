@@ -43,6 +43,8 @@ const patienceMs = 60_000
 const suspendedMaxMs = 10_000
 /** How long a start waits for what it is to serve. */
 const joinWaitMs = 10_000
+/** Calls go on to whoever took over for so long at least: those that choose a gateway learn of its end some time later. */
+const lingerMs = 500
 
 interface Slot {
   readonly index: number
@@ -220,12 +222,14 @@ export class ShardSet {
     return Effect.promise(async () => {
       // Nobody would take over: what runs here ends here.
       if (withinMs > 0 && !this.#members.hasOthers) return
+      const openUntilMs = nowMs() + Math.min(withinMs, lingerMs)
       this.#leaveUntilMs = nowMs() + withinMs
       this.#members.leave()
       // Departures end by that time; what the store does not answer is given up a moment later.
       while (this.#slots.some(({ life }) => life._tag !== "Resting") && nowMs() < this.#leaveUntilMs + 2_000) {
         await sleep(5)
       }
+      await sleep(Math.max(0, openUntilMs - nowMs()))
     })
   }
 
