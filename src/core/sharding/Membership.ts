@@ -15,6 +15,7 @@
  *
  * @module
  */
+import { unreachable } from "../collections/invariant.ts"
 import * as Rendezvous from "../placement/Rendezvous.ts"
 
 /** One announcement, as it was seen. */
@@ -65,6 +66,8 @@ export const step = (state: State, event: Event): State => {
     }
     case "LeaveWanted":
       return state.isLeaving ? state : { ...state, isLeaving: true }
+    default:
+      return unreachable(event)
   }
 }
 

@@ -1,0 +1,137 @@
+import { assert, describe, it } from "vitest"
+import * as Rendezvous from "../placement/Rendezvous.ts"
+import type { Event, State } from "./Membership.ts"
+import * as Membership from "./Membership.ts"
+
+const options: Membership.Options = { deadAfterMs: 100 }
+const start = Membership.make("me")
+
+const announced = (memberId: string, revision: number, nowMs: number, isLeaving = false): Event => ({
+  _tag: "Announced",
+  nowMs,
+  announcement: { memberId, revision, isLeaving }
+})
+const removed = (memberId: string, revision: number): Event => ({ _tag: "Removed", memberId, revision })
+const told = (...events: ReadonlyArray<Event>): State => events.reduce(Membership.step, start)
+const seen = (state: State) => Object.fromEntries(state.others)
+
+describe("membership: who is there", () => {
+  it("one that knows nobody takes all shards, until it leaves", () => {
+    assert.deepStrictEqual(start, { me: "me", isLeaving: false, others: new Map() })
+    assert.deepStrictEqual(Membership.members(options, start, 0), ["me"])
+    const left = told({ _tag: "LeaveWanted" })
+    assert.deepStrictEqual(left, { me: "me", isLeaving: true, others: new Map() })
+    assert.deepStrictEqual(Membership.members(options, left, 0), [])
+    assert.strictEqual(Membership.step(left, { _tag: "LeaveWanted" }), left)
+  })
+
+  it("its own announcement tells it nothing", () => {
+    assert.strictEqual(told(announced("me", 9, 50, true)), start)
+  })
+
+  it("a newer announcement counts from when it was seen here; the same or an older one tells nothing", () => {
+    const first = told(announced("a", 5, 10))
+    assert.deepStrictEqual(seen(first), { a: { revision: 5, isLeaving: false, atMs: 10 } })
+    for (const revision of [4, 5]) assert.strictEqual(Membership.step(first, announced("a", revision, 60, true)), first)
+    const newer = Membership.step(first, announced("a", 6, 60, true))
+    assert.deepStrictEqual(newer, {
+      me: "me",
+      isLeaving: false,
+      others: new Map([["a", { revision: 6, isLeaving: true, atMs: 60 }]])
+    })
+    assert.deepStrictEqual(seen(first), { a: { revision: 5, isLeaving: false, atMs: 10 } }, "the former state is kept")
+  })
+
+  it("a removal takes one away unless it announced itself since", () => {
+    const both = told(announced("a", 5, 10), announced("b", 6, 10), { _tag: "LeaveWanted" })
+    assert.strictEqual(Membership.step(both, removed("c", 9)), both)
+    assert.strictEqual(Membership.step(both, removed("a", 4)), both)
+    for (const revision of [5, 7]) {
+      assert.deepStrictEqual(Membership.step(both, removed("a", revision)), {
+        me: "me",
+        isLeaving: true,
+        others: new Map([["b", { revision: 6, isLeaving: false, atMs: 10 }]])
+      })
+    }
+    assert.deepStrictEqual(Object.keys(seen(both)), ["a", "b"], "the former state is kept")
+  })
+
+  it("takers are told in order of their ids, without those who leave", () => {
+    const state = told(announced("z", 1, 10), announced("b", 2, 10, true), announced("a", 3, 10))
+    assert.deepStrictEqual(Membership.members(options, state, 20), ["a", "me", "z"])
+    const left = Membership.step(state, { _tag: "LeaveWanted" })
+    assert.deepStrictEqual(Membership.members(options, left, 20), ["a", "z"])
+  })
+
+  it("one is gone as soon as it was silent for the whole time, not a millisecond before", () => {
+    const state = told(announced("a", 1, 10))
+    assert.deepStrictEqual(Membership.members(options, state, 109), ["a", "me"])
+    assert.deepStrictEqual(Membership.members(options, state, 110), ["me"])
+    assert.isTrue(Membership.isHeard(options, state, "a", 109))
+    assert.isFalse(Membership.isHeard(options, state, "a", 110))
+    const again = Membership.step(state, announced("a", 2, 500))
+    assert.deepStrictEqual(Membership.members(options, again, 500), ["a", "me"])
+  })
+
+  it("who leaves is still heard, oneself is always heard, and who was never seen is not", () => {
+    const state = told(announced("a", 1, 10, true), { _tag: "LeaveWanted" })
+    assert.isTrue(Membership.isHeard(options, state, "a", 20))
+    assert.isTrue(Membership.isHeard(options, state, "me", 9_999))
+    assert.isFalse(Membership.isHeard(options, state, "b", 20))
+  })
+
+  it("the next to count as gone is the one that was silent for longest and is not gone yet", () => {
+    assert.strictEqual(Membership.nextDeathMs(options, start, 0), Number.POSITIVE_INFINITY)
+    for (const events of [
+      [announced("a", 1, 10), announced("b", 2, 30)],
+      [announced("b", 2, 30), announced("a", 1, 10)]
+    ]) {
+      const state = told(...events)
+      assert.strictEqual(Membership.nextDeathMs(options, state, 109), 110)
+      assert.strictEqual(Membership.nextDeathMs(options, state, 110), 130)
+      assert.strictEqual(Membership.nextDeathMs(options, state, 130), Number.POSITIVE_INFINITY)
+    }
+  })
+
+  it("an event that is none stops the machine", () => {
+    // Data that the compiler never saw.
+    const strange = { _tag: "Strange" } as unknown as Event
+    assert.throws(() => Membership.step(start, strange), 'unreachable case {"_tag":"Strange"}')
+  })
+
+  it("the forgotten are those that were silent for at least so long", () => {
+    const state = told(announced("a", 1, 10), announced("b", 2, 30), announced("c", 3, 31))
+    assert.deepStrictEqual(Membership.forgotten(state, 209, 200), [])
+    assert.deepStrictEqual(Membership.forgotten(state, 210, 200), ["a"])
+    assert.deepStrictEqual(Membership.forgotten(state, 230, 200), ["a", "b"])
+  })
+})
+
+describe("membership: whose a shard is", () => {
+  const shards = Array.from({ length: 200 }, (_, index) => `shard-${index}`)
+
+  it("nobody's where nobody is, and the only one's where one is alone", () => {
+    assert.isUndefined(Membership.ownerOf("shard-0", []))
+    assert.strictEqual(Membership.ownerOf("shard-0", ["a"]), "a")
+  })
+
+  it("the greatest draw takes it, in whatever order the members are named", () => {
+    for (const shard of shards) {
+      const [greatest] = ["a", "b", "c"].toSorted(
+        (one, other) => Rendezvous.draw(shard, other) - Rendezvous.draw(shard, one)
+      )
+      assert.strictEqual(Membership.ownerOf(shard, ["a", "b", "c"]), greatest)
+      assert.strictEqual(Membership.ownerOf(shard, ["c", "b", "a"]), greatest)
+    }
+  })
+
+  it("when one goes its shards alone move, and when it comes back they are its again", () => {
+    const before = shards.map((shard) => Membership.ownerOf(shard, ["a", "b", "c"]))
+    const without = shards.map((shard) => Membership.ownerOf(shard, ["a", "c"]))
+    assert.includeMembers(before, ["a", "b", "c"])
+    for (const [index, owner] of before.entries()) {
+      if (owner === "b") assert.include(["a", "c"], without[index])
+      else assert.strictEqual(without[index], owner)
+    }
+  })
+})
