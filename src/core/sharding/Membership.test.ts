@@ -125,6 +125,14 @@ describe("membership: whose a shard is", () => {
     }
   })
 
+  it("of two with the same draw the first by id takes it, whatever the order", () => {
+    const [one, other] = ["berlin-seoul-2461", "delhi-accra-740"] as const
+    const draw = Rendezvous.draw("shard-0", one)
+    assert.strictEqual(Rendezvous.draw("shard-0", other), draw)
+    assert.strictEqual(Membership.ownerOf("shard-0", [one, other]), one)
+    assert.strictEqual(Membership.ownerOf("shard-0", [other, one]), one)
+  })
+
   it("when one goes its shards alone move, and when it comes back they are its again", () => {
     const before = shards.map((shard) => Membership.ownerOf(shard, ["a", "b", "c"]))
     const without = shards.map((shard) => Membership.ownerOf(shard, ["a", "c"]))

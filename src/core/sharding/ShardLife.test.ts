@@ -191,9 +191,19 @@ describe("life of a shard: each step", () => {
     }
   })
 
-  it("a state that is none stops the machine", () => {
+  it("an event that is none stops the machine in every state", () => {
     // Data that the compiler never saw.
-    const strange = { _tag: "Strange" } as unknown as State
-    assert.throws(() => ShardLife.step(strange, { _tag: "Wanted" }), 'unreachable case {"_tag":"Strange"}')
+    const strange = { _tag: "Strange" } as unknown as Event
+    for (const state of all) {
+      assert.throws(() => ShardLife.step(state, strange), 'unreachable case {"_tag":"Strange"}', state._tag)
+    }
+  })
+
+  it("a state that is none stops the machine", () => {
+    for (const strange of [{ _tag: "Strange" }, { _tag: "Strange", epoch }]) {
+      const told = `unreachable case ${JSON.stringify(strange)}`
+      // Data that the compiler never saw.
+      assert.throws(() => ShardLife.step(strange as unknown as State, { _tag: "Wanted" }), told)
+    }
   })
 })

@@ -75,19 +75,32 @@ const release: Command = { _tag: "Release" }
 
 export const step = (state: State, event: Event): Step => {
   // An answer about an earlier ownership, or a grant that nobody waits for any more.
-  if ("epoch" in event && event._tag !== "Gained" && !("epoch" in state && state.epoch === event.epoch)) {
-    return [state, []]
+  if ("epoch" in state) {
+    const isOfAnother = "epoch" in event && event._tag !== "Gained" && event.epoch !== state.epoch
+    return isOfAnother ? [state, []] : stepHeld(state, event)
   }
+  return "epoch" in event && event._tag !== "Gained" ? [state, []] : stepFree(state, event)
+}
+
+type Free = Of<"Resting" | "Asking" | "Pausing">
+/** What can happen to a shard that has no epoch. */
+type FreeEvent = Extract<Event, { readonly _tag: "Wanted" | "Unwanted" | "PauseOver" | "Gained" }>
+
+const stepFree = (state: Free, event: FreeEvent): Step => {
   switch (state._tag) {
     case "Resting":
-      if (event._tag === "Wanted") return [asking, [ask]]
-      return event._tag === "Gained" ? [state, [release]] : [state, []]
+      return stepResting(state, event)
     case "Asking":
       return stepAsking(state, event)
     case "Pausing":
-      if (event._tag === "Unwanted") return [resting, []]
-      if (event._tag === "Gained") return [state, [release]]
-      return event._tag === "PauseOver" ? [asking, [ask]] : [state, []]
+      return stepPausing(state, event)
+    default:
+      return unreachable(state)
+  }
+}
+
+const stepHeld = (state: Exclude<State, Free>, event: Event): Step => {
+  switch (state._tag) {
     case "Opening":
       return stepOpening(state, event)
     case "Serving":
@@ -101,11 +114,47 @@ export const step = (state: State, event: Event): Step => {
   }
 }
 
-const stepAsking = (state: Of<"Asking">, event: Event): Step => {
-  if (event._tag === "Unwanted") return [resting, [release]]
-  if (event._tag !== "Gained") return [state, []]
-  const { epoch } = event
-  return [{ _tag: "Opening", epoch }, [{ _tag: "Open", epoch }]]
+const stepResting = (state: Of<"Resting">, event: FreeEvent): Step => {
+  switch (event._tag) {
+    case "Wanted":
+      return [asking, [ask]]
+    case "Gained":
+      return [state, [release]]
+    case "Unwanted":
+    case "PauseOver":
+      return [state, []]
+    default:
+      return unreachable(event)
+  }
+}
+
+const stepAsking = (state: Of<"Asking">, event: FreeEvent): Step => {
+  switch (event._tag) {
+    case "Unwanted":
+      return [resting, [release]]
+    case "Gained":
+      return [{ _tag: "Opening", epoch: event.epoch }, [{ _tag: "Open", epoch: event.epoch }]]
+    case "Wanted":
+    case "PauseOver":
+      return [state, []]
+    default:
+      return unreachable(event)
+  }
+}
+
+const stepPausing = (state: Of<"Pausing">, event: FreeEvent): Step => {
+  switch (event._tag) {
+    case "PauseOver":
+      return [asking, [ask]]
+    case "Unwanted":
+      return [resting, []]
+    case "Gained":
+      return [state, [release]]
+    case "Wanted":
+      return [state, []]
+    default:
+      return unreachable(event)
+  }
 }
 
 const stepOpening = (state: Of<"Opening">, event: Event): Step => {
@@ -122,8 +171,15 @@ const stepOpening = (state: Of<"Opening">, event: Event): Step => {
     case "OpenFailed":
     case "StoreFailed":
       return [pausing, [abandon, release, { _tag: "Pause" }]]
-    default:
+    case "Wanted":
+    case "Gained":
+    case "HandedOver":
+    case "StayedOn":
+    case "PauseOver":
+    case "GivenUp":
       return [state, []]
+    default:
+      return unreachable(event)
   }
 }
 
@@ -137,8 +193,17 @@ const stepServing = (state: Of<"Serving">, event: Event): Step => {
       return [{ _tag: "Suspended", epoch }, [{ _tag: "Suspend", epoch }]]
     case "StoreFailed":
       return [pausing, [abandon, release, { _tag: "Pause" }]]
-    default:
+    case "Wanted":
+    case "Gained":
+    case "Opened":
+    case "OpenFailed":
+    case "HandedOver":
+    case "StayedOn":
+    case "PauseOver":
+    case "GivenUp":
       return [state, []]
+    default:
+      return unreachable(event)
   }
 }
 
@@ -157,8 +222,16 @@ const stepSuspended = (state: Of<"Suspended">, event: Event): Step => {
       return [resting, [abandon, release]]
     case "StoreFailed":
       return [pausing, [abandon, release, { _tag: "Pause" }]]
-    default:
+    case "Wanted":
+    case "Lost":
+    case "Opened":
+    case "OpenFailed":
+    case "HandedOver":
+    case "StayedOn":
+    case "PauseOver":
       return [state, []]
+    default:
+      return unreachable(event)
   }
 }
 
@@ -178,7 +251,13 @@ const stepLeaving = (state: Of<"Leaving">, event: Event): Step => {
       return isWantedAgain ? [asking, [abandon]] : [resting, [abandon, release]]
     case "StoreFailed":
       return isWantedAgain ? [pausing, [abandon, release, { _tag: "Pause" }]] : [resting, [abandon, release]]
-    default:
+    case "Gained":
+    case "Opened":
+    case "OpenFailed":
+    case "PauseOver":
+    case "GivenUp":
       return [state, []]
+    default:
+      return unreachable(event)
   }
 }
