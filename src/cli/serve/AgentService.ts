@@ -15,6 +15,9 @@ import type { ServeConfig } from "../config/ServeConfig.ts"
 import * as EventLines from "../dev/EventLines.ts"
 import * as Service from "./Service.ts"
 
+/** Addresses of gateways that an instance is told. */
+const workerUrlsMax = 8
+
 /** One agent acts for a cluster; another one takes over so long after it was last heard of. */
 const clusterLease = { ttlMs: 6_000, renewMs: 1_500, marginMs: 1_000 }
 
@@ -53,7 +56,12 @@ export const service = ({ config, check, ready }: Service.Running) => {
     const planes = yield* PeerBook.make("invocation")
     const socket = BackendChoice.workerSocketOf(choice, state)
     const fixed = agent.workerUrl ?? (socket === undefined ? undefined : `unix:${socket}`)
-    const workerUrl = () => fixed ?? planes.present().find((hello) => hello.workerUrl !== undefined)?.workerUrl
+    // All that are there: the one that an instance asked first may be the one that is killed.
+    const announced = () => {
+      const urls = planes.present().flatMap(({ workerUrl }) => (workerUrl === undefined ? [] : [workerUrl]))
+      return urls.length === 0 ? undefined : urls.slice(0, workerUrlsMax).join(",")
+    }
+    const workerUrl = () => fixed ?? announced()
     const gained = yield* Deferred.make<void>()
     const taken = yield* Deferred.make<never, AgentReplaced>()
     check({

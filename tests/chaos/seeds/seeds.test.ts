@@ -49,6 +49,7 @@ const unseenLeases: ReadonlyArray<string> = [
   // Nobody gives a shard away here, and a late answer seldom comes just before another's first act.
   "releasesFirst",
   "believesOldReads",
+  "believesItsWatchSaysAll",
   "countsFromAnswer"
 ]
 
