@@ -6,7 +6,10 @@
 import * as SocketAddress from "./connection/SocketAddress.ts"
 
 export interface WorkerEnvironment {
-  /** `ws:`, `http:` or `grpc:` with host and port, or `unix:` or `grpc+unix:` with the path of a socket. */
+  /**
+   * `ws:`, `http:` or `grpc:` with host and port, or `unix:` or `grpc+unix:` with the path of a socket. Several gateways
+   * are separated by commas and spoken to over one transport.
+   */
   readonly url: string
   readonly instanceId: string
   readonly functionId: string
@@ -29,6 +32,8 @@ const schemes = ["ws:", "wss:", "http:", "https:", "grpc:", "grpcs:"]
 const isAddress = (url: string): boolean =>
   SocketAddress.pathOf(url) !== undefined || (URL.canParse(url) && schemes.includes(new URL(url).protocol))
 
+export const isGrpc = (url: string): boolean => url.startsWith("grpc")
+
 export const read = (variables: Readonly<Record<string, string | undefined>>): WorkerEnvironment | EnvironmentFault => {
   const url = variables["MILLRACE_WORKER_URL"]
   if (url === undefined || url === "") {
@@ -37,11 +42,16 @@ export const read = (variables: Readonly<Record<string, string | undefined>>): W
         "Run it with `millrace dev <its folder>`."
     )
   }
-  if (!isAddress(url)) {
+  const addresses = url.split(",").map((address) => address.trim())
+  const wrong = addresses.find((address) => !isAddress(address))
+  if (wrong !== undefined) {
     return fault(
-      `MILLRACE_WORKER_URL is "${url}"; it must be a ws://, http:// or grpc:// address with host and port, ` +
-        "or unix: with the absolute path of a socket."
+      `MILLRACE_WORKER_URL ${addresses.length === 1 ? "is" : "holds"} "${wrong}"; it must be a ws://, http:// or ` +
+        "grpc:// address with host and port, or unix: with the absolute path of a socket, or several with commas between."
     )
+  }
+  if (new Set(addresses.map(isGrpc)).size > 1) {
+    return fault(`MILLRACE_WORKER_URL is "${url}"; its addresses must all be gRPC's, or none of them.`)
   }
   const slots = Number(variables["MILLRACE_SLOTS"] ?? "1")
   if (!Number.isInteger(slots) || slots < 1 || slots > 65_536) {

@@ -58,7 +58,7 @@ const connectGrpc: Connect = (options: ConnectOptions): WorkerConnection => {
 export const launch = (environment: Environment.WorkerEnvironment, invoke: Invoke, servedAtMs: number): Worker => {
   const worker = new Worker({
     url: environment.url,
-    connect: environment.url.startsWith("grpc") ? connectGrpc : connectWebSocket,
+    connect: Environment.isGrpc(environment.url) ? connectGrpc : connectWebSocket,
     request: {
       instanceId: environment.instanceId,
       functionId: environment.functionId,
