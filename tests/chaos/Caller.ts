@@ -103,6 +103,7 @@ const kindOf = (bytes: Buffer): string => {
 }
 
 const terminals: Readonly<Record<string, Terminal>> = {
+  // Of a request that was taken; one that came too late is refused with this word too.
   "deadline-passed": "expired",
   cancelled: "cancelled",
   "attempts-exhausted": "dead-lettered",
@@ -174,8 +175,9 @@ const callOnce = async (
     return promisedByKey
   }
   const kind = kindOf(reply.bytes)
+  const isRefusal = reply.bytes.includes("othing was enqueued")
   const terminal = terminals[kind]
-  if (terminal !== undefined) {
+  if (terminal !== undefined && !isRefusal) {
     recording.see({ _tag: "Ended", call: name, requestId, terminal })
     return promisedByKey
   }
@@ -184,7 +186,7 @@ const callOnce = async (
     kind === "store-failed" ||
     kind === "owner-lost" ||
     kind === "owner-changing" ||
-    (kind === "store-full" && !reply.bytes.includes("Nothing was enqueued"))
+    (kind === "store-full" && !isRefusal)
   if (mayHaveRun) recording.see({ _tag: "Unknown", call: name })
   else recording.see({ _tag: "Refused", call: name, status: reply.status })
   return gone

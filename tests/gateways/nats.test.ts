@@ -136,6 +136,8 @@ describe.skipIf(natsIsMissing)(`gateways as processes on NATS (seed ${seed})`, (
       const victim = random.pick(gateways)!
       const other = gateways.find((gateway) => gateway !== victim)!
       if (fault === "pause") {
+        // What its log had not taken yet is lost to the others as in a death.
+        recording.see({ _tag: "Crashed" })
         victim.signal("SIGSTOP")
         pausesMs.push(await servedAgainMs(other))
         victim.signal("SIGCONT")

@@ -74,7 +74,7 @@ const make = Effect.fnUntraced(function* ({ directory }: EmbeddedFabricOptions) 
     Effect.sync(() => EmbeddedWorkQueue.make({ client, nowMs: () => clock.currentTimeMillisUnsafe(), report })),
     (queues) => Effect.sync(queues.close)
   )
-  const blobs = yield* EmbeddedBlobStore.make(directory)
+  const blobs = yield* EmbeddedBlobStore.make(directory, { isShared: false })
   return Context.make(Log, EmbeddedLog.make(client)).pipe(
     Context.add(KeyValue, EmbeddedKeyValue.make(client, report)),
     Context.add(WorkQueue, queues.service),

@@ -67,7 +67,7 @@ const make = Effect.fnUntraced(function* ({ blobDirectory, ...given }: NatsFabri
     Effect.repeat(Schedule.spaced(KeySweep.keptMs)),
     Effect.forkScoped
   )
-  const blobs = yield* EmbeddedBlobStore.make(blobDirectory)
+  const blobs = yield* EmbeddedBlobStore.make(blobDirectory, { isShared: true })
   return Context.make(Log, NatsLog.make(supervisor, streams)).pipe(
     Context.add(KeyValue, keyValue),
     Context.add(WorkQueue, NatsWorkQueue.make(supervisor, streams, report)),

@@ -114,7 +114,7 @@ export class Call implements Caller {
       return
     }
     const inline = CallBody.small(request, bodyBytesMax, (bytes) => {
-      if (typeof bytes === "string") return this.#noBody(bytes, bodyBytesMax)
+      if (typeof bytes === "string") return this.#noBody({ kind: bytes }, bodyBytesMax)
       const body: Body = bytes.length === 0 ? emptyBody : { kind: "inline", bytes }
       this.#submit(body, bytes.length, keyed ? this.#digest().update(bytes).digest() : undefined)
     })
@@ -134,13 +134,10 @@ export class Call implements Caller {
           case "streaming":
             return this.#startArriving(intake)
           default:
-            return this.#noBody(intake.kind, bodyBytesMax)
+            return this.#noBody(intake, bodyBytesMax)
         }
       },
-      (error: unknown) => {
-        this.#context.defect(error)
-        this.refused(Problem.fromRefusal({ kind: "store-failed", kept: "nothing" }))
-      }
+      (error: unknown) => this.#noBody({ kind: "unwritten", error }, bodyBytesMax)
     )
   }
 
@@ -165,9 +162,9 @@ export class Call implements Caller {
       leave()
       this.#rest = undefined
       this.#pace?.stop()
-      if (end !== "complete") {
+      if (end.kind !== "complete") {
         this.#stopAttempt()
-        return this.#noBody(end, deployment.spec.bodyBytesMax)
+        return this.#noBody(end, deployment.spec.bodyBytesMax, hasBegun)
       }
       if (hasBegun) return
       if (this.#over) return void Effect.runFork(this.#context.blobs.remove(body.id).pipe(Effect.ignore))
@@ -287,7 +284,8 @@ export class Call implements Caller {
     const { request, requestId } = this.#init
     CallBody.intake(request, { requestId, bytesMax, early: false, digest: undefined, blobs: this.#context.blobs })
       .then(async (intake) => {
-        if (intake.kind !== "ready") return this.#noBody(intake.kind === "streaming" ? "left" : intake.kind, bytesMax)
+        if (intake.kind === "streaming") return this.#noBody({ kind: "left" }, bytesMax)
+        if (intake.kind !== "ready") return this.#noBody(intake, bytesMax)
         const parts: Array<Uint8Array> = []
         for await (const part of chunks(this.#context.blobs, intake.body)) parts.push(part)
         const call = Wrapped.parse(Buffer.concat(parts))
@@ -447,9 +445,16 @@ export class Call implements Caller {
     Responder.problem(this.#init.response, this.#stamp(), Problem.notRead())
   }
 
-  #noBody(why: "too-large" | "left", bytesMax: number): void {
-    if (why === "too-large") this.refused(Problem.bodyTooLarge(bytesMax))
-    else this.#finish()
+  #noBody(why: CallBody.NoBody, bytesMax: number, hasBegun = false): void {
+    switch (why.kind) {
+      case "too-large":
+        return this.refused(Problem.bodyTooLarge(bytesMax))
+      case "left":
+        return this.#finish()
+      case "unwritten":
+        this.#context.defect(why.error)
+        return this.refused(Problem.bodyUnwritten(why.error, hasBegun))
+    }
   }
 
   /** A call whose body never came whole cannot be run again, whatever its caller wishes. */

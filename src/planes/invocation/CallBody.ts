@@ -10,12 +10,22 @@ import * as CrashPoint from "../CrashPoint.ts"
 import type { BlobStore } from "../fabric/BlobStore.ts"
 import { type Body, emptyBody, emptyBytes, Spool, type SpoolBody } from "./Body.ts"
 
+/** Why there is no whole body, and never will be. */
+export type NoBody =
+  | { readonly kind: "too-large" }
+  /** Whoever sent it went away. */
+  | { readonly kind: "left" }
+  | { readonly kind: "unwritten"; readonly error: unknown }
+
 export type Intake =
   | { readonly kind: "ready"; readonly body: Body; readonly bytes: number; readonly digest: Buffer | undefined }
-  /** Dispatch may begin; `rest` settles when the body is complete (`too-large` and `left`: it never will be). */
-  | { readonly kind: "streaming"; readonly body: SpoolBody; readonly rest: Promise<"complete" | "too-large" | "left"> }
-  | { readonly kind: "too-large" }
-  | { readonly kind: "left" }
+  /** Dispatch may begin; `rest` settles when the body is complete or never will be. */
+  | {
+      readonly kind: "streaming"
+      readonly body: SpoolBody
+      readonly rest: Promise<{ readonly kind: "complete" } | NoBody>
+    }
+  | NoBody
 
 export interface IntakeOptions {
   readonly requestId: string
@@ -118,36 +128,48 @@ const spool = async (
   { requestId, bytesMax, early, digest, blobs }: IntakeOptions
 ): Promise<Intake> => {
   const id = `${requestId}.call`
-  const file = new Spool(await blobs.create(id))
-  CrashPoint.hit("gateway.spool.created")
+  let file: Spool
   let bytes = 0
-  for (const chunk of chunks) {
-    bytes += chunk.length
-    await file.write(chunk)
+  try {
+    file = new Spool(await blobs.create(id))
+    CrashPoint.hit("gateway.spool.created")
+    for (const chunk of chunks) {
+      bytes += chunk.length
+      await file.write(chunk)
+    }
+  } catch (error) {
+    return { kind: "unwritten", error }
   }
-  const rest = async (): Promise<"complete" | "too-large" | "left"> => {
+  const next = async (): Promise<IteratorResult<Buffer> | "left"> => {
+    const coming = pending ?? reader.next()
+    pending = undefined
+    return coming.catch(() => "left" as const)
+  }
+  const given = async (why: NoBody): Promise<NoBody> => {
+    // What it failed at was told, or is `why`.
+    await file.abort().catch(() => {})
+    return why
+  }
+  const rest = async (): Promise<{ readonly kind: "complete" } | NoBody> => {
     try {
-      for (let next = await (pending ?? reader.next()); next.done !== true; next = await reader.next()) {
-        bytes += next.value.length
-        if (bytes > bytesMax) {
-          await file.abort()
-          return "too-large"
-        }
-        digest?.update(next.value)
-        await file.write(next.value)
+      for (;;) {
+        const came = await next()
+        if (came === "left") return given({ kind: "left" })
+        if (came.done === true) break
+        bytes += came.value.length
+        if (bytes > bytesMax) return given({ kind: "too-large" })
+        digest?.update(came.value)
+        await file.write(came.value)
       }
       CrashPoint.hit("gateway.spool.beforeFinish")
       await file.finish()
       CrashPoint.hit("gateway.spool.afterFinish")
-      return "complete"
-    } catch {
-      await file.abort()
-      return "left"
+      return { kind: "complete" }
+    } catch (error) {
+      return given({ kind: "unwritten", error })
     }
   }
   if (early) return { kind: "streaming", body: { kind: "spool", id, spool: file }, rest: rest() }
   const end = await rest()
-  return end === "complete"
-    ? { kind: "ready", body: { kind: "blob", id }, bytes, digest: digest?.digest() }
-    : { kind: end }
+  return end.kind === "complete" ? { kind: "ready", body: { kind: "blob", id }, bytes, digest: digest?.digest() } : end
 }

@@ -6,6 +6,7 @@
  */
 import { STATUS_CODES } from "node:http"
 import type { Reason, Refusal, Terminal } from "../../core/buffer/BufferEvent.ts"
+import { FabricUnavailable } from "../fabric/FabricError.ts"
 import type * as HttpDoor from "../HttpDoor.ts"
 
 export interface Problem {
@@ -142,6 +143,19 @@ export const storeFull = (hasArrived: boolean) =>
     }`,
     { retryAfterSeconds: 5 }
   )
+
+/** Its body could not be put on the disk. `hasArrived`: it may have begun to run meanwhile. */
+export const bodyUnwritten = (error: unknown, hasArrived: boolean) =>
+  error instanceof FabricUnavailable && error.retryable
+    ? storeFull(hasArrived)
+    : problem(
+        503,
+        "store-failed",
+        `The store could not take the body of this call: look at the log of this process for what its folder of blobs refused. ${
+          hasArrived ? "This call was not accepted, and may have begun to run." : "Nothing was enqueued."
+        }`,
+        { retryAfterSeconds: 5 }
+      )
 
 /** What is kept of a request or its answer could not be read. */
 export const notRead = () =>

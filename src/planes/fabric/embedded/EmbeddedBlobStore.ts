@@ -4,10 +4,12 @@
  * A blob is written under `blobs-partial/`, synced, linked into `blobs/` and the folder synced: it is whole or absent.
  * Its last eight bytes are a mark and the CRC-32 of those before; a reader that began at the first byte compares them
  * before it hands out the last piece, so that a damaged blob never comes to its end.
- * What lies in `blobs-partial/` at the start was never finished and is removed.
+ * What lies in `blobs-partial/` at the start was never finished and is removed; where other processes write to the same
+ * folder, only what nobody has touched for a day.
  *
  * @module
  */
+import { randomUUID } from "node:crypto"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import { crc32 } from "node:zlib"
@@ -88,11 +90,13 @@ const sharedFolderSync = (folder: string) => {
 interface Folders {
   readonly whole: string
   readonly partial: string
+  /** Of the process: what another one left unfinished under the same id is not in the way. */
+  readonly writerId: string
   readonly syncWhole: () => Promise<void>
 }
 
-const writer = async ({ whole, partial, syncWhole }: Folders, id: string): Promise<BlobWriter> => {
-  const temporary = path.join(partial, id)
+const writer = async ({ whole, partial, writerId, syncWhole }: Folders, id: string): Promise<BlobWriter> => {
+  const temporary = path.join(partial, `${writerId}-${id}`)
   const target = path.join(whole, id)
   const handle = await fs.open(temporary, "wx+")
   CrashPoint.hit("store.blob.created")
@@ -207,22 +211,44 @@ async function* readFile(file: string, id: string, offset: number): AsyncGenerat
   }
 }
 
-/** Makes the folders and removes what was never finished. */
+const untouchedMs = 24 * 3_600_000
+
+/** By the clock that dates the files, which need not be this machine's. */
+const removeUntouched = async (partial: string, writerId: string): Promise<void> => {
+  const probe = path.join(partial, writerId)
+  await fs.writeFile(probe, "")
+  const { mtimeMs: nowMs } = await fs.stat(probe)
+  await fs.rm(probe, { force: true })
+  for (const name of await fs.readdir(partial)) {
+    const file = path.join(partial, name)
+    const found = await fs.stat(file).catch((error: unknown) => {
+      // Finished, given up, or removed by another that starts.
+      if (codeOf(error) === "ENOENT") return undefined
+      throw error
+    })
+    if (found !== undefined && nowMs - found.mtimeMs > untouchedMs) await fs.rm(file, { force: true })
+  }
+}
+
+/** Makes the folders and removes what was never finished. `isShared`: other processes may be writing there. */
 export const make = Effect.fnUntraced(function* (
-  directory: string
+  directory: string,
+  { isShared }: { readonly isShared: boolean }
 ): Effect.fn.Return<BlobStore["Service"], FabricUnavailable> {
+  const writerId = randomUUID()
   const whole = path.join(directory, "blobs")
   const partial = path.join(directory, "blobs-partial")
   yield* Effect.tryPromise({
     try: async () => {
-      await fs.rm(partial, { recursive: true, force: true })
+      if (!isShared) await fs.rm(partial, { recursive: true, force: true })
       await fs.mkdir(partial, { recursive: true })
       await fs.mkdir(whole, { recursive: true })
+      if (isShared) await removeUntouched(partial, writerId)
       await syncFolder(directory)
     },
     catch: (error) => unavailable("open", "folder", error)
   })
-  const folders: Folders = { whole, partial, syncWhole: sharedFolderSync(whole) }
+  const folders: Folders = { whole, partial, writerId, syncWhole: sharedFolderSync(whole) }
 
   const attempt = <A>(operation: string, id: string, run: (file: string) => Promise<A>) =>
     Effect.tryPromise({
