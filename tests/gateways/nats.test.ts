@@ -45,7 +45,8 @@ const recorder =
       tenant,
       attempt,
       token,
-      plane: "all"
+      // An owner that dies or stands still may have answered what its log never took: its successor runs that again.
+      plane: `epoch ${Math.floor(token / 2 ** 32)}`
     })
     const answer = JSON.stringify({ item, requestId, tenant, token, run, padding: "x".repeat(bytes) })
     await sleep(ms)
