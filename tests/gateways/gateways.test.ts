@@ -14,12 +14,15 @@ import { makeWorld, ownerOf, type TestFunction, type World } from "./World.ts"
 
 const patientMs = 60_000
 
+/** So many that each of three gateways gets some, but once in five thousand draws. */
+const shardCount = 24
+
 describe("several gateways", { timeout: 120_000 }, () => {
   let folder = ""
   let world: World
   beforeEach(async () => {
     folder = mkdtempSync(join(tmpdir(), "millrace-gateways-"))
-    world = await makeWorld(EmbeddedFabric.layer({ directory: folder }), 8)
+    world = await makeWorld(EmbeddedFabric.layer({ directory: folder }), shardCount)
   })
   afterEach(async (test) => {
     if (test.task.result?.state === "fail") console.log(world.log.slice(-60).join("\n"))
@@ -31,7 +34,7 @@ describe("several gateways", { timeout: 120_000 }, () => {
     eventually(
       "each shard is served once",
       () => {
-        const counts = Array.from({ length: 8 }, (_, index) =>
+        const counts = Array.from({ length: shardCount }, (_, index) =>
           world.gateways.reduce((sum, { shards }) => sum + (shards.at(index) === undefined ? 0 : 1), 0)
         )
         return counts.every((count) => count === 1) && world.gateways.every(({ shards }) => shards.all.length > 0)
@@ -163,8 +166,6 @@ describe("several gateways", { timeout: 120_000 }, () => {
     const functions = await Promise.all([0, 1, 2].map((index) => world.deploy(`f${index}`)))
     let count = 0
     const errors: Array<string> = []
-    // Told as unknown, and never run twice: an answer that was on its way to another gateway when its owner went.
-    const unknown: Array<string> = []
     // Whoever sends calls to one that is told to end is told so before its door closes; what was sent by then is answered.
     const leaving = new Set<string>()
     const urls = () =>
@@ -182,9 +183,7 @@ describe("several gateways", { timeout: 120_000 }, () => {
         }).catch((error: unknown) => String(error))
         count++
         const text = typeof answer === "string" ? answer : await answer.text()
-        if (typeof answer !== "string" && answer.status === 503 && text.includes("problem:owner-lost"))
-          unknown.push(name)
-        else if (typeof answer === "string" || answer.status !== 200 || text !== `/work ${name} 1`) {
+        if (typeof answer === "string" || answer.status !== 200 || text !== `/work ${name} 1`) {
           errors.push(`${name}: ${typeof answer === "string" ? "" : answer.status} ${text}`)
         }
       }
@@ -202,7 +201,7 @@ describe("several gateways", { timeout: 120_000 }, () => {
     await second.close()
     await eventually(
       "the two others have all",
-      () => first.shards.all.length + third.shards.all.length === 8,
+      () => first.shards.all.length + third.shards.all.length === shardCount,
       patientMs
     )
     const after = count
@@ -210,7 +209,6 @@ describe("several gateways", { timeout: 120_000 }, () => {
     isOver = true
     await Promise.all(callers)
     assert.deepStrictEqual(errors, [])
-    assert.isAtMost(unknown.length, functions.length * 4, "more than one for each caller")
     assert.deepStrictEqual(world.runs.repeated, [])
     assert.isAtLeast(world.log.filter((line) => line.includes("handed over")).length, 4)
   })
@@ -269,7 +267,7 @@ describe("several gateways", { timeout: 120_000 }, () => {
     const third = await world.addGateway({ holdMs: 200, ownership: {}, brokenStore: () => isBroken })
     await settled()
     isBroken = true
-    const index = Array.from({ length: 8 }, (_, at) => at).find((at) => third.shards.at(at) !== undefined)!
+    const index = Array.from({ length: shardCount }, (_, at) => at).find((at) => third.shards.at(at) !== undefined)!
     const mine = await functionOf(third, index)
     await eventually("its leases are over", () => third.shards.all.every((shard) => !shard.isOpen), patientMs)
     const answer = await call(third.url, mine, "/nowhere")
@@ -295,7 +293,7 @@ describe("several gateways", { timeout: 120_000 }, () => {
     await world.addGateway({ shardCount: 4 }).catch((error: Error) => {
       message = error.message
     })
-    assert.include(message, "this fabric has 8 shards and 4 were asked for")
+    assert.include(message, `this fabric has ${shardCount} shards and 4 were asked for`)
   })
 
   it("keep the connection of a caller in order when a body was refused half way", async () => {

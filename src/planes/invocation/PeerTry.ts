@@ -35,6 +35,11 @@ export interface PeerTryInit {
 }
 
 const connectMs = 2_000
+/**
+ * How long the answer of one that has handed its shard over may be under way. Its successor need not know of a call that
+ * was answered before, so an answer that is dropped here would be told as unknown.
+ */
+const movedGraceMs = 1_000
 
 export const tryOnce = (init: PeerTryInit): Promise<Tried> =>
   new Promise((resolve) => {
@@ -52,9 +57,14 @@ export const tryOnce = (init: PeerTryInit): Promise<Tried> =>
     let isConnected = false
     let isAnswering = false
     let isTold = body !== undefined
+    let grace: NodeJS.Timeout | undefined
+    const settled = () => {
+      clearTimeout(grace)
+      stop()
+    }
     const done = (tried: Tried) => {
       response.off("close", left)
-      stop()
+      settled()
       resolve(tried)
     }
     const broken = () => done(isConnected && isTold ? "lost" : "unsent")
@@ -63,10 +73,14 @@ export const tryOnce = (init: PeerTryInit): Promise<Tried> =>
       done("answered")
     }
     response.on("close", left)
-    const stop = init.onMoved(() => {
+    const giveUp = () => {
       if (isAnswering) return
       upstream.destroy()
       broken()
+    }
+    const stop = init.onMoved(() => {
+      // What this process had no time to read by then is read before it gives up.
+      grace ??= setTimeout(() => setImmediate(() => setImmediate(giveUp)), movedGraceMs)
     })
     connecting(upstream, () => {
       isConnected = true
@@ -84,7 +98,7 @@ export const tryOnce = (init: PeerTryInit): Promise<Tried> =>
     })
     upstream.on("response", (answered: IncomingMessage) => {
       isAnswering = true
-      stop()
+      settled()
       const outcome = Peers.outcomeOf(answered)
       if (outcome !== undefined) {
         answered.resume()
