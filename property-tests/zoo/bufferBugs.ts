@@ -474,7 +474,7 @@ export const takesUnknownForDone = hearing((event) =>
 
 /** Nobody said yes, so there was no room, and it goes on. */
 export const takesUnknownForRefused = hearing((event) => [
-  event._tag === "PersistFailed" && event.outcome === "unknown" ? { ...event, outcome: "refused" } : event
+  event._tag === "PersistFailed" && event.outcome === "unknown" ? { ...event, outcome: "refused" as const } : event
 ])
 
 /** Writes it again, to be sure. */
@@ -506,7 +506,7 @@ export const takesRefusedForDone = hearing((event) =>
 
 /** No room for one is room for nobody. */
 export const takesRefusedForBroken = hearing((event) => [
-  event._tag === "PersistFailed" && event.outcome === "refused" ? { ...event, outcome: "failed" } : event
+  event._tag === "PersistFailed" && event.outcome === "refused" ? { ...event, outcome: "failed" as const } : event
 ])
 
 /** Goes on as if the write were still under way. */

@@ -31,13 +31,14 @@ export const arrive = (draft: Draft.Draft, arrived: Arrived): void => {
     commands.push(joinOrConflict(state, arrived, original))
     return
   }
-  const full = fullness(draft, arrived)
+  const knownTenant = Table.find(state.tenants, arrived.tenant)
+  const full = fullness(draft, arrived, knownTenant)
   if (full !== null) {
     commands.push({ _tag: "Refuse", sequence, refusal: full })
     return
   }
   const version = versionNumber(draft, arrived.version)
-  const tenant = tenantNumber(draft, arrived.tenant)
+  const tenant = knownTenant ?? tenantNumber(draft, arrived.tenant)
   const facts = factsOf(arrived, version, tenant, state.options.opportunisticWaitMaxMs)
   put(draft, null, Request.admit(facts, commands))
 }
@@ -87,7 +88,8 @@ const joinOrConflict = (state: State, arrived: Arrived, original: number) => {
     : ({ _tag: "Refuse", sequence, refusal: { kind: "idempotency-conflict", sequence: original } } as const)
 }
 
-const fullness = (draft: Draft.Draft, arrived: Arrived): Refusal | null => {
+/** `number`: of the tenant's row; `undefined`: it has none. */
+const fullness = (draft: Draft.Draft, arrived: Arrived, number: number | undefined): Refusal | null => {
   const { state } = draft
   const { options, liveCount, liveBytes } = state
   const { pendingCountMax, pendingBytesMax } = options
@@ -97,7 +99,6 @@ const fullness = (draft: Draft.Draft, arrived: Arrived): Refusal | null => {
   if (isCountFull || isBytesFull) {
     return { kind: "queue-full", limit: isCountFull ? "count" : "bytes", retryAfterMs: retryAfterMs(draft) }
   }
-  const number = Table.find(state.tenants, arrived.tenant)
   const tenant = number === undefined ? undefined : Table.row(state.tenants, number)
   if (tenant === undefined) return null
   const share = options.tenantShareMax ?? tenantShareMaxDefault

@@ -96,38 +96,36 @@ export { recordsAfterArrival, restore, type Snapshot, snapshot } from "./BufferS
 export type Step = readonly [State, ReadonlyArray<Command>]
 
 export const step = (state: State, event: Event): Step =>
-  // Facts of the past mean nothing to a machine that lives.
-  event._tag === "Replayed" && state.live ? [state, []] : stepOwn(BufferState.nextState(state), event)
+  isVoid(state, event) ? [state, []] : stepOwn(BufferState.nextState(state), event)
 
 /**
  * `step` for the only holder of a state: gives the same, and may change what it was given instead of copying it. Neither
  * that state nor another one that was made from it may be used again.
  */
 export const advance = (state: State, event: Event): Step => {
-  if (event._tag === "Replayed" && state.live) return [state, []]
+  if (isVoid(state, event)) return [state, []]
   // Its holder gave it up. Without an edit of its own nothing in it could be changed in place.
   return stepOwn(state.edit === 0 ? BufferState.nextState(state) : (state as BufferState.Mutable<State>), event)
 }
 
+/** Facts of the past mean nothing to a machine that lives. */
+const isVoid = (state: State, event: Event): boolean => state.live && event._tag === "Replayed"
+
+// Events have so many shapes that the engine looks up each of their fields by name: as few looks as possible.
 const stepOwn = (state: BufferState.Mutable<State>, event: Event): Step => {
-  const hasTime = event._tag !== "FlushStarted" && event._tag !== "Replayed"
-  const draft = Draft.make(state, hasTime ? event.nowMs : 0)
-  if (event._tag === "Replayed") Recovery.replay(draft, event.record)
-  else {
-    // A shard without a log, or a shell that forgot to say so.
-    if (!state.live && event._tag !== "Recovered") Recovery.recover(draft, state.epoch)
-    happen(draft, event)
-  }
+  const draft = Draft.make(state, event.nowMs ?? 0)
+  // A shard without a log, or a shell that forgot to say so.
+  if (!state.live && event._tag !== "Recovered" && event._tag !== "Replayed") Recovery.recover(draft, state.epoch)
+  happen(draft, event)
   WorkerPool.sweep(draft)
   if (state.live) {
     dispatch(draft)
     tellDemand(draft)
   }
-  Draft.close(draft)
   return [state, draft.commands]
 }
 
-const happen = (draft: Draft.Draft, event: Exclude<Event, { readonly _tag: "Replayed" }>): void => {
+const happen = (draft: Draft.Draft, event: Event): void => {
   switch (event._tag) {
     case "Arrived":
       return arrive(draft, event)
@@ -169,6 +167,8 @@ const happen = (draft: Draft.Draft, event: Exclude<Event, { readonly _tag: "Repl
       return tick(draft)
     case "Recovered":
       return Recovery.recover(draft, event.epoch)
+    case "Replayed":
+      return Recovery.replay(draft, event.record)
     default:
       return unreachable(event)
   }

@@ -88,6 +88,8 @@ export interface PersistFailed {
 /** The shell handed these records to the log: from now on a `DropAppend` comes too late. */
 export interface FlushStarted {
   readonly _tag: "FlushStarted"
+  /** Nothing about it depends on the time. */
+  readonly nowMs?: never
   readonly records: ReadonlyArray<RecordRef>
 }
 
@@ -259,6 +261,8 @@ export type DurableRecord =
 
 export interface Replayed {
   readonly _tag: "Replayed"
+  /** Nothing about it depends on the time. */
+  readonly nowMs?: never
   readonly record: DurableRecord
 }
 

@@ -58,7 +58,6 @@ export const restore = (snapshot: Snapshot, options: BufferOptions): State => {
     for (const record of records) Recovery.replay(draft, record)
   }
   draft.state.lastSequence = lastSequence
-  Draft.close(draft)
   return draft.state
 }
 

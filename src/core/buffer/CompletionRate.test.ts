@@ -1,7 +1,8 @@
 import { assert, describe, it } from "vitest"
 import * as CompletionRate from "./CompletionRate.ts"
 
-const rated = (...times: ReadonlyArray<number>) => times.reduce(CompletionRate.add, CompletionRate.none)
+const rated = (...times: ReadonlyArray<number>) =>
+  times.reduce((rate, atMs) => CompletionRate.add(rate, atMs), CompletionRate.none)
 
 describe("a rate of completions", () => {
   it("is what completed since its window began", () => {

@@ -1,7 +1,8 @@
 /**
- * The next state while one step builds it. Rows are copied when a step first touches them and put back at its end, but
- * for those that carry the edit of the state: they are its own and are changed in place. A `step` begins an edit, so it
- * writes to nothing of the old state; an `advance` goes on with the edit of the state, which nobody else holds.
+ * The next state while one step builds it. A row is copied when a step first touches it, and the copy takes its place in
+ * the table at once; but a row that carries the edit of the state is its own and is changed in place. A `step` begins an
+ * edit, so it writes to nothing of the old state; an `advance` goes on with the edit of the state, which nobody else
+ * holds.
  *
  * @module
  */
@@ -22,26 +23,19 @@ import {
   type Worker
 } from "./BufferState.ts"
 
-/** A row that this step touched, and those of the same table that it touched before. */
-export interface OpenRow<Row> {
+/** A version that this step touched, with its figures before, and those that it touched earlier. */
+export interface OpenVersion {
   readonly number: number
-  readonly after: Mutable<Row>
-  /** It is a copy, and not in the table yet. */
-  readonly isCopy: boolean
-  readonly next: OpenRow<Row> | null
-  /** With `next`. */
-  readonly count: number
-  /** Once there are many, so that a tick that touches thousands of versions is not quadratic. */
-  readonly byNumber: Map<number, Mutable<Row>> | null
-}
-
-/** A version that this step touched, with its figures before. */
-export interface OpenVersion extends OpenRow<Version> {
-  readonly next: OpenVersion | null
+  readonly after: Mutable<Version>
   readonly arrivalsTotal: number
   readonly leasedCount: number
   readonly freeSlots: number
   readonly pendingCount: number
+  readonly next: OpenVersion | null
+  /** With `next`. */
+  readonly count: number
+  /** Once there are many, so that a tick that touches thousands of versions is not quadratic. */
+  readonly byNumber: Map<number, Mutable<Version>> | null
 }
 
 export interface Draft {
@@ -52,8 +46,8 @@ export interface Draft {
   /** Whether the machine was live before the step. */
   readonly wasLive: boolean
   versions: OpenVersion | null
-  tenants: OpenRow<Tenant> | null
-  workers: OpenRow<Worker> | null
+  /** Workers that were away and held nothing at some moment of the step; see `WorkerPool.sweep`. */
+  goneWorkers: Array<number> | null
 }
 
 /** `state`: its caller's own, to be written to. */
@@ -63,55 +57,55 @@ export const make = (state: Mutable<State>, nowMs: number): Draft => ({
   nowMs,
   wasLive: state.live,
   versions: null,
-  tenants: null,
-  workers: null
+  goneWorkers: null
 })
 
 export const version = (draft: Draft, number: number): Mutable<Version> => {
-  const known = find(draft.versions, number)
+  const { versions } = draft
+  const known = find(versions, number)
   if (known !== undefined) return known
-  const row = Table.row(draft.state.versions, number)
+  const { state } = draft
+  const row = Table.row(state.versions, number)
   invariant(row !== undefined, "a touched version is in its table")
-  const { edit } = draft.state
-  const isCopy = row.edit !== edit
-  const next = draft.versions
+  const isOwn = row.edit === state.edit
+  const after = isOwn ? row : copyVersion(row, state.edit)
+  if (!isOwn) state.versions = Table.replace(state.versions, number, after, state.edit)
   const { arrivalsTotal, leasedCount, freeSlots } = row
+  const count = versions === null ? 1 : versions.count + 1
+  const byNumber = indexOf(versions)
+  byNumber?.set(number, after)
   draft.versions = {
     number,
-    after: isCopy ? copyVersion(row, edit) : row,
-    isCopy,
-    next,
-    count: countOf(next),
-    byNumber: indexOf(next),
+    after,
     arrivalsTotal,
     leasedCount,
     freeSlots,
-    pendingCount: pendingCount(row)
+    pendingCount: pendingCount(row),
+    next: versions,
+    count,
+    byNumber
   }
-  draft.versions.byNumber?.set(number, draft.versions.after)
-  return draft.versions.after
+  return after
 }
 
 export const tenant = (draft: Draft, number: number): Mutable<Tenant> => {
-  const known = find(draft.tenants, number)
-  if (known !== undefined) return known
-  const row = Table.row(draft.state.tenants, number)
+  const { state } = draft
+  const row = Table.row(state.tenants, number)
   invariant(row !== undefined, "a touched tenant is in its table")
-  const { edit } = draft.state
-  const isCopy = row.edit !== edit
-  draft.tenants = opened(number, isCopy ? copyTenant(row, edit) : row, isCopy, draft.tenants)
-  return draft.tenants.after
+  if (row.edit === state.edit) return row
+  const copy = copyTenant(row, state.edit)
+  state.tenants = Table.replace(state.tenants, number, copy, state.edit)
+  return copy
 }
 
 export const worker = (draft: Draft, number: number): Mutable<Worker> => {
-  const known = find(draft.workers, number)
-  if (known !== undefined) return known
-  const row = Table.row(draft.state.workers, number)
+  const { state } = draft
+  const row = Table.row(state.workers, number)
   invariant(row !== undefined, "a touched worker is in its table")
-  const { edit } = draft.state
-  const isCopy = row.edit !== edit
-  draft.workers = opened(number, isCopy ? copyWorker(row, edit) : row, isCopy, draft.workers)
-  return draft.workers.after
+  if (row.edit === state.edit) return row
+  const copy = copyWorker(row, state.edit)
+  state.workers = Table.replace(state.workers, number, copy, state.edit)
+  return copy
 }
 
 export const request = (draft: Draft, sequence: number): RequestState | undefined =>
@@ -124,45 +118,20 @@ export const known = (draft: Draft, sequence: number): RequestState => {
   return found
 }
 
-/** More rows than this are looked up in a map. */
+/** More versions than this are looked up in a map. */
 const listMax = 16
 
-const find = <Row>(rows: OpenRow<Row> | null, number: number): Mutable<Row> | undefined => {
-  if (rows !== null && rows.byNumber !== null) return rows.byNumber.get(number)
-  for (let row = rows; row !== null; row = row.next) if (row.number === number) return row.after
+const find = (versions: OpenVersion | null, number: number): Mutable<Version> | undefined => {
+  if (versions !== null && versions.byNumber !== null) return versions.byNumber.get(number)
+  for (let row = versions; row !== null; row = row.next) if (row.number === number) return row.after
   return undefined
 }
 
-const opened = <Row>(number: number, after: Mutable<Row>, isCopy: boolean, next: OpenRow<Row> | null): OpenRow<Row> => {
-  const row = { number, after, isCopy, next, count: countOf(next), byNumber: indexOf(next) }
-  row.byNumber?.set(number, after)
-  return row
-}
-
-/** With one row more than `next`. */
-const countOf = <Row>(next: OpenRow<Row> | null): number => (next === null ? 1 : next.count + 1)
-
-/** The map of all rows, made when there get to be many. */
-const indexOf = <Row>(next: OpenRow<Row> | null): Map<number, Mutable<Row>> | null => {
-  if (next === null || next.count < listMax) return null
-  if (next.byNumber !== null) return next.byNumber
-  const byNumber = new Map<number, Mutable<Row>>()
-  for (let row: OpenRow<Row> | null = next; row !== null; row = row.next) byNumber.set(row.number, row.after)
+/** The map of all versions, made when there get to be many. */
+const indexOf = (versions: OpenVersion | null): Map<number, Mutable<Version>> | null => {
+  if (versions === null || versions.count < listMax) return null
+  if (versions.byNumber !== null) return versions.byNumber
+  const byNumber = new Map<number, Mutable<Version>>()
+  for (let row: OpenVersion | null = versions; row !== null; row = row.next) byNumber.set(row.number, row.after)
   return byNumber
-}
-
-/** Puts the copied rows back into the tables, but not those that the step dropped. */
-export const close = (draft: Draft): void => {
-  const { state } = draft
-  if (draft.versions !== null) state.versions = putBack(state.versions, draft.versions, state.edit)
-  if (draft.tenants !== null) state.tenants = putBack(state.tenants, draft.tenants, state.edit)
-  if (draft.workers !== null) state.workers = putBack(state.workers, draft.workers, state.edit)
-}
-
-const putBack = <Row>(table: Table.Table<Row>, rows: OpenRow<Row>, edit: number): Table.Table<Row> => {
-  let next = table
-  for (let row: OpenRow<Row> | null = rows; row !== null; row = row.next) {
-    if (row.isCopy) next = Table.replace(next, row.number, row.after, edit)
-  }
-  return next
 }

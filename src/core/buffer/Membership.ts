@@ -103,7 +103,7 @@ const leave = (draft: Draft.Draft, request: Exclude<RequestState, Terminal>, fro
     const parked = parkedOf(request)
     version[parked] = IntSet.remove(version[parked], arrived.sequence, draft.state.edit)
   } else {
-    version.turnover = CompletionRate.add(version.turnover, draft.nowMs)
+    version.turnover = CompletionRate.add(version.turnover, draft.nowMs, draft.state.edit)
     version.leasedCount -= 1
     tenant.leased -= 1
     WorkerPool.release(draft, request.worker, arrived.sequence)
@@ -137,7 +137,7 @@ const end = (draft: Draft.Draft, request: Terminal, wasLeased: boolean): void =>
   const tenant = Draft.tenant(draft, request.facts.tenant)
   tenant.liveBytes -= sizeBytes
   tenant[counterOf(request.terminal)] += 1
-  if (wasLeased) state.rate = CompletionRate.add(state.rate, draft.nowMs)
+  if (wasLeased) state.rate = CompletionRate.add(state.rate, draft.nowMs, state.edit)
 }
 
 const forget = (draft: Draft.Draft, request: RequestState): void => {

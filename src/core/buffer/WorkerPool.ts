@@ -9,7 +9,7 @@ import * as IntMap from "../collections/IntMap.ts"
 import * as IntSet from "../collections/IntSet.ts"
 import { invariant } from "../collections/invariant.ts"
 import * as Table from "../collections/Table.ts"
-import type { Version, Worker } from "./BufferState.ts"
+import type { Mutable, Version, Worker } from "./BufferState.ts"
 import * as Draft from "./Draft.ts"
 
 /** Free slots beyond this are not told apart when the freest worker is looked for. */
@@ -39,8 +39,8 @@ export const add = (draft: Draft.Draft, workerId: string, version: number): numb
   })
   const row = Draft.version(draft, version)
   row.workers = IntSet.add(row.workers, number, state.edit)
-  // Touched, so that `sweep` sees it even if nothing comes of it.
-  Draft.worker(draft, number)
+  // If nothing comes of it.
+  mayBeGone(draft, number)
   return number
 }
 
@@ -49,7 +49,7 @@ export const drop = (draft: Draft.Draft, number: number): void => {
   const { state } = draft
   const worker = Draft.worker(draft, number)
   worker.status = "away"
-  settle(draft, number)
+  settleRow(draft, number, worker)
   state.dueWorkers = DueIndex.remove(state.dueWorkers, worker.lookMs, number, state.edit)
   const version = Draft.version(draft, worker.version)
   version.workers = IntSet.remove(version.workers, number, state.edit)
@@ -57,8 +57,11 @@ export const drop = (draft: Draft.Draft, number: number): void => {
 }
 
 /** Brings the version's index of free workers up to what the worker is now. */
-export const settle = (draft: Draft.Draft, number: number): void => {
-  const worker = Draft.worker(draft, number)
+export const settle = (draft: Draft.Draft, number: number): void =>
+  settleRow(draft, number, Draft.worker(draft, number))
+
+const settleRow = (draft: Draft.Draft, number: number, worker: Mutable<Worker>): void => {
+  if (isGone(worker)) mayBeGone(draft, number)
   const free = worker.status === "ready" ? Math.max(0, worker.slots - worker.holds.size) : 0
   const rank = rankOf(free)
   const { order } = worker
@@ -96,14 +99,14 @@ export const hold = (draft: Draft.Draft, number: number, sequence: number): void
   if (worker.holds.size === 0) worker.heardMs = Math.max(worker.heardMs, draft.nowMs)
   worker.holds = IntSet.add(worker.holds, sequence, draft.state.edit)
   worker.order = draft.state.nextOrder++
-  settle(draft, number)
-  watch(draft, number)
+  settleRow(draft, number, worker)
+  watchRow(draft, number, worker)
 }
 
 export const release = (draft: Draft.Draft, number: number, sequence: number): void => {
   const worker = Draft.worker(draft, number)
   worker.holds = IntSet.remove(worker.holds, sequence, draft.state.edit)
-  settle(draft, number)
+  settleRow(draft, number, worker)
 }
 
 /** A sign of life. */
@@ -112,7 +115,7 @@ export const heard = (draft: Draft.Draft, number: number): void => {
   worker.heardMs = Math.max(worker.heardMs, draft.nowMs)
   if (worker.status !== "silent") return
   worker.status = "ready"
-  settle(draft, number)
+  settleRow(draft, number, worker)
 }
 
 /** When its leases run out unless it is heard of. */
@@ -120,9 +123,10 @@ export const leaseDeadlineMs = (worker: Worker, visibilityTimeoutMs: number): nu
   worker.heardMs + visibilityTimeoutMs
 
 /** Makes sure that somebody looks when its leases may have run out. Not while the log is read: time stands still. */
-export const watch = (draft: Draft.Draft, number: number): void => {
+export const watch = (draft: Draft.Draft, number: number): void => watchRow(draft, number, Draft.worker(draft, number))
+
+const watchRow = (draft: Draft.Draft, number: number, worker: Mutable<Worker>): void => {
   const { state } = draft
-  const worker = Draft.worker(draft, number)
   if (!state.live || worker.holds.size === 0 || worker.lookMs !== DueIndex.never) return
   worker.lookMs = leaseDeadlineMs(worker, state.options.visibilityTimeoutMs)
   state.dueWorkers = DueIndex.add(state.dueWorkers, worker.lookMs, number, state.edit)
@@ -136,14 +140,24 @@ export const look = (draft: Draft.Draft, number: number): boolean => {
   worker.lookMs = DueIndex.never
   if (worker.holds.size === 0) return false
   if (leaseDeadlineMs(worker, state.options.visibilityTimeoutMs) <= nowMs) return true
-  watch(draft, number)
+  watchRow(draft, number, worker)
   return false
 }
 
-/** Drops the touched workers that are gone and hold nothing. */
+/** Away, and holds nothing: nobody needs to know of it any more. */
+const isGone = ({ status, holds }: Worker): boolean => status === "away" && holds.size === 0
+
+const mayBeGone = (draft: Draft.Draft, number: number): void => {
+  if (draft.goneWorkers === null) draft.goneWorkers = [number]
+  else draft.goneWorkers.push(number)
+}
+
+/** Drops the workers of which this step saw that they are gone, and that still are. */
 export const sweep = (draft: Draft.Draft): void => {
-  for (let row = draft.workers; row !== null; row = row.next) {
-    const isIdle = row.after.status === "away" && row.after.holds.size === 0
-    if (isIdle && Table.row(draft.state.workers, row.number) !== undefined) drop(draft, row.number)
+  if (draft.goneWorkers === null) return
+  const { state, goneWorkers } = draft
+  for (const number of goneWorkers) {
+    const worker = Table.row(state.workers, number)
+    if (worker !== undefined && isGone(worker)) drop(draft, number)
   }
 }

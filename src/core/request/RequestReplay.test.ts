@@ -164,13 +164,12 @@ describe("the state of a request", () => {
   })
 
   it("ages only as opportunistic, and only where a wait is given", () => {
-    const never = Number.POSITIVE_INFINITY
     const opportunistic = { serviceClass: "opportunistic" } as const
     assert.deepStrictEqual(
       [factsWith(opportunistic, 90), factsWith(opportunistic), factsWith({}, 90)].map(({ agedAtMs }) => agedAtMs),
-      [100, never, never]
+      [100, null, null]
     )
-    assert.deepStrictEqual({ ...facts }, { arrived, version: 1, tenant: 2, agedAtMs: never })
+    assert.deepStrictEqual({ ...facts }, { arrived, version: 1, tenant: 2, agedAtMs: null })
     const classAt = (nowMs: number) => RequestState.classAt(factsWith(opportunistic, 90), nowMs)
     assert.deepStrictEqual([99, 100].map(classAt), ["opportunistic", "deadline"])
     assert.strictEqual(RequestState.classAt(facts, 0), "deadline")

@@ -11,8 +11,8 @@ export interface Facts {
   readonly arrived: Arrived
   readonly version: number
   readonly tenant: number
-  /** From then on an opportunistic request is of class `deadline`; infinite: never, also for one that is so already. */
-  readonly agedAtMs: number
+  /** From then on an opportunistic request is of class `deadline`; `null`: never, also for one that is so already. */
+  readonly agedAtMs: number | null
 }
 
 /**
@@ -94,12 +94,12 @@ export type Place = "ready" | "parked" | "leased" | "ended"
 /** `waitMaxMs`: see `opportunisticWaitMaxMs` of the buffer's options. */
 export const factsOf = (arrived: Arrived, version: number, tenant: number, waitMaxMs: number | undefined): Facts => {
   const isAging = arrived.serviceClass === "opportunistic" && waitMaxMs !== undefined
-  return { arrived, version, tenant, agedAtMs: isAging ? arrived.nowMs + waitMaxMs : Number.POSITIVE_INFINITY }
+  return { arrived, version, tenant, agedAtMs: isAging ? arrived.nowMs + waitMaxMs : null }
 }
 
 /** The class in which it waits at a time. */
 export const classAt = ({ arrived, agedAtMs }: Facts, nowMs: number): ServiceClass =>
-  arrived.serviceClass === "opportunistic" && nowMs < agedAtMs ? "opportunistic" : "deadline"
+  arrived.serviceClass === "opportunistic" && (agedAtMs === null || nowMs < agedAtMs) ? "opportunistic" : "deadline"
 
 /** Written before it is told. A key always asks for it, whatever the version's durability. */
 export const isWritten = (arrived: Arrived): boolean =>
@@ -132,7 +132,8 @@ export const dueMs = (state: State): number => {
   switch (state._tag) {
     case "Pending": {
       const soonMs = state.notBeforeMs > 0 ? Math.min(state.notBeforeMs, deadlineMs) : deadlineMs
-      return state.waitsAs === "opportunistic" ? Math.min(state.facts.agedAtMs, soonMs) : soonMs
+      const { agedAtMs } = state.facts
+      return state.waitsAs === "opportunistic" && agedAtMs !== null ? Math.min(agedAtMs, soonMs) : soonMs
     }
     case "Leased":
     case "Responding":
