@@ -24,12 +24,16 @@ const entries = <V, R>(map: IntMap.IntMap<V>, of: (value: V) => R): ReadonlyArra
   return all
 }
 
+/** Which step made a part says nothing about what it is. */
+const withoutEdit = <A extends { readonly edit: number }>({ edit: _, ...rest }: A): Omit<A, "edit"> => rest
+
 export const contentOf = (state: State): unknown => {
-  const { requests, keys, dueWorkers, versions, tenants, workers, options: _, edit: __, ...scalars } = state
+  const { requests, keys, dueWorkers, versions, tenants, workers, rate, options: _, edit: __, ...scalars } = state
   const dues: Array<readonly [number, ReadonlyArray<number>]> = []
   DueIndex.forEach(dueWorkers, (ids, atMs) => dues.push([atMs, IntSet.toArray(ids)]))
   return [
     scalars,
+    withoutEdit(rate),
     [DueMap.nextMs(requests), versions.next, tenants.next, workers.next],
     DueMap.values(requests).map((request) => {
       const { facts, ...rest } = request
@@ -37,13 +41,14 @@ export const contentOf = (state: State): unknown => {
     }),
     [...HashMap.entries(keys)].sort(),
     dues,
-    entries(versions.rows, ({ lanes, parked, parkedOpportunistic, workers, idle, ...row }) => [
-      row,
-      entries(lanes, ({ queue, ...lane }) => [IntSet.toArray(queue), lane]),
+    entries(versions.rows, ({ lanes, parked, parkedOpportunistic, workers, idle, turnover, ...row }) => [
+      withoutEdit(row),
+      withoutEdit(turnover),
+      entries(lanes, ({ queue, ...lane }) => [IntSet.toArray(queue), withoutEdit(lane)]),
       [parked, parkedOpportunistic, workers].map(IntSet.toArray),
       entries(idle, (orders) => entries(orders, (worker) => worker))
     ]),
-    entries(tenants.rows, (row) => row),
-    entries(workers.rows, ({ holds, lookMs, ...row }) => [row, String(lookMs), IntSet.toArray(holds)])
+    entries(tenants.rows, withoutEdit),
+    entries(workers.rows, ({ holds, lookMs, ...row }) => [withoutEdit(row), String(lookMs), IntSet.toArray(holds)])
   ]
 }
