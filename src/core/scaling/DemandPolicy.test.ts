@@ -165,13 +165,15 @@ describe("demand, word for word", () => {
     )
   })
 
+  /** Eight requests come together every 11 s, each time to instances that are gone, and last for 2 s. */
+  const cycle = (nowMs: number) => [
+    { nowMs, pending: 8, leased: 0, arrivalsTotal: 8 + nowMs, ready: 0, starting: 4 },
+    { nowMs: nowMs + 1_000, pending: 0, leased: 8, ready: 4, starting: 0 },
+    { nowMs: nowMs + 2_000, leased: 0 },
+    { nowMs: nowMs + 6_000 }
+  ]
+
   it("of what comes back too late to be worth the wait one instance stays for the whole window, and that is said", () => {
-    const cycle = (nowMs: number) => [
-      { nowMs, pending: 8, leased: 0, arrivalsTotal: 8 + nowMs, ready: 0, starting: 4 },
-      { nowMs: nowMs + 1_000, pending: 0, leased: 8, ready: 4, starting: 0 },
-      { nowMs: nowMs + 2_000, leased: 0 },
-      { nowMs: nowMs + 6_000 }
-    ]
     const { decisions } = tell(
       demand,
       [0, 1, 2, 3, 4].flatMap((index) => cycle(11_000 * index))
@@ -183,6 +185,19 @@ describe("demand, word for word", () => {
       "4 until ever: 0 pending + 8 leased at 2 slots an instance: 4 instances",
       `4 until 48848: ${present}; 4 instances were needed 0.00 s ago, within the idle window of 10.0 s`,
       `1 until 56000: ${present}; 4 instances were needed 4.0 s ago, and 1 of them are worth the wait for their return`
+    ])
+  })
+
+  it("what is left of a smaller need that ended lately counts for more than what is left of a larger one", () => {
+    const { decisions } = tell(demand, [
+      ...[0, 1, 2, 3].flatMap((index) => cycle(11_000 * index)),
+      ...cycle(44_000).slice(0, 2),
+      { nowMs: 46_000, leased: 4 },
+      { nowMs: 49_500, leased: 0 },
+      { nowMs: 50_000 }
+    ])
+    assert.deepStrictEqual(lines(decisions.slice(-1)), [
+      "2 until 52348: 0 pending + 0 leased at 2 slots an instance need 0 instances; 2 instances were needed 0.50 s ago, within the idle window of 10.0 s"
     ])
   })
 })

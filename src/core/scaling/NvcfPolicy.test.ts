@@ -228,6 +228,17 @@ describe("nvcf, word for word", () => {
     ])
   })
 
+  it("what still drains is looked at again, however long nothing was invoked", () => {
+    const { decisions } = tell(NvcfPolicy.nvcf(countsAtOnce), [
+      { nowMs: 0, arrivalsTotal: 5, ready: 1, desired: 1 },
+      { nowMs: 1_000, ready: 0, draining: 1, desired: 0 },
+      { nowMs: 2_400_000 }
+    ])
+    assert.deepStrictEqual(lines(decisions.slice(-1)), [
+      "0 until 2430000: not invoked for 2400 s, and a mean of 0 % is below 30 %: 0 instances"
+    ])
+  })
+
   it("a look on time has heard of what began since the last one", () => {
     const { decisions } = tell(NvcfPolicy.nvcf(countsAtOnce), [
       { nowMs: 0, arrivalsTotal: 5, ready: 1, desired: 1 },
