@@ -122,6 +122,7 @@ const stepOwn = (state: BufferState.Mutable<State>, event: Event): Step => {
     dispatch(draft)
     tellDemand(draft)
   }
+  WorkerPool.file(draft)
   return [state, draft.commands]
 }
 
@@ -240,7 +241,7 @@ const dispatch = (draft: Draft.Draft): void => {
         apply(draft, request, { _tag: "Ticked", nowMs })
         continue
       }
-      const number = WorkerPool.freest(version)
+      const number = WorkerPool.freest(draft, version)
       const { workerId } = Draft.worker(draft, number)
       const token = state.nextToken++
       apply(draft, request, { _tag: "Assigned", token, workerId, worker: number })

@@ -78,7 +78,7 @@ export interface Worker {
   readonly holds: IntSet.IntSet
   /** Slots counted in the version's `freeSlots`. */
   readonly free: number
-  /** Keys in the version's `idle`; rank -1: not there. */
+  /** Keys in the version's `idle`; -1 and 0: not there. */
   readonly rank: number
   readonly rankOrder: number
   /** Grows with each assignment of any worker. */

@@ -48,6 +48,8 @@ export interface Draft {
   versions: OpenVersion | null
   /** Workers that were away and held nothing at some moment of the step; see `WorkerPool.sweep`. */
   goneWorkers: Array<number> | null
+  /** The one that may be out of place in its version's `idle`; -1: none. See `WorkerPool.file`. */
+  unfiledWorker: number
 }
 
 /** `state`: its caller's own, to be written to. */
@@ -57,7 +59,8 @@ export const make = (state: Mutable<State>, nowMs: number): Draft => ({
   nowMs,
   wasLive: state.live,
   versions: null,
-  goneWorkers: null
+  goneWorkers: null,
+  unfiledWorker: -1
 })
 
 export const version = (draft: Draft, number: number): Mutable<Version> => {

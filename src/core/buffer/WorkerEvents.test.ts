@@ -3,7 +3,8 @@ import { assert, describe, it } from "vitest"
 import * as Buffer from "./Buffer.ts"
 import type { Arrived, Command, Event } from "./BufferEvent.ts"
 import { defaults } from "./BufferOptions.ts"
-import { emptyVersion } from "./BufferState.ts"
+import { emptyVersion, nextState } from "./BufferState.ts"
+import * as Draft from "./Draft.ts"
 import * as WorkerPool from "./WorkerPool.ts"
 
 const arrived = (sequence: number, more: Partial<Arrived> = {}): Arrived => ({
@@ -76,7 +77,11 @@ describe("a worker", () => {
     assert.deepStrictEqual(takers(living(named("few", 1), named("many", 3))), ["many", "many"])
     const thousands = living(named("first", 2 ** 14 - 1), named("second", 20_000), named("third", 2 ** 14 - 2))
     assert.deepStrictEqual(takers(thousands), ["first", "second"])
-    assert.throws(() => WorkerPool.freest(emptyVersion("v")), "invariant broken: free slots are those of idle workers")
+    const draft = Draft.make(nextState(Buffer.empty(defaults)), 0)
+    assert.throws(
+      () => WorkerPool.freest(draft, emptyVersion("v")),
+      "invariant broken: free slots are those of idle workers"
+    )
   })
 
   it("that drains takes nothing new, finishes what it holds, and that is a sign of life", () => {

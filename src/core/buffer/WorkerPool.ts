@@ -50,22 +50,40 @@ export const drop = (draft: Draft.Draft, number: number): void => {
   const worker = Draft.worker(draft, number)
   worker.status = "away"
   settleRow(draft, number, worker)
+  file(draft)
   state.dueWorkers = DueIndex.remove(state.dueWorkers, worker.lookMs, number, state.edit)
   const version = Draft.version(draft, worker.version)
   version.workers = IntSet.remove(version.workers, number, state.edit)
   state.workers = Table.drop(state.workers, worker.workerId, number)
 }
 
-/** Brings the version's index of free workers up to what the worker is now. */
+/** Brings the version's free slots up to what the worker is now, and sooner or later its place among the idle ones. */
 export const settle = (draft: Draft.Draft, number: number): void =>
   settleRow(draft, number, Draft.worker(draft, number))
 
 const settleRow = (draft: Draft.Draft, number: number, worker: Mutable<Worker>): void => {
   if (isGone(worker)) mayBeGone(draft, number)
   const free = worker.status === "ready" ? Math.max(0, worker.slots - worker.holds.size) : 0
-  const rank = rankOf(free)
+  if (free === worker.free && (free === 0 || worker.order === worker.rankOrder)) return
+  if (free !== worker.free) Draft.version(draft, worker.version).freeSlots += free - worker.free
+  worker.free = free
+  if (draft.unfiledWorker === number) return
+  file(draft)
+  draft.unfiledWorker = number
+}
+
+/**
+ * Files the worker that is not yet where it belongs in its version's `idle`. At most one is not: the one that answered
+ * last, which mostly is given the next request at once, and then nothing was to be done.
+ */
+export const file = (draft: Draft.Draft): void => {
+  const number = draft.unfiledWorker
+  if (number === -1) return
+  draft.unfiledWorker = -1
+  const worker = Draft.worker(draft, number)
+  const rank = rankOf(worker.free)
   const { order } = worker
-  if (free === worker.free && (rank === -1 || (rank === worker.rank && order === worker.rankOrder))) return
+  if (rank === worker.rank && (rank === -1 || order === worker.rankOrder)) return
   const version = Draft.version(draft, worker.version)
   const { edit } = draft.state
   if (worker.rank >= 0) version.idle = without(version.idle, worker.rank, worker.rankOrder, edit)
@@ -73,10 +91,8 @@ const settleRow = (draft: Draft.Draft, number: number, worker: Mutable<Worker>):
     const equals = IntMap.get(version.idle, rank) ?? null
     version.idle = IntMap.set(version.idle, rank, IntMap.set(equals, order, number, edit), edit)
   }
-  version.freeSlots += free - worker.free
-  worker.free = free
   worker.rank = rank
-  worker.rankOrder = order
+  worker.rankOrder = rank === -1 ? 0 : order
 }
 
 const without = (idle: Version["idle"], rank: number, order: number, edit: number): Version["idle"] => {
@@ -86,7 +102,10 @@ const without = (idle: Version["idle"], rank: number, order: number, edit: numbe
 }
 
 /** The worker that takes the next request. A slot must be free. */
-export const freest = (version: Version): number => {
+export const freest = (draft: Draft.Draft, version: Version): number => {
+  // None is filed, so the free slot is that of the one that is not.
+  if (version.idle === null && draft.unfiledWorker !== -1) return draft.unfiledWorker
+  file(draft)
   const rank = IntMap.firstKey(version.idle)
   invariant(rank !== undefined, "free slots are those of idle workers")
   // A rank without workers is not in the index.
