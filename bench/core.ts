@@ -21,8 +21,11 @@ import type { Bench } from "./Bench.ts"
 import { median, round } from "./Statistics.ts"
 
 const measuredMs = 1_000
-/** Played, then measured: few, so that their events are as young for the collector as a shell's. */
-const roundsAtOnce = 64
+/**
+ * Played, then measured: few, so that their events are as young as a shell's for the collector, and still near for the
+ * processor. With four times as many every step began by waiting for its event to come from memory.
+ */
+const roundsAtOnce = 16
 const workerCount = 8
 const slotsPerWorker = 4
 
