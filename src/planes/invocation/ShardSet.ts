@@ -13,12 +13,12 @@ import * as ShardLife from "../../core/sharding/ShardLife.ts"
 import * as CrashPoint from "../CrashPoint.ts"
 import { FabricUnavailable, type OutcomeUnknown } from "../fabric/FabricError.ts"
 import type { Change, KeyValue } from "../fabric/KeyValue.ts"
+import * as LeaseHolder from "../LeaseHolder.ts"
 import * as GatewayMembers from "./GatewayMembers.ts"
 import * as OpenShard from "./OpenShard.ts"
 import { nowMs } from "./PlaneClock.ts"
 import type { Shard } from "./Shard.ts"
 import * as ShardDeparture from "./ShardDeparture.ts"
-import * as ShardOwnership from "./ShardOwnership.ts"
 import type { Place, ShardsEvents, ShardsOptions } from "./Shards.ts"
 import type { ShardUpkeep } from "./ShardUpkeep.ts"
 
@@ -49,7 +49,7 @@ const lingerMs = 500
 interface Slot {
   readonly index: number
   readonly name: string
-  readonly ownership: ShardOwnership.ShardOwnership
+  readonly ownership: LeaseHolder.LeaseHolder
   life: ShardLife.State
   isWanted: boolean
   open: OpenShard.OpenShard | undefined
@@ -74,6 +74,8 @@ export interface ShardSetInit {
   readonly parts: (storeFailed: (message: string) => void) => OpenShard.ShardParts
   readonly upkeep: ShardUpkeep
 }
+
+const ownerKeyOf = (shard: string): string => `shards/${shard}/owner`
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
@@ -115,7 +117,6 @@ export class ShardSet {
     return shard?.takesCalls === true ? shard : undefined
   }
 
-  /** Open here; it may be on its way to another gateway. */
   /** Why a shard that falls to this process is not served; undefined: all are, or are on their way. */
   problem(): string | undefined {
     const slot = this.#slots.find(
@@ -124,6 +125,7 @@ export class ShardSet {
     return slot === undefined ? undefined : `${slot.name} cannot be opened: ${slot.problem}`
   }
 
+  /** Open here; it may be on its way to another gateway. */
   shardAt(index: number): Shard | undefined {
     const shard = this.#slots[index]?.shard
     return shard?.isOpen === true ? shard : undefined
@@ -248,9 +250,9 @@ export class ShardSet {
   #on(change: Change): void {
     if (change._tag === "CaughtUp") return this.#onCaughtUp()
     if (change._tag === "Deleted") return
-    const slot = this.#slots.find(({ name }) => ShardOwnership.keyOf(name) === change.entry.key)
+    const slot = this.#slots.find(({ name }) => ownerKeyOf(name) === change.entry.key)
     if (slot === undefined) return
-    const seen = ShardOwnership.seenOf(change.entry)
+    const seen = LeaseHolder.seenOf(change.entry)
     const before = slot.watched.seen.record?.holder
     slot.watched = { seen, sinceMs: nowMs() }
     slot.ownership.saw(seen)
@@ -282,8 +284,8 @@ export class ShardSet {
     const slot: Slot = {
       index,
       name,
-      ownership: new ShardOwnership.ShardOwnership({
-        shard: name,
+      ownership: new LeaseHolder.LeaseHolder({
+        key: ownerKeyOf(name),
         keyValue,
         options: { me, ...times },
         storeIsExclusive,
@@ -291,7 +293,8 @@ export class ShardSet {
           if (storeIsExclusive) return slot.alone?.gained(epoch)
           this.#send(slot, { _tag: "Gained", epoch })
         },
-        lost: (epoch, reason) => {
+        lost: (epoch, reason, isReleased) => {
+          if (isReleased) return
           if (storeIsExclusive) return events.storeFailed(`the ownership of ${name} was lost: ${reason}`)
           events.moved?.(name, `lost: ${reason}`)
           this.#send(slot, { _tag: "Lost", epoch })

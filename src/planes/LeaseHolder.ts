@@ -1,22 +1,22 @@
 /**
- * The lease of one shard in this process: carries out what the lease machine orders, over the key-value store, for as long
- * as the process lives. It may be wanted, gained, lost and given back many times.
+ * One lease in this process: carries out what the lease machine orders over the key-value store, for as long as the process
+ * lives. It may be wanted, gained, lost and given back many times.
  *
  * @module
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Lease from "../../core/lease/Lease.ts"
-import * as CrashPoint from "../CrashPoint.ts"
-import type { Entry, KeyValue } from "../fabric/KeyValue.ts"
-import { nowMs } from "./PlaneClock.ts"
+import * as Lease from "../core/lease/Lease.ts"
+import * as CrashPoint from "./CrashPoint.ts"
+import type { Entry, KeyValue } from "./fabric/KeyValue.ts"
+import { nowMs } from "./invocation/PlaneClock.ts"
 
 /** Between two readings of a key that could not be read. */
 const readAgainMs = 200
 
-export interface OwnershipInit {
-  readonly shard: string
+export interface LeaseHolderInit {
+  readonly key: string
   readonly keyValue: KeyValue["Service"]
   readonly options: Lease.Options
   /**
@@ -25,13 +25,13 @@ export interface OwnershipInit {
    */
   readonly storeIsExclusive: boolean
   readonly gained: (epoch: number) => void
-  /** Stop acting. */
-  readonly lost: (epoch: number, reason: string) => void
+  /** Stop acting. `isReleased`: since it was given back. */
+  readonly lost: (epoch: number, reason: string, isReleased: boolean) => void
   /** It could not be read; it is tried again. */
   readonly failed: (error: unknown) => void
+  /** What the store holds, by a read, a watch, or a write of this process. */
+  readonly saw?: (record: Lease.Record | null) => void
 }
-
-export const keyOf = (shard: string): string => `shards/${shard}/owner`
 
 /** What a key holds; another's record under it is no record. */
 export const seenOf = (entry: Pick<Entry, "value" | "revision"> | undefined): Lease.Seen => {
@@ -39,15 +39,15 @@ export const seenOf = (entry: Pick<Entry, "value" | "revision"> | undefined): Le
   return { record: record ?? null, revision: entry?.revision ?? 0 }
 }
 
-export class ShardOwnership {
-  readonly #init: OwnershipInit
+export class LeaseHolder {
+  readonly #init: LeaseHolderInit
   #state: Lease.State = Lease.idle(nowMs())
   #timer: NodeJS.Timeout | undefined
   #isClosed = false
   /** The write that gives it back, while it is under way. */
   #releasing: Promise<void> = Promise.resolve()
 
-  constructor(init: OwnershipInit) {
+  constructor(init: LeaseHolderInit) {
     this.#init = init
   }
 
@@ -58,10 +58,11 @@ export class ShardOwnership {
 
   /** By a watch. */
   saw(seen: Lease.Seen): void {
+    this.#init.saw?.(seen.record)
     this.#send(Lease.Event.Seen({ nowMs: nowMs(), seen }))
   }
 
-  /** Not told of as lost. Resolves when the store knows, or cannot be told. */
+  /** Resolves when the store knows, or cannot be told. */
   release(): Promise<void> {
     this.#send(Lease.Event.ReleaseWanted({ nowMs: nowMs() }))
     return this.#releasing
@@ -71,6 +72,12 @@ export class ShardOwnership {
   get actsUntilMs(): number {
     const { options } = this.#init
     return this.#state._tag === "Holding" ? this.#state.untilMs - options.marginMs : Number.NEGATIVE_INFINITY
+  }
+
+  /** The epoch, at this very moment; undefined: it must not act. Ask before each act. */
+  get epoch(): number | undefined {
+    const state = this.#state
+    return state._tag === "Holding" && Lease.isActing(this.#init.options, state, nowMs()) ? state.epoch : undefined
   }
 
   async close(): Promise<void> {
@@ -102,27 +109,26 @@ export class ShardOwnership {
         setTimeout(() => this.#read(), Math.max(0, command.atMs - nowMs()))
         return
       case "CompareAndSet": {
-        CrashPoint.hit("invocation.ownership.beforeWrite")
+        CrashPoint.hit("lease.beforeWrite")
         const written = this.#compareAndSet(command)
         if (isReleased) this.#releasing = written
         return
       }
       case "Gained":
-        CrashPoint.hit("invocation.ownership.gained")
+        CrashPoint.hit("lease.gained")
         return this.#init.gained(command.epoch)
       case "Lost":
-        if (!isReleased) this.#init.lost(command.epoch, command.reason)
-        return
+        return this.#init.lost(command.epoch, command.reason, isReleased)
     }
   }
 
   #read(): void {
     if (this.#isClosed) return
-    const { keyValue, shard } = this.#init
-    Effect.runCallback(keyValue.get(keyOf(shard)), {
+    const { keyValue, key } = this.#init
+    Effect.runCallback(keyValue.get(key), {
       onExit: (exit) => {
         if (Exit.isSuccess(exit)) {
-          return this.#send(Lease.Event.Seen({ nowMs: nowMs(), seen: this.#seen(exit.value) }))
+          return this.saw(this.#seen(exit.value))
         }
         this.#init.failed(Cause.squash(exit.cause))
         setTimeout(() => this.#read(), readAgainMs).unref()
@@ -138,9 +144,12 @@ export class ShardOwnership {
   }
 
   #compareAndSet({ record, expectedRevision }: Extract<Lease.Command, { _tag: "CompareAndSet" }>): Promise<void> {
-    const { keyValue, shard } = this.#init
-    const write = keyValue.put(keyOf(shard), Buffer.from(Lease.encode(record)), expectedRevision).pipe(
-      Effect.map((revision) => Lease.Event.Written({ nowMs: nowMs(), seen: { record, revision } })),
+    const { keyValue, key, saw } = this.#init
+    const write = keyValue.put(key, Buffer.from(Lease.encode(record)), expectedRevision).pipe(
+      Effect.map((revision) => {
+        saw?.(record)
+        return Lease.Event.Written({ nowMs: nowMs(), seen: { record, revision } })
+      }),
       Effect.catchTag("RevisionConflict", () => Effect.succeed(Lease.Event.Refused({ nowMs: nowMs() }))),
       Effect.catch(() => Effect.succeed(Lease.Event.WriteUnknown({ nowMs: nowMs() })))
     )
