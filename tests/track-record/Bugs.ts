@@ -181,5 +181,46 @@ export const bugs: ReadonlyArray<Bug> = [
       file: "src/core/simulation/Simulation.test.ts",
       name: "an instance takes as many GPUs as its type has on its cluster"
     }
+  },
+  {
+    id: "a-body-that-was-not-written",
+    what:
+      "A caller whose large body could not be put on the disk whole was taken for one that had left, and waited " +
+      "for ever.",
+    from: day,
+    to: "2026-11-22",
+    foundBy: "gateways that were killed under load, on NATS",
+    test: { file: "tests/platform/blobs.test.ts", name: "a body that the disk does not take whole" }
+  },
+  {
+    id: "bodies-of-other-gateways",
+    what: "A gateway that started removed the large bodies that others were just taking in.",
+    from: day,
+    to: "2026-11-22",
+    foundBy: "gateways that were killed under load, on NATS",
+    test: {
+      file: "src/planes/fabric/embedded/EmbeddedBlobStore.test.ts",
+      name: "keeps what one is writing while another starts"
+    }
+  },
+  {
+    id: "instances-of-two-gateways",
+    what:
+      "With two gateways as services every instance ended at its start, since it did not take two addresses, and " +
+      "calls waited.",
+    from: day,
+    to: "2026-11-22",
+    foundBy: "two gateways as services, with real instances",
+    test: { file: "src/worker-sdk/Environment.test.ts", name: "takes one address, or those of several gateways" }
+  },
+  {
+    id: "answers-of-a-shard-that-moves",
+    what:
+      "A gateway dropped an answer that was under way when the shard of its call moved, and told its caller that " +
+      "nobody knew whether it ran.",
+    from: day,
+    to: "2026-11-22",
+    foundBy: "the test of planned hand-over, on a busy machine",
+    test: { file: "tests/gateways/gateways.test.ts", name: "hand shards over under load" }
   }
 ]
