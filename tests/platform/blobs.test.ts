@@ -27,8 +27,8 @@ describe("a body that the disk does not take whole", () => {
     ["has a key", { "idempotency-key": "large" }],
     ["does not wait", { prefer: "respond-async" }]
   ] as const) {
-    it(`is told to a caller that ${mode}, and nothing of it runs`, async () => {
-      const opened = open(`${fn.url}/echo`, { headers: { ...headers, "content-length": "200000" } })
+    it(`is told to a caller that ${mode}, and no answer comes of it`, async () => {
+      const opened = open(`${fn.url}/inspect`, { headers: { ...headers, "content-length": "200000" } })
       opened.write(Buffer.alloc(100_000))
       await eventually("it is being written", () => readdirSync(partial()).length > 0 || undefined)
       rmSync(partial(), { recursive: true })
