@@ -39,6 +39,11 @@ const refusal = (state: Buffer.State, event: Arrived): Refusal | null => {
 }
 
 describe("an arrival", () => {
+  it("of another tenant leaves the counters of one that has nothing left", () => {
+    const state = told(living(), arrived(1), cancelled(1), arrived(2, { tenant: "another" }))
+    assert.strictEqual(Buffer.totals(state).get("t")?.ended.cancelled, 1)
+  })
+
   it("is refused when its sequence is not above all that came, whatever came in between", () => {
     const state = told(living(), arrived(1), arrived(3), arrived(1), arrived(2))
     assert.deepStrictEqual(refusal(state, arrived(3)), { kind: "duplicate-sequence" })

@@ -27,4 +27,13 @@ describe("a rate of completions", () => {
     assert.strictEqual(CompletionRate.perMs(rated(6_000, 6_001, 11_000), 11_010), 3 / 5_010)
     assert.strictEqual(CompletionRate.perMs(rated(6_000, 6_001, 16_000), 16_010), 1 / 10)
   })
+
+  it("is counted on in place by the edit that made it, and is a copy for any other", () => {
+    const first = CompletionRate.add(CompletionRate.none, 10, 7)
+    const older = CompletionRate.add(first, 20, 8)
+    assert.deepStrictEqual([CompletionRate.none.count, first.count, older.count], [0, 1, 2])
+    assert.strictEqual(CompletionRate.add(older, 30, 8), older)
+    assert.notStrictEqual(CompletionRate.add(older, 40), older)
+    assert.strictEqual(older.count, 3)
+  })
 })

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "vitest"
+import * as Table from "../collections/Table.ts"
 import { defaults } from "./BufferOptions.ts"
-import { empty, nextState } from "./BufferState.ts"
+import { empty, emptyVersion, nextState } from "./BufferState.ts"
 import * as Draft from "./Draft.ts"
 
 describe("a draft", () => {
@@ -13,5 +14,16 @@ describe("a draft", () => {
       [() => Draft.known(draft, 1), "a request that an index names is there"]
     ] as const
     for (const [look, message] of broken) assert.throws(look, `invariant broken: ${message}`)
+  })
+
+  it("opens a version once, however many are opened", () => {
+    const draft = Draft.make(nextState(empty(defaults)), 0)
+    const numbers = Array.from({ length: 40 }, (_, number) => number)
+    for (const number of numbers) {
+      const name = `v${number}`
+      draft.state.versions = Table.add(draft.state.versions, name, emptyVersion(name))
+    }
+    for (const number of [...numbers, ...numbers]) Draft.version(draft, number)
+    assert.strictEqual(draft.versions?.count, 40)
   })
 })
