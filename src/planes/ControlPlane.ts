@@ -47,7 +47,7 @@ export interface ControlPlane {
   ) => Effect.Effect<ControlServer.Listening, ControlServer.AddressNotLocal | CannotListen, Registry | Scope.Scope>
 }
 
-export interface Options extends Omit<Controller.ControllerOptions, "routes" | "versionIds" | "leadership"> {
+export interface Options extends Omit<Controller.ControllerOptions, "routes" | "leadership"> {
   /**
    * There may be several copies: the one that has the lease acts, the others follow what happens. Told when this one
    * begins and ceases to lead. Absent: this one is alone.
@@ -68,8 +68,7 @@ export const open = ({
     const control = yield* Controller.make({
       ...options,
       ...(onLeader === undefined ? {} : { leadership: { epoch: () => lease?.epoch() } }),
-      routes,
-      versionIds: routes.deployedVersionIds()
+      routes
     })
     if (onLeader !== undefined) {
       lease = yield* LeaseKeeper.make({

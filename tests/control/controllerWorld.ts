@@ -188,8 +188,10 @@ export const makeWorld = async (
     byName: (name) => [...routes.values()].find((route) => route.functionName === name),
     byFunctionId: (id) => [...routes.values()].find((route) => route.functionId === id),
     byVersionId: (id) => routes.get(id),
-    deployedVersionIds: () =>
-      [...routes.values()].filter(({ deployment }) => deployment !== undefined).map(({ versionId }) => versionId),
+    deployedVersionIds: (isWanted = () => true) =>
+      [...routes.values()]
+        .filter(({ deployment }) => deployment !== undefined && isWanted(deployment.spec))
+        .map(({ versionId }) => versionId),
     onChange: (listener) => {
       listeners.add(listener)
       return () => listeners.delete(listener)

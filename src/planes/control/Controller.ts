@@ -43,8 +43,6 @@ import type { RoutingTable } from "./RoutingTable.ts"
 export interface ControllerOptions {
   /** Must be filled before the controller starts: a version that it does not know is not deployed. */
   readonly routes: RoutingTable
-  /** Versions to begin with; default those of `routes` that are deployed. Later ones come through `routes.onChange`. */
-  readonly versionIds?: Iterable<string>
   /**
    * What it means that no shard ever reported a version. `zero` only where every shard owner lives in this process and
    * tells what it recovered after the controller has started. Default `unknown`: nothing is scaled down on silence, and
@@ -159,6 +157,11 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
         pubSub.publish(subjects.drain, new TextEncoder().encode(JSON.stringify(payload)))
       }
     })
+
+    const evaluateWatched = () => {
+      const watched = routes.deployedVersionIds(ControllerVersions.isWatchedAlways)
+      for (const versionId of watched) versions.evaluate(versionId, time.nowMs())
+    }
 
     const onDemand = (report: DemandReport) => {
       CrashPoint.hit("controller.demand")
@@ -294,7 +297,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       if (options.silence !== "zero") pubSub.publish(subjects.demandWanted, new Uint8Array())
       cancelSettle = time.after(settleMs, () => {
         isSettled = true
-        for (const versionId of routes.deployedVersionIds()) versions.evaluate(versionId, time.nowMs())
+        evaluateWatched()
         versions.evaluateAll(time.nowMs())
       })
     }
@@ -319,8 +322,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
         orders.close()
       })
     )
-    for (const versionId of options.versionIds ?? routes.deployedVersionIds())
-      versions.evaluate(versionId, time.nowMs())
+    evaluateWatched()
 
     const view: ControlView = {
       instances: (filter) => {

@@ -30,6 +30,8 @@ export interface VersionEntry {
   timer: { readonly atMs: number; readonly cancel: () => void } | undefined
   isEvaluating: boolean
   isStale: boolean
+  /** Something was reported or decided: what it remembers of that must last. */
+  isHeardOf: boolean
 }
 
 export interface Counts {
@@ -51,11 +53,14 @@ export interface ControllerVersionFacts {
 export const make = ({
   routes,
   clusters,
-  instances
+  instances,
+  silence
 }: {
   readonly routes: RoutingTable
   readonly clusters: ControllerClusters
   readonly instances: ControllerInstances
+  /** What it means that nothing was ever reported of a version. */
+  readonly silence: () => "zero" | "unknown"
 }): ControllerVersionFacts => {
   const count = (version: VersionEntry): Counts => {
     const counts = { ready: 0, starting: 0, draining: 0 }
@@ -115,7 +120,7 @@ export const make = ({
         exists: route !== undefined,
         spec,
         desired: version?.scaling.desired ?? 0,
-        pending: version?.demand.figures(nowMs).pending ?? "unknown",
+        pending: version?.demand.figures(nowMs).pending ?? (spec !== undefined && silence() === "zero" ? 0 : "unknown"),
         instances: [...instances.ofVersion(versionId).values()].map((entry) => ({
           id: entry.instanceId,
           state: entry.state,

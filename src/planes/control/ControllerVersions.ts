@@ -1,6 +1,9 @@
 /**
  * The controller's loop, per version: observe, let the machines decide, carry out. All of it synchronous.
  *
+ * A version has an entry here from when something is heard of it. One that nothing was ever heard of would be decided upon
+ * as it is at its first report, so it needs none before; `isWatchedAlways` tells which ones do.
+ *
  * An order can be answered before it has returned (an agent in the same process starts and reports at once), so a
  * version that is being evaluated is only marked, and looked at again when the evaluation under way is done.
  *
@@ -23,7 +26,7 @@ import type { ControllerTime } from "./ControllerTimers.ts"
 import type { VersionEntry } from "./ControllerVersionFacts.ts"
 import * as ControllerVersionFacts from "./ControllerVersionFacts.ts"
 import type { ScaleDecision } from "./ControlView.ts"
-import { deploymentDefaults } from "./Domain.ts"
+import { type DeploymentSpec, deploymentDefaults } from "./Domain.ts"
 import type { Route, RoutingTable } from "./RoutingTable.ts"
 
 export interface ControllerVersionsOptions {
@@ -72,10 +75,17 @@ const roundsMax = 8
 
 type Deployed = NonNullable<Route["deployment"]>
 
+/**
+ * Of the policies, `demand` alone learns nothing from silence: what it decides at the first report is the same after a
+ * year of it. The others look at time that passed.
+ */
+export const isWatchedAlways = ({ minInstances, policy }: DeploymentSpec): boolean =>
+  minInstances > 0 || (typeof policy === "string" ? policy : policy.name) !== "demand"
+
 export const make = (options: ControllerVersionsOptions): ControllerVersions => {
   const { routes, time, clusters, instances, orders } = options
   const versions = new Map<string, VersionEntry>()
-  const facts = ControllerVersionFacts.make({ routes, clusters, instances })
+  const facts = ControllerVersionFacts.make({ routes, clusters, instances, silence: options.silence })
   const blocked = new Set<string>()
   let inTurn = versions.keys()
   let isClosed = false
@@ -95,9 +105,17 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       ordersHeldUntilMs: null,
       timer: undefined,
       isEvaluating: false,
-      isStale: false
+      isStale: false,
+      isHeardOf: false
     }
     versions.set(versionId, entry)
+    return entry
+  }
+
+  /** Of which something was heard: it stays until it is not deployed any more. */
+  const ensureHeardOf = (versionId: string, nowMs: number): VersionEntry => {
+    const entry = ensure(versionId, nowMs)
+    entry.isHeardOf = true
     return entry
   }
 
@@ -127,7 +145,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
         version.budget = RestartBudget.step(version.budget, RestartBudget.Event.Amended({ nowMs, detail }))
       },
       CountFailure: ({ readyForMs, retryable, detail }) => {
-        const version = ensure(entry.versionId, nowMs)
+        const version = ensureHeardOf(entry.versionId, nowMs)
         // What an older generation did says nothing about the present one.
         if (version.generation !== null && entry.generation < version.generation) return
         const { requestedAtMs } = entry.state.facts
@@ -156,16 +174,22 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       missedHeartbeats: 0
     }
     instances.add(entry)
-    const version = ensure(report.versionId, nowMs)
+    const version = ensureHeardOf(report.versionId, nowMs)
     // Somebody wanted it before this controller knew of it: a machine without a memory gives it the whole idle window.
     version.scaling = Policies.start(version.scaling.choice, version.scaling.desired)
     return entry
   }
 
+  const isWatched = (versionId: string): boolean => {
+    if (instances.ofVersion(versionId).size > 0) return true
+    const deployment = routes.byVersionId(versionId)?.deployment
+    return deployment !== undefined && isWatchedAlways(deployment.spec)
+  }
+
   const evaluate = (versionId: string, nowMs: number): void => {
     if (isClosed) return
-    const version = ensure(versionId, nowMs)
-    if (!options.isActing()) return
+    const version = versions.get(versionId) ?? (isWatched(versionId) ? ensure(versionId, nowMs) : undefined)
+    if (version === undefined || !options.isActing()) return
     if (version.isEvaluating) {
       version.isStale = true
       return
@@ -226,7 +250,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       wakeAtMs = Math.min(wakeAtMs, Instance.wakeAtMs(entry.state) ?? Number.POSITIVE_INFINITY)
     }
     if (Number.isFinite(wakeAtMs)) wake(version, wakeAtMs)
-    if (deployment === undefined) dropWhenOver(version)
+    if (deployment === undefined || !(version.isHeardOf || isWatchedAlways(deployment.spec))) dropWhenOver(version)
   }
 
   const newGeneration = (version: VersionEntry, deployment: Deployed | undefined, nowMs: number): void => {
@@ -273,6 +297,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     nowMs: number
   ): void => {
     version.reason = reason
+    version.isHeardOf = true
     options.onDecision({ atMs: nowMs, versionId: version.versionId, from, to, policy, reason, inputs })
   }
 
@@ -402,7 +427,10 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
 
   return {
     demand: (report, nowMs) => {
-      const version = ensure(report.versionId, nowMs)
+      const isNew = !versions.has(report.versionId)
+      const version = ensureHeardOf(report.versionId, nowMs)
+      // What was so until now is seen first: that nothing was there.
+      if (isNew && routes.byVersionId(report.versionId)?.deployment !== undefined) evaluate(report.versionId, nowMs)
       version.demand.report(report, nowMs)
       if (!isHeldBack(version, nowMs)) version.demandAtMs = nowMs
       evaluate(report.versionId, nowMs)
@@ -415,7 +443,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       }
     },
     told: (versionId, desired) => {
-      const version = ensure(versionId, time.nowMs())
+      const version = ensureHeardOf(versionId, time.nowMs())
       // Without a memory: instances that are there when this one begins to lead get their whole window.
       version.scaling = Policies.start(version.scaling.choice, desired)
     },

@@ -328,8 +328,10 @@ export const make = (options: { readonly onListenerFailure: (failure: unknown) =
         const route = routeOf(versionId)
         return route?.tenant === tenant ? route : undefined
       },
-      deployedVersionIds: () =>
-        [...deployments.values()].filter(({ value }) => value.tenant === tenant).map(({ value }) => value.versionId),
+      deployedVersionIds: (isWanted = () => true) =>
+        [...deployments.values()]
+          .filter(({ value }) => value.tenant === tenant && isWanted(value.spec))
+          .map(({ value }) => value.versionId),
       onChange
     }),
     apply

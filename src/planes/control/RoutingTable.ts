@@ -21,8 +21,8 @@ export interface RoutingTable {
   readonly byName: (name: string) => Route | undefined
   readonly byFunctionId: (functionId: string) => Route | undefined
   readonly byVersionId: (versionId: string) => Route | undefined
-  /** All of them, for a reader that starts; not for hot paths. */
-  readonly deployedVersionIds: () => ReadonlyArray<string>
+  /** Those with such a spec, for a reader that starts; not for hot paths. `isWanted`: asked once of equal specs; default all. */
+  readonly deployedVersionIds: (isWanted?: (spec: DeploymentSpec) => boolean) => ReadonlyArray<string>
   /** Called after every change of a route, with the version it touches. */
   readonly onChange: (listener: (versionId: string) => void) => () => void
 }

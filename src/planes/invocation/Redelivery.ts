@@ -11,24 +11,34 @@ type Redelivery = NonNullable<Arrived["redelivery"]>
 /** So many different spreads are enough, and a hundred thousand that wait share them. */
 const spreadsMax = 256
 
-const spreads = new WeakMap<object, ReadonlyArray<Redelivery>>()
+/** Deployments have few delays between them, whatever their number. */
+const delaysMax = 256
 
-const spreadsOf = (spec: Pick<DeploymentSpec, "redeliveryDelayMs" | "redeliveryDelayMaxMs">) => {
-  const known = spreads.get(spec)
+const spreads = new Map<string, ReadonlyArray<Redelivery>>()
+
+type Delays = Pick<DeploymentSpec, "redeliveryDelayMs" | "redeliveryDelayMaxMs">
+
+const spreadsOf = ({ redeliveryDelayMs: delayMs, redeliveryDelayMaxMs: delayMaxMs }: Delays) => {
+  const key = `${delayMs}/${delayMaxMs}`
+  const known = spreads.get(key)
   if (known !== undefined) return known
   const made = Array.from({ length: spreadsMax }, () => ({
-    delayMs: spec.redeliveryDelayMs,
-    delayMaxMs: spec.redeliveryDelayMaxMs,
+    delayMs,
+    delayMaxMs,
     // No secret depends on it.
     seed: Math.floor(Math.random() * 0x1_0000_0000)
   }))
-  spreads.set(spec, made)
+  if (spreads.size >= delaysMax)
+    for (const oldest of spreads.keys()) {
+      spreads.delete(oldest)
+      break
+    }
+  spreads.set(key, made)
   return made
 }
 
-/** `spec` as it stands in the routing table: its spreads are kept as long as it is. */
-export const redeliveryOf = (spec: Pick<DeploymentSpec, "redeliveryDelayMs" | "redeliveryDelayMaxMs">): Redelivery => {
-  const made = spreadsOf(spec)
+export const redeliveryOf = (delays: Delays): Redelivery => {
+  const made = spreadsOf(delays)
   // The index is below the length, which is not zero.
   return made[Math.floor(Math.random() * made.length)] as Redelivery
 }

@@ -4,24 +4,40 @@
  * Why not a library: this is on the cold-start path of every function (loading one costs more than the rest of the SDK),
  * and a frame of known shape needs no type dispatch. What it writes is plain MessagePack; a test reads it with msgpackr.
  *
- * It fills one chunk from front to back and never goes back over bytes that it gave away, so a frame may wait in a
- * socket while the next one is written.
+ * Chunks are filled from front to back, and never again where bytes were given away, so a frame may wait in a socket while
+ * the next one is written. A writer has a chunk only while it writes a frame: ten thousand idle connections have none.
  *
  * @module
  */
 const chunkBytes = 64 * 1024
+/** A frame does not begin in a chunk that has less left. */
+const roomMin = 1024
+/** Frames that are written at the same time are few. */
+const partlyFilledMax = 16
+
+/** Bytes from `position` on are nobody's. */
+interface Chunk {
+  readonly buffer: Buffer
+  readonly position: number
+}
+
+const partlyFilled: Array<Chunk> = []
+const none: Buffer = Buffer.allocUnsafeSlow(0)
 
 export class MessagepackWriter {
-  private buffer: Buffer = Buffer.allocUnsafeSlow(chunkBytes)
+  /** `none` between frames. */
+  private buffer: Buffer = none
   private start = 0
   private position = 0
   private reserved = 0
 
   /** Begins a frame; `headroom` bytes before it are left for the carrier's own header. */
   begin(headroom: number): void {
-    if (this.buffer.length - this.position < 1024 + headroom) {
-      this.buffer = Buffer.allocUnsafeSlow(chunkBytes)
-      this.position = 0
+    if (this.buffer.length - this.position < roomMin + headroom) {
+      const chunk = partlyFilled.pop()
+      const hasRoom = chunk !== undefined && chunk.buffer.length - chunk.position >= roomMin + headroom
+      this.buffer = hasRoom ? chunk.buffer : Buffer.allocUnsafeSlow(chunkBytes)
+      this.position = hasRoom ? chunk.position : 0
     }
     this.start = this.position
     this.reserved = headroom
@@ -35,8 +51,14 @@ export class MessagepackWriter {
 
   /** Gives the frame away, headroom included. */
   finish(): Buffer {
-    const frame = this.buffer.subarray(this.start, this.position)
-    this.start = this.position
+    const { buffer, position } = this
+    const frame = buffer.subarray(this.start, position)
+    if (buffer.length - position >= roomMin && partlyFilled.length < partlyFilledMax) {
+      partlyFilled.push({ buffer, position })
+    }
+    this.buffer = none
+    this.start = 0
+    this.position = 0
     this.reserved = 0
     return frame
   }
