@@ -51,6 +51,8 @@ import {
 import * as RegistryStore from "./RegistryStore.ts"
 import * as RegistryTable from "./RegistryTable.ts"
 import type { RoutingTable } from "./RoutingTable.ts"
+import { nameKey } from "./registry/RegistryRecords.ts"
+import type { Stored } from "./registry/StoredRecords.ts"
 
 /** Everything is this tenant's until accounts exist. */
 export const defaultTenant = "default"
@@ -184,10 +186,7 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
   const stripes = yield* Effect.all(Array.from({ length: stripeCount }, () => Semaphore.make(1)))
   const locked = (key: string) => stripes[stripeOf(key)]!.withPermits(1)
 
-  const functionOf = (
-    tenant: string,
-    id: string
-  ): Effect.Effect<RegistryTable.Stored<FunctionRecord>, FunctionNotFound> =>
+  const functionOf = (tenant: string, id: string): Effect.Effect<Stored<FunctionRecord>, FunctionNotFound> =>
     Effect.suspend(() => {
       const stored = table.function(id)
       return stored?.value.tenant === tenant
@@ -206,7 +205,7 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
   const deploymentOf = (
     tenant: string,
     versionId: string
-  ): Effect.Effect<RegistryTable.Stored<DeploymentRecord>, VersionNotFound | NotDeployed> =>
+  ): Effect.Effect<Stored<DeploymentRecord>, VersionNotFound | NotDeployed> =>
     Effect.flatMap(versionOf(tenant, versionId), () => {
       const stored = table.deployment(versionId)
       return stored === undefined ? Effect.fail(new NotDeployed({ versionId })) : Effect.succeed(stored)
@@ -264,7 +263,7 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
     }
     yield* put("functions", value.id, value, 0)
     CrashPoint.hit("registry.create.beforeName")
-    const named = put("function-names", RegistryTable.nameKey(tenant, name), { functionId: value.id }, 0)
+    const named = put("function-names", nameKey(tenant, name), { functionId: value.id }, 0)
     // Without its name the record is invisible; when clearing it up fails too, a later start does it.
     yield* Effect.tapError(named, (error) =>
       error._tag === "OutcomeUnknown" ? Effect.void : Effect.ignore(removeRecord(value.id))
@@ -370,7 +369,7 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
       return yield* new StillDeployed({ what: `function ${value.name}`, versionIds: deployed })
     }
     yield* Effect.forEach(deployed, removeDeployment, { concurrency: 16, discard: true })
-    const key = RegistryTable.nameKey(tenant, value.name)
+    const key = nameKey(tenant, value.name)
     yield* settled(
       `function-names/${key}`,
       Effect.suspend(() => {

@@ -14,15 +14,17 @@ import type { Change, KeyValue } from "../fabric/KeyValue.ts"
 import { ConcurrentChange } from "./ControlErrors.ts"
 import { DeploymentRecord, FunctionRecord, VersionRecord } from "./Domain.ts"
 import * as RegistryTable from "./RegistryTable.ts"
+import { CounterRecord, NameRecord } from "./registry/RegistryRecords.ts"
+import type { Stored } from "./registry/StoredRecords.ts"
 
 /** The store failed: nothing happened (`FabricUnavailable`), or nobody knows (`OutcomeUnknown`). */
 export type StoreFailure = FabricUnavailable | OutcomeUnknown
 
 interface Records {
   readonly functions: FunctionRecord
-  readonly "function-names": typeof RegistryTable.NameRecord.Type
+  readonly "function-names": NameRecord
   readonly versions: VersionRecord
-  readonly "version-counters": typeof RegistryTable.CounterRecord.Type
+  readonly "version-counters": CounterRecord
   readonly deployments: DeploymentRecord
 }
 
@@ -41,7 +43,7 @@ export interface RegistryStore {
   readonly remove: (
     area: RegistryTable.Area,
     id: string,
-    stored: RegistryTable.Stored<unknown> | undefined,
+    stored: Stored<unknown> | undefined,
     isGone: () => boolean
   ) => Effect.Effect<void, RevisionConflict | StoreFailure>
   /** Decides again on what is there now when another writer was faster. */
@@ -60,9 +62,9 @@ const catchUpMsMax = 1_000
 
 const encode: { readonly [A in RegistryTable.Area]: (value: Records[A]) => string } = {
   functions: Schema.encodeSync(Schema.fromJsonString(FunctionRecord)),
-  "function-names": Schema.encodeSync(Schema.fromJsonString(RegistryTable.NameRecord)),
+  "function-names": Schema.encodeSync(Schema.fromJsonString(NameRecord)),
   versions: Schema.encodeSync(Schema.fromJsonString(VersionRecord)),
-  "version-counters": Schema.encodeSync(Schema.fromJsonString(RegistryTable.CounterRecord)),
+  "version-counters": Schema.encodeSync(Schema.fromJsonString(CounterRecord)),
   deployments: Schema.encodeSync(Schema.fromJsonString(DeploymentRecord))
 }
 

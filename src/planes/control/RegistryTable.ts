@@ -8,34 +8,35 @@
  *
  * @module
  */
-import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import type { Change } from "../fabric/KeyValue.ts"
-import { DeploymentRecord, FunctionRecord, VersionRecord } from "./Domain.ts"
+import type { DeploymentRecord, FunctionRecord, VersionRecord } from "./Domain.ts"
 import type { Route, RoutingTable } from "./RoutingTable.ts"
+import { formatId } from "./registry/IdRows.ts"
+import {
+  type CounterRecord,
+  CounterRecords,
+  FunctionRecords,
+  makeTenants,
+  type NameRecord,
+  NameRecords,
+  nameKey
+} from "./registry/RegistryRecords.ts"
+import { flat } from "./registry/SharedTexts.ts"
+import { DeploymentRecords, VersionRecords } from "./registry/SpecRecords.ts"
+import type { Stored, StoredRecords } from "./registry/StoredRecords.ts"
 
-export const areas = ["functions", "function-names", "versions", "version-counters", "deployments"] as const
+/** In this order they are loaded: what comes later shares texts of what came before. */
+export const areas = ["function-names", "functions", "versions", "version-counters", "deployments"] as const
 export type Area = (typeof areas)[number]
-
-/** Who owns a name. A function exists as long as a name says so; a record without one is what a cut-off change left. */
-export const NameRecord = Schema.Struct({ functionId: Schema.String })
-export const CounterRecord = Schema.Struct({ last: Schema.Int })
-
-export interface Stored<A> {
-  readonly value: A
-  readonly revision: number
-}
-
-export const nameKey = (tenant: string, name: string): string => `${tenant}/${name}`
 
 export interface RegistryTable {
   /** Only while its name points to it. */
   readonly function: (id: string) => Stored<FunctionRecord> | undefined
   /** The record, whether its name points to it or not. */
   readonly functionRecord: (id: string) => Stored<FunctionRecord> | undefined
-  readonly name: (tenant: string, name: string) => Stored<typeof NameRecord.Type> | undefined
+  readonly name: (tenant: string, name: string) => Stored<NameRecord> | undefined
   readonly version: (id: string) => Stored<VersionRecord> | undefined
-  readonly counter: (functionId: string) => Stored<typeof CounterRecord.Type> | undefined
+  readonly counter: (functionId: string) => Stored<CounterRecord> | undefined
   readonly deployment: (versionId: string) => Stored<DeploymentRecord> | undefined
   /** Ids, oldest first. */
   readonly versionsOf: (functionId: string) => ReadonlyArray<string>
@@ -56,14 +57,6 @@ export interface RegistryTable {
   /** Answers the key and the reason when the stored value cannot be read; the table then acts as if it was not there. */
   readonly apply: (area: Area, change: Change) => { readonly key: string; readonly reason: string } | undefined
 }
-
-const decoders = {
-  functions: Schema.decodeUnknownResult(Schema.fromJsonString(FunctionRecord)),
-  "function-names": Schema.decodeUnknownResult(Schema.fromJsonString(NameRecord)),
-  versions: Schema.decodeUnknownResult(Schema.fromJsonString(VersionRecord)),
-  "version-counters": Schema.decodeUnknownResult(Schema.fromJsonString(CounterRecord)),
-  deployments: Schema.decodeUnknownResult(Schema.fromJsonString(DeploymentRecord))
-} satisfies Record<Area, unknown>
 
 const text = new TextDecoder()
 
@@ -103,14 +96,13 @@ const makeSortedNames = () => {
 }
 
 export const make = (options: { readonly onListenerFailure: (failure: unknown) => void }): RegistryTable => {
-  const functions = new Map<string, Stored<FunctionRecord>>()
-  const names = new Map<string, Stored<typeof NameRecord.Type>>()
+  const tenants = makeTenants()
+  const names = new NameRecords()
+  const functions = new FunctionRecords(tenants, names)
   const sortedNames = makeSortedNames()
-  const versions = new Map<string, Stored<VersionRecord>>()
-  const counters = new Map<string, Stored<typeof CounterRecord.Type>>()
-  const deployments = new Map<string, Stored<DeploymentRecord>>()
-  /** By function; in order of version number. */
-  const versionsByFunction = new Map<string, Array<{ readonly id: string; readonly number: number }>>()
+  const versions = new VersionRecords(tenants)
+  const counters = new CounterRecords()
+  const deployments = new DeploymentRecords(tenants)
   const routes = new Map<string, Route>()
   /** Answers of `byName`, by tenant and name, until anything changes: a warm call costs one look-up. */
   const named = new Map<string, Map<string, Route>>()
@@ -154,32 +146,19 @@ export const make = (options: { readonly onListenerFailure: (failure: unknown) =
   }
 
   const changed = (versionIds: Iterable<string>) => {
+    if (routes.size === 0 && listeners.size === 0) return
     const touched = [...new Set(versionIds)]
     for (const versionId of touched) routes.delete(versionId)
     for (const versionId of touched) tell(versionId)
   }
 
-  const versionIdsOf = (functionId: string) => (versionsByFunction.get(functionId) ?? []).map(({ id }) => id)
+  const versionIdsOf = (functionId: string) => versions.of(functionId)
 
-  const linkVersion = (record: VersionRecord) => {
-    const siblings = versionsByFunction.get(record.functionId) ?? []
-    let index = siblings.length
-    while (index > 0 && siblings[index - 1]!.number > record.number) index--
-    siblings.splice(index, 0, { id: record.id, number: record.number })
-    versionsByFunction.set(record.functionId, siblings)
-  }
+  /** Routes and listeners there are only once all is loaded: until then nothing is told. */
+  const isAnyoneThere = () => routes.size > 0 || listeners.size > 0
 
-  const unlinkVersion = (record: VersionRecord) => {
-    const rest = (versionsByFunction.get(record.functionId) ?? []).filter(({ id }) => id !== record.id)
-    if (rest.length === 0) versionsByFunction.delete(record.functionId)
-    else versionsByFunction.set(record.functionId, rest)
-  }
-
-  const setFunction = (id: string, stored: Stored<FunctionRecord> | undefined) => {
-    const before = functions.get(id)?.value
-    if (stored === undefined) functions.delete(id)
-    else functions.set(id, stored)
-    const after = stored?.value
+  const functionSet = (id: string, before: FunctionRecord | undefined) => {
+    const after = functions.get(id)?.value
     if (before?.name === after?.name && before !== undefined && after !== undefined) {
       // Only the choice of the active version can differ: the routes that calls without a version take.
       if (before.activeVersionId === after.activeVersionId) return
@@ -189,68 +168,33 @@ export const make = (options: { readonly onListenerFailure: (failure: unknown) =
     changed(versionIdsOf(id))
   }
 
-  const setVersion = (id: string, stored: Stored<VersionRecord> | undefined) => {
-    const before = versions.get(id)?.value
-    if (before !== undefined) unlinkVersion(before)
-    if (stored === undefined) versions.delete(id)
-    else {
-      versions.set(id, stored)
-      linkVersion(stored.value)
-    }
-    changed([id])
+  const nameSet = (key: string, before: NameRecord | undefined) => {
+    const after = names.get(key)?.value.functionId
+    if (before?.functionId === after) return
+    changed([before?.functionId, after].flatMap((id) => (id === undefined ? [] : versionIdsOf(id))))
   }
 
-  const setDeployment = (versionId: string, stored: Stored<DeploymentRecord> | undefined) => {
-    if (stored === undefined) deployments.delete(versionId)
-    else deployments.set(versionId, stored)
-    changed([versionId])
-  }
-
-  const setName = (key: string, stored: Stored<typeof NameRecord.Type> | undefined) => {
-    const before = names.get(key)?.value.functionId
-    if (stored === undefined) {
-      names.delete(key)
-      sortedNames.remove(key)
-    } else {
-      names.set(key, stored)
-      sortedNames.add(key)
-    }
-    const after = stored?.value.functionId
-    if (before === after) return
-    changed([before, after].flatMap((id) => (id === undefined ? [] : versionIdsOf(id))))
-  }
-
-  const setCounter = (functionId: string, stored: Stored<typeof CounterRecord.Type> | undefined) => {
-    if (stored === undefined) counters.delete(functionId)
-    else counters.set(functionId, stored)
-  }
-
-  const read = <A>(
-    decode: (json: string) => Result.Result<A, Schema.SchemaError>,
-    change: Change & { readonly _tag: "Put" }
-  ): Result.Result<Stored<A>, string> =>
-    Result.match(decode(text.decode(change.entry.value)), {
-      onFailure: (error) => Result.fail(error.message),
-      onSuccess: (value) => Result.succeed({ value, revision: change.entry.revision })
-    })
-
-  const put = <A>(
-    set: (id: string, stored: Stored<A> | undefined) => void,
-    decode: (json: string) => Result.Result<A, Schema.SchemaError>,
+  /** `onSet`: what the record was; it may be there still. */
+  const set = <A extends object>(
+    records: StoredRecords<A>,
     id: string,
-    change: Exclude<Change, { readonly _tag: "CaughtUp" }>
+    change: Exclude<Change, { readonly _tag: "CaughtUp" }>,
+    onSet: (id: string, before: A | undefined) => void
   ) => {
-    if (change._tag === "Deleted") {
-      set(id, undefined)
-      return undefined
-    }
-    const stored = read(decode, change)
-    if (Result.isSuccess(stored)) {
-      set(id, stored.success)
-      return undefined
-    }
-    set(id, undefined)
-    return { key: change.entry.key, reason: stored.failure }
+    const before = isAnyoneThere() ? records.get(id)?.value : undefined
+    let reason: string | undefined
+    if (change._tag === "Deleted") records.remove(id)
+    else reason = records.put(id, text.decode(change.entry.value), change.entry.revision)
+    if (isAnyoneThere()) onSet(id, before)
+    return reason === undefined || change._tag === "Deleted" ? undefined : { key: change.entry.key, reason }
+  }
+
+  const setName = (key: string, change: Exclude<Change, { readonly _tag: "CaughtUp" }>) => {
+    const own = names.sameText(key) ?? flat(key)
+    const unreadable = set(names, own, change, nameSet)
+    if (names.get(own) === undefined) sortedNames.remove(own)
+    else sortedNames.add(own)
+    return unreadable
   }
 
   const apply: RegistryTable["apply"] = (area, change) => {
@@ -259,15 +203,15 @@ export const make = (options: { readonly onListenerFailure: (failure: unknown) =
     const id = (change._tag === "Put" ? change.entry.key : change.key).slice(area.length + 1)
     switch (area) {
       case "functions":
-        return put(setFunction, decoders.functions, id, change)
+        return set(functions, id, change, functionSet)
       case "function-names":
-        return put(setName, decoders["function-names"], id, change)
+        return setName(id, change)
       case "versions":
-        return put(setVersion, decoders.versions, id, change)
+        return set(versions, id, change, () => changed([id]))
       case "version-counters":
-        return put(setCounter, decoders["version-counters"], id, change)
+        return set(counters, id, change, () => {})
       case "deployments":
-        return put(setDeployment, decoders.deployments, id, change)
+        return set(deployments, id, change, () => changed([id]))
     }
   }
 
@@ -300,10 +244,12 @@ export const make = (options: { readonly onListenerFailure: (failure: unknown) =
     versionsOf: versionIdsOf,
     functionCount: () => names.size,
     leftOvers: () => ({
-      functions: [...functions.values()].map(({ value }) => value).filter(({ id }) => living(id) === undefined),
-      versions: [...versions.values()]
-        .map(({ value }) => value)
-        .filter(({ functionId }) => living(functionId) === undefined)
+      functions: functions.withoutName(),
+      versions: versions.withoutFunction((functionId) =>
+        typeof functionId === "string"
+          ? living(functionId) !== undefined
+          : (functions.hasName(functionId) ?? living(formatId(functionId)) !== undefined)
+      )
     }),
     names: ({ tenant, prefix, after, limit }) => {
       const scope = nameKey(tenant, "")
@@ -328,10 +274,7 @@ export const make = (options: { readonly onListenerFailure: (failure: unknown) =
         const route = routeOf(versionId)
         return route?.tenant === tenant ? route : undefined
       },
-      deployedVersionIds: (isWanted = () => true) =>
-        [...deployments.values()]
-          .filter(({ value }) => value.tenant === tenant && isWanted(value.spec))
-          .map(({ value }) => value.versionId),
+      deployedVersionIds: (isWanted = () => true) => deployments.versionIds(tenant, isWanted),
       onChange
     }),
     apply
