@@ -236,6 +236,51 @@ export const keyValueLaws = (maker: FabricMaker): void => {
       )
     })
 
+    it("K4: a watch over more than comes at once has everything, and what changes meanwhile, in order", async () => {
+      const prefix = freshPrefix()
+      const changes: Array<Change> = []
+      const keys = Array.from({ length: 400 }, (_, index) => `${prefix}${String(index).padStart(3, "0")}`)
+      await fabric.run(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const keyValue = yield* KeyValue
+            const putAll = (from: number, text: string) =>
+              Effect.forEach(keys.slice(from), (key) => keyValue.put(key, bytes(text.repeat(2_000))), {
+                concurrency: 32,
+                discard: true
+              })
+            yield* putAll(0, "a")
+            const removals = Effect.forEach([0, 199, 399], (index) => keyValue.remove(keys[index] ?? ""))
+            yield* Effect.all([keyValue.watch(prefix, (change) => changes.push(change)), putAll(300, "b"), removals], {
+              concurrency: "unbounded"
+            })
+            const expected = [...(yield* stored(prefix))].sort()
+            yield* Effect.promise(() =>
+              eventually(
+                "the watcher has what is stored",
+                () => fold(changes),
+                (seen) => isCaughtUp(changes) && JSON.stringify(seen) === JSON.stringify(expected)
+              )
+            )
+          })
+        )
+      )
+      const start = changes.findIndex((change) => change._tag === "CaughtUp")
+      const live = changes.slice(start + 1).map(revisionOf)
+      assert.deepStrictEqual(
+        live,
+        live.toSorted((left, right) => left - right)
+      )
+      const newest = new Map<string, number>()
+      for (const change of changes) {
+        if (change._tag === "CaughtUp") continue
+        const [key, revision] =
+          change._tag === "Put" ? [change.entry.key, change.entry.revision] : [change.key, change.revision]
+        assert.isAbove(revision, newest.get(key) ?? 0, "an older state came after a newer one")
+        newest.set(key, revision)
+      }
+    })
+
     it("K4: no change is left out, not even one that was overwritten at once", async () => {
       const prefix = freshPrefix()
       const changes: Array<Change> = []

@@ -45,7 +45,10 @@ export class KeyValue extends Context.Service<
       key: string,
       expectedRevision?: number
     ) => Effect.Effect<void, RevisionConflict | FabricUnavailable | OutcomeUnknown>
-    /** Calls `onChange` until the scope closes. In the embedded maker a change arrives before `put` answers. */
+    /**
+     * Calls `onChange` until the scope closes. In the embedded maker a watch that has caught up has a change before
+     * `put` answers.
+     */
     readonly watch: (
       prefix: string,
       onChange: (change: Change) => void

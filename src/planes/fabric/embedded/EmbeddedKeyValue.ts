@@ -2,16 +2,19 @@
  * `KeyValue` over the store thread. Laws: see `KeyValue`.
  *
  * Watching needs nothing of the store but a list: every change goes through this process, answers come in the order in
- * which the store made the changes, and a list is one of them.
+ * which the store made the changes, and a list is one of them. It comes in pages, so that nobody waits for a long one. What
+ * changes meanwhile is left out of later pages and delivered behind the last, so that the order is that of the revisions.
  *
  * @module
  */
 import * as Effect from "effect/Effect"
 import { type FabricUnavailable, RevisionConflict } from "../FabricError.ts"
 import type { Change, KeyValue } from "../KeyValue.ts"
+import * as EntryPage from "./EntryPage.ts"
 import { type Place, read, refuse, write } from "./Outcome.ts"
 import type { ReportFault } from "./ReportFault.ts"
 import type { StoreClient } from "./StoreClient.ts"
+import type { StoredPage } from "./StoreMessage.ts"
 
 export const keyBytesMax = 1024
 /** Specs are kilobytes; a value of megabytes would hold up every shard's commits. */
@@ -20,6 +23,8 @@ export const valueBytesMax = 4 * 1024 * 1024
 interface Watcher {
   readonly prefix: string
   readonly deliver: (change: Change) => void
+  /** Changes since the first page, until the last one is delivered. */
+  held: Array<Change> | undefined
   isLive: boolean
 }
 
@@ -38,7 +43,11 @@ export const make = (client: StoreClient, report: ReportFault): KeyValue["Servic
   let watchers: ReadonlyArray<Watcher> = []
 
   const announce = (key: string, change: Change) => {
-    for (const watcher of watchers) if (watcher.isLive && key.startsWith(watcher.prefix)) watcher.deliver(change)
+    for (const watcher of watchers) {
+      if (!watcher.isLive || !key.startsWith(watcher.prefix)) continue
+      if (watcher.held === undefined) watcher.deliver(change)
+      else watcher.held.push(change)
+    }
   }
 
   const conflict = (key: string, expected: number | undefined) => (actual: number) =>
@@ -90,23 +99,48 @@ export const make = (client: StoreClient, report: ReportFault): KeyValue["Servic
           report(`a watcher of ${prefix} threw`, error)
         }
       }
-      const watcher: Watcher = { prefix, deliver, isLive: true }
-      client.submit<"List">({
-        bytes: 0,
-        order: () => ({ _tag: "List", prefix }),
-        onAnswer: (answer) => {
-          if (answer._tag !== "Done") {
-            const reason = "reason" in answer ? answer.reason : `the store answered ${answer._tag}`
-            return resume(Effect.fail(refuse(place("watch"), reason, answer._tag === "Refused" && answer.retryable)))
+      const watcher: Watcher = { prefix, deliver, held: undefined, isLive: true }
+      /** Of the first page: what is newer comes behind the last one. */
+      let revision = 0
+
+      const caughtUp = () => {
+        const { held = [] } = watcher
+        watcher.held = undefined
+        for (const change of held) deliver(change)
+        deliver({ _tag: "CaughtUp" })
+        resume(Effect.succeed(watcher))
+      }
+
+      const take = (page: StoredPage) => {
+        EntryPage.forEach(page.bytes, (entry) => {
+          if (entry.revision <= revision) deliver({ _tag: "Put", entry })
+        })
+        if (page.last === undefined) caughtUp()
+      }
+
+      const ask = (after: string) =>
+        client.submit<"ListPage">({
+          bytes: 0,
+          order: () => ({ _tag: "ListPage", prefix, after }),
+          onAnswer: (answer) => {
+            if (answer._tag !== "Done") {
+              const reason = "reason" in answer ? answer.reason : `the store answered ${answer._tag}`
+              stopWatching(watcher)
+              return resume(Effect.fail(refuse(place("watch"), reason, answer._tag === "Refused" && answer.retryable)))
+            }
+            const page = answer.value
+            if (after === "") {
+              revision = page.revision
+              watcher.held = []
+              watchers = [...watchers, watcher]
+            }
+            if (page.last === undefined) return take(page)
+            // The store reads the next one while this one is delivered: it is asked at the end of this turn, and before that.
+            ask(page.last)
+            queueMicrotask(() => take(page))
           }
-          if (watcher.isLive) {
-            watchers = [...watchers, watcher]
-            for (const entry of answer.value) deliver({ _tag: "Put", entry })
-            deliver({ _tag: "CaughtUp" })
-          }
-          resume(Effect.succeed(watcher))
-        }
-      })
+        })
+      ask("")
     })
 
   const stopWatching = (watcher: Watcher) => {

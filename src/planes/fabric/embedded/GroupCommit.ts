@@ -59,6 +59,8 @@ export const make = ({ database, roomProblem }: Options) => {
         return keyValue.get(order)
       case "List":
         return keyValue.list(order)
+      case "ListPage":
+        return keyValue.listPage(order)
       case "Put":
         return keyValue.put(order)
       case "Remove":

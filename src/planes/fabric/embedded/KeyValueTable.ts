@@ -8,10 +8,14 @@
  * @module
  */
 import type { DatabaseSync } from "node:sqlite"
+import * as EntryPage from "./EntryPage.ts"
 import * as RowCheck from "./RowCheck.ts"
 import { done, type StoredEntry, type StoreOrder, type TableAnswer } from "./StoreMessage.ts"
 
 type Order<Tag extends StoreOrder["_tag"]> = Extract<StoreOrder, { readonly _tag: Tag }>
+
+/** Values can be large; these are in memory together. */
+const rowsAtOnce = 32
 
 const entryOf = (row: Record<string, unknown>): StoredEntry => {
   const { key, value, revision, sum } = row
@@ -25,6 +29,9 @@ const entryOf = (row: Record<string, unknown>): StoredEntry => {
 export const make = (database: DatabaseSync) => {
   const selectEntry = database.prepare("SELECT key, value, revision, sum FROM key_value WHERE key = ?")
   const selectFrom = database.prepare("SELECT key, value, revision, sum FROM key_value WHERE key >= ? ORDER BY key")
+  const selectPage = database.prepare(
+    "SELECT key, value, revision, sum FROM key_value WHERE key > ? ORDER BY key LIMIT ?"
+  )
   const selectRevision = database.prepare("SELECT revision FROM key_value WHERE key = ?")
   const replaceEntry = database.prepare(
     "INSERT OR REPLACE INTO key_value (key, value, revision, sum) VALUES (?, ?, ?, ?)"
@@ -54,6 +61,25 @@ export const make = (database: DatabaseSync) => {
     return done(entries)
   }
 
+  const listPage = (order: Order<"ListPage">): TableAnswer<"ListPage"> => {
+    const page = EntryPage.make()
+    // Nothing that starts with the prefix comes before it, and the prefix itself is asked for apart.
+    let last = order.after === "" ? order.prefix : order.after
+    const first = order.after === "" && order.prefix !== "" ? selectEntry.get(order.prefix) : undefined
+    if (first !== undefined) page.add(entryOf(first))
+    while (!page.isFull()) {
+      const rows = selectPage.all(last, rowsAtOnce)
+      for (const row of rows) {
+        const entry = entryOf(row)
+        if (!entry.key.startsWith(order.prefix)) return done({ bytes: page.bytes(), last: undefined, revision })
+        page.add(entry)
+        last = entry.key
+      }
+      if (rows.length < rowsAtOnce) return done({ bytes: page.bytes(), last: undefined, revision })
+    }
+    return done({ bytes: page.bytes(), last, revision })
+  }
+
   const put = (order: Order<"Put">): TableAnswer<"Put"> => {
     if (order.expectedRevision !== undefined) {
       const actual = actualRevision(order.key)
@@ -81,6 +107,7 @@ export const make = (database: DatabaseSync) => {
     /** Of the last change that is in the transaction or on the disk. */
     revision: (): number => revision,
     list,
+    listPage,
     put,
     remove,
     /** Writes the counter once for a whole group. */

@@ -49,7 +49,7 @@ const transfersOf = (answers: ReadonlyArray<AnyAnswer>): Array<ArrayBuffer> => {
       for (const item of answer.value) if ("bytes" in item) handOver(item.bytes, transfers)
     } else if ("parts" in answer.value) {
       for (const part of answer.value.parts) handOver(part, transfers)
-    }
+    } else if ("last" in answer.value) handOver(answer.value.bytes, transfers)
   }
   return transfers
 }

@@ -21,6 +21,15 @@ export interface StoredEntry {
   readonly revision: number
 }
 
+/** Some entries in order of key, packed by `EntryPage`. */
+export interface StoredPage {
+  readonly bytes: Uint8Array
+  /** Give it as `after` to go on; undefined: these were the last. */
+  readonly last: string | undefined
+  /** Of the last change that this page can show. */
+  readonly revision: number
+}
+
 export interface StoredMessage {
   readonly sequence: number
   readonly queue: string
@@ -68,6 +77,8 @@ export type StoreOrder =
   | { readonly _tag: "Truncate"; readonly shard: string; readonly position: number }
   | { readonly _tag: "Get"; readonly key: string }
   | { readonly _tag: "List"; readonly prefix: string }
+  /** `after`: "" begins. */
+  | { readonly _tag: "ListPage"; readonly prefix: string; readonly after: string }
   | {
       readonly _tag: "Put"
       readonly key: string
@@ -103,6 +114,7 @@ export interface StoreValue {
   readonly Truncate: undefined
   readonly Get: StoredEntry | undefined
   readonly List: ReadonlyArray<StoredEntry>
+  readonly ListPage: StoredPage
   readonly Put: number
   /** The revision of the deletion; 0 when there was nothing to delete. */
   readonly Remove: number
@@ -130,7 +142,15 @@ export type TableAnswer<Tag extends StoreTag> = Exclude<StoreAnswer<StoreValue[T
 
 export const done = <Value>(value: Value) => ({ _tag: "Done", value }) as const
 
-const readTags: ReadonlySet<StoreTag> = new Set(["Read", "Bounds", "LoadSnapshot", "Get", "List", "DeadLetters"])
+const readTags: ReadonlySet<StoreTag> = new Set([
+  "Read",
+  "Bounds",
+  "LoadSnapshot",
+  "Get",
+  "List",
+  "ListPage",
+  "DeadLetters"
+])
 
 export const isRead = (order: StoreOrder): boolean => readTags.has(order._tag)
 
