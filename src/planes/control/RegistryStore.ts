@@ -130,16 +130,22 @@ const watchAll = (options: {
   readonly onUnreadable: (unreadable: { readonly key: string; readonly reason: string }) => void
 }): Effect.Effect<Watching, FabricUnavailable, Scope.Scope> =>
   Effect.gen(function* () {
-    const revisions = new Map<RegistryTable.Area, number>()
+    const revisions: Record<RegistryTable.Area, number> = {
+      functions: 0,
+      "function-names": 0,
+      versions: 0,
+      "version-counters": 0,
+      deployments: 0
+    }
     const waiters = new Set<{ readonly fact: () => boolean; readonly tell: () => void }>()
-    const revisionOf = (area: RegistryTable.Area) => revisions.get(area) ?? 0
+    const revisionOf = (area: RegistryTable.Area) => revisions[area]
 
     const onChange = (area: RegistryTable.Area, change: Change) => {
       if (change._tag === "CaughtUp") return
       const unreadable = options.table.apply(area, change)
       if (unreadable !== undefined) options.onUnreadable(unreadable)
       const revision = change._tag === "Put" ? change.entry.revision : change.revision
-      revisions.set(area, Math.max(revision, revisionOf(area)))
+      revisions[area] = Math.max(revision, revisionOf(area))
       for (const waiter of waiters) {
         if (waiter.fact()) waiter.tell()
       }

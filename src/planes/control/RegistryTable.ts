@@ -21,12 +21,11 @@ import {
   NameRecords,
   nameKey
 } from "./registry/RegistryRecords.ts"
-import { flat } from "./registry/SharedTexts.ts"
 import { DeploymentRecords, VersionRecords } from "./registry/SpecRecords.ts"
 import type { Stored, StoredRecords } from "./registry/StoredRecords.ts"
 
-/** In this order they are loaded: what comes later shares texts of what came before. */
-export const areas = ["function-names", "functions", "versions", "version-counters", "deployments"] as const
+/** In this order they are loaded: names share the texts of the functions that were there before. */
+export const areas = ["functions", "function-names", "versions", "version-counters", "deployments"] as const
 export type Area = (typeof areas)[number]
 
 export interface RegistryTable {
@@ -58,7 +57,8 @@ export interface RegistryTable {
   readonly apply: (area: Area, change: Change) => { readonly key: string; readonly reason: string } | undefined
 }
 
-const text = new TextDecoder()
+const textOf = (bytes: Uint8Array): string =>
+  (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)).toString("utf8")
 
 /** Strings in order, without repeats; the store lists in order, so loading only ever appends. */
 const makeSortedNames = () => {
@@ -184,16 +184,15 @@ export const make = (options: { readonly onListenerFailure: (failure: unknown) =
     const before = isAnyoneThere() ? records.get(id)?.value : undefined
     let reason: string | undefined
     if (change._tag === "Deleted") records.remove(id)
-    else reason = records.put(id, text.decode(change.entry.value), change.entry.revision)
+    else reason = records.put(id, textOf(change.entry.value), change.entry.revision)
     if (isAnyoneThere()) onSet(id, before)
     return reason === undefined || change._tag === "Deleted" ? undefined : { key: change.entry.key, reason }
   }
 
   const setName = (key: string, change: Exclude<Change, { readonly _tag: "CaughtUp" }>) => {
-    const own = names.sameText(key) ?? flat(key)
-    const unreadable = set(names, own, change, nameSet)
-    if (names.get(own) === undefined) sortedNames.remove(own)
-    else sortedNames.add(own)
+    const unreadable = set(names, key, change, nameSet)
+    if (names.has(key)) sortedNames.add(names.keptKey(key) ?? key)
+    else sortedNames.remove(key)
     return unreadable
   }
 

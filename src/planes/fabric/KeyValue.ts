@@ -15,6 +15,7 @@ import type { FabricUnavailable, OutcomeUnknown, RevisionConflict } from "./Fabr
 
 export interface Entry {
   readonly key: string
+  /** May be a part of something far larger: who keeps it for long keeps a copy. */
   readonly value: Uint8Array
   readonly revision: number
 }

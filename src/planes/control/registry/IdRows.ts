@@ -45,13 +45,13 @@ export type IdWords = Uint32Array
 
 export const makeWords = (): IdWords => new Uint32Array(wordsOfAnId)
 
-/** False: it is no id, and `into` is anything. */
-export const parseId = (text: string, into: IdWords): boolean => {
-  if (text.length !== idLength) return false
+/** The id that begins at `at`. False: there is none, and `into` is anything. */
+export const parseId = (text: string, into: IdWords, at = 0): boolean => {
+  if (text.length < at + idLength) return false
   let word = 0
   let digits = 0
   for (let index = 0; index < idLength; index++) {
-    const code = text.charCodeAt(index)
+    const code = text.charCodeAt(at + index)
     if (isDashAt(index)) {
       if (code !== dash) return false
       continue
@@ -63,6 +63,15 @@ export const parseId = (text: string, into: IdWords): boolean => {
     if ((digits & 7) === 0) into[(digits >> 3) - 1] = word
   }
   return true
+}
+
+/** The text is an id and nothing else. */
+export const parseWholeId = (text: string, into: IdWords): boolean => text.length === idLength && parseId(text, into)
+
+/** Whether the words are those of a UUID as RFC 9562 makes them: of version 1 to 8, in its variant. */
+export const isStandard = (words: IdWords): boolean => {
+  const version = (words[1]! >>> 12) & 15
+  return version >= 1 && version <= 8 && words[2]! >>> 30 === 2
 }
 
 const written = Buffer.alloc(idLength, dash)

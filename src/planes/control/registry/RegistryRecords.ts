@@ -6,9 +6,10 @@
  */
 import * as Schema from "effect/Schema"
 import { type FunctionId, FunctionRecord, type VersionId } from "../Domain.ts"
-import { formatId, IdRows, type IdWords, makeWords, parseId } from "./IdRows.ts"
+import { formatId, IdRows, type IdWords, makeWords, parseWholeId } from "./IdRows.ts"
+import { RecordText, timeOf } from "./RecordText.ts"
 import { flat, SharedTexts } from "./SharedTexts.ts"
-import { isUsualId, parseMembers, type Stored, StoredRecords, timeOf } from "./StoredRecords.ts"
+import { type Stored, StoredRecords } from "./StoredRecords.ts"
 
 /** Who owns a name. A function exists as long as a name says so; a record without one is what a cut-off change left. */
 export const NameRecord = Schema.Struct({ functionId: Schema.String })
@@ -23,6 +24,11 @@ const decoderOf = <A, E>(schema: Schema.Codec<A, E>) => Schema.decodeUnknownResu
 /** Ids on their way between texts and rows; nothing is kept in them from one call to the next. */
 const wanted = makeWords()
 const other = makeWords()
+
+const reading = new RecordText()
+
+const isSame = (one: IdWords, other: IdWords): boolean =>
+  one[0] === other[0] && one[1] === other[1] && one[2] === other[2] && one[3] === other[3]
 
 const iso = (ms: number): string => new Date(ms).toISOString()
 
@@ -47,6 +53,10 @@ export class FunctionRecords extends StoredRecords<FunctionRecord> {
     super(decoderOf(FunctionRecord))
     this.#tenants = tenants
     this.#names = names
+    names.shareWith((id) => {
+      const row = this.#rows.find(id)
+      return row < 0 ? undefined : this.#keys[row]
+    })
   }
 
   /** Those whose name points to another function or to none. */
@@ -68,43 +78,69 @@ export class FunctionRecords extends StoredRecords<FunctionRecord> {
     return row < 0 ? undefined : this.#names.isOwner(this.#keys[row]!, id)
   }
 
+  protected isPacked(id: string): boolean {
+    return parseWholeId(id, wanted) && this.#rows.find(wanted) >= 0
+  }
+
   protected packedCount(): number {
     return this.#rows.size
   }
 
   protected packText(id: string, text: string, revision: number): boolean {
-    const members = parseMembers(text)
-    if (members === undefined || !isUsualId(id)) return false
-    const { tenant, name, createdAt, activeVersionId } = members
-    if (typeof tenant !== "string" || typeof name !== "string" || !usualName.test(name)) return false
-    if (typeof createdAt !== "string" || members["id"] !== id) return false
-    if (activeVersionId !== null && !isUsualId(activeVersionId)) return false
-    const active = activeVersionId === null ? null : versionIdOf(activeVersionId)
-    return this.#pack(id, { id: functionIdOf(id), tenant, name, createdAt, activeVersionId: active }, revision)
-  }
-
-  protected packRecord(id: string, record: FunctionRecord, _text: string, revision: number): boolean {
-    return this.#pack(id, record, revision)
-  }
-
-  #pack(id: string, record: FunctionRecord, revision: number): boolean {
-    const { tenant, name, activeVersionId } = record
-    const createdAtMs = timeOf(record.createdAt)
-    if (createdAtMs === undefined || record.id !== id || !parseId(id, wanted)) return false
-    if (activeVersionId !== null && !parseId(activeVersionId, other)) return false
-    const row = this.#rows.take(wanted)
-    if (activeVersionId !== null) this.#rows.setIdField(row, 0, other)
-    this.#rows.setInt(row, 0, this.#tenants.take(tenant))
-    this.#rows.setInt(row, 1, activeVersionId === null ? 0 : 1)
-    this.#rows.setFloat(row, 0, createdAtMs)
-    this.#rows.setFloat(row, 1, revision)
-    const key = nameKey(tenant, name)
-    this.#keys[row] = this.#names.sameText(key) ?? flat(key)
+    if (!parseWholeId(id, wanted)) return false
+    reading.begin(text)
+    reading.expect('{"id":"')
+    reading.id(other)
+    const isOwn = isSame(wanted, other)
+    reading.expect('","tenant":"')
+    const tenant = reading.string()
+    reading.expect('","name":"')
+    const name = reading.string()
+    reading.expect('","createdAt":"')
+    const createdAtMs = reading.time()
+    reading.expect('","activeVersionId":')
+    const hasActive = !reading.has("null}")
+    if (hasActive) {
+      reading.expect('"')
+      reading.id(other)
+      reading.expect('"}')
+    } else reading.expect("null}")
+    if (!reading.isAsWritten() || !reading.isAtEnd() || !isOwn || !usualName.test(name)) return false
+    const before = this.#rows.find(wanted)
+    if (before >= 0) this.#forget(before)
+    this.#pack({ tenant, name, createdAtMs, hasActive, revision })
     return true
   }
 
+  protected packRecord(id: string, record: FunctionRecord, _text: string, revision: number): boolean {
+    const { tenant, name, activeVersionId } = record
+    const createdAtMs = timeOf(record.createdAt)
+    const hasActive = activeVersionId !== null
+    if (createdAtMs === undefined || record.id !== id || !parseWholeId(id, wanted)) return false
+    if (hasActive && !parseWholeId(activeVersionId, other)) return false
+    this.#pack({ tenant, name, createdAtMs, hasActive, revision })
+    return true
+  }
+
+  /** The id is in `wanted`, the active version in `other`. */
+  #pack(record: {
+    readonly tenant: string
+    readonly name: string
+    readonly createdAtMs: number
+    readonly hasActive: boolean
+    readonly revision: number
+  }): void {
+    const row = this.#rows.take(wanted)
+    if (record.hasActive) this.#rows.setIdField(row, 0, other)
+    this.#rows.setInt(row, 0, this.#tenants.take(record.tenant))
+    this.#rows.setInt(row, 1, record.hasActive ? 1 : 0)
+    this.#rows.setFloat(row, 0, record.createdAtMs)
+    this.#rows.setFloat(row, 1, record.revision)
+    this.#keys[row] = flat(nameKey(record.tenant, record.name))
+  }
+
   protected unpack(id: string): Stored<FunctionRecord> | undefined {
-    const row = parseId(id, wanted) ? this.#rows.find(wanted) : -1
+    const row = parseWholeId(id, wanted) ? this.#rows.find(wanted) : -1
     return row < 0 ? undefined : this.#read(row, id)
   }
 
@@ -121,8 +157,11 @@ export class FunctionRecords extends StoredRecords<FunctionRecord> {
   }
 
   protected unpackAndForget(id: string): void {
-    const row = parseId(id, wanted) ? this.#rows.find(wanted) : -1
-    if (row < 0) return
+    const row = parseWholeId(id, wanted) ? this.#rows.find(wanted) : -1
+    if (row >= 0) this.#forget(row)
+  }
+
+  #forget(row: number): void {
     this.#tenants.release(this.#rows.int(row, 0))
     this.#keys[row] = ""
     this.#rows.remove(row)
@@ -134,6 +173,7 @@ export class NameRecords extends StoredRecords<NameRecord> {
   readonly #rows = new Map<string, number>()
   readonly #keys: Array<string> = []
   readonly #free: Array<number> = []
+  #keyOf: (id: IdWords) => string | undefined = () => undefined
   #owners = new Uint32Array(64)
   #revisions = new Float64Array(16)
 
@@ -141,8 +181,13 @@ export class NameRecords extends StoredRecords<NameRecord> {
     super(decoderOf(NameRecord))
   }
 
-  /** The text that stands for this key here, so that it is kept once. */
-  sameText(key: string): string | undefined {
+  /** `keyOf` tells under which key a function wants to be known, so that equal texts are kept once. */
+  shareWith(keyOf: (id: IdWords) => string | undefined): void {
+    this.#keyOf = keyOf
+  }
+
+  /** The text that is kept for this key. */
+  keptKey(key: string): string | undefined {
     const row = this.#rows.get(key)
     return row === undefined ? undefined : this.#keys[row]
   }
@@ -155,28 +200,43 @@ export class NameRecords extends StoredRecords<NameRecord> {
     return owners[at] === id[0] && owners[at + 1] === id[1] && owners[at + 2] === id[2] && owners[at + 3] === id[3]
   }
 
+  protected isPacked(key: string): boolean {
+    return this.#rows.has(key)
+  }
+
   protected packedCount(): number {
     return this.#rows.size
   }
 
   protected packText(key: string, text: string, revision: number): boolean {
-    const functionId = parseMembers(text)?.["functionId"]
-    return isUsualId(functionId) && this.#pack(key, functionId, revision)
+    reading.begin(text)
+    reading.expect('{"functionId":"')
+    reading.id(wanted)
+    reading.expect('"}')
+    if (!reading.isAsWritten() || !reading.isAtEnd()) return false
+    this.#pack(key, revision)
+    return true
   }
 
   protected packRecord(key: string, { functionId }: NameRecord, _text: string, revision: number): boolean {
-    return this.#pack(key, functionId, revision)
+    if (!parseWholeId(functionId, wanted)) return false
+    this.#pack(key, revision)
+    return true
   }
 
-  #pack(key: string, functionId: string, revision: number): boolean {
-    if (!parseId(functionId, wanted)) return false
-    const row = this.#free.pop() ?? this.#keys.length
-    if (row >= this.#revisions.length) this.#grow()
-    this.#keys[row] = key
-    this.#rows.set(key, row)
+  /** The owner is in `wanted`. */
+  #pack(key: string, revision: number): void {
+    let row = this.#rows.get(key)
+    if (row === undefined) {
+      row = this.#free.pop() ?? this.#keys.length
+      if (row >= this.#revisions.length) this.#grow()
+      const shared = this.#keyOf(wanted)
+      const own = shared === key ? shared : flat(key)
+      this.#keys[row] = own
+      this.#rows.set(own, row)
+    }
     this.#owners.set(wanted, 4 * row)
     this.#revisions[row] = revision
-    return true
   }
 
   protected unpack(key: string): Stored<NameRecord> | undefined {
@@ -210,13 +270,20 @@ export class CounterRecords extends StoredRecords<CounterRecord> {
     super(decoderOf(CounterRecord))
   }
 
+  protected isPacked(id: string): boolean {
+    return parseWholeId(id, wanted) && this.#rows.find(wanted) >= 0
+  }
+
   protected packedCount(): number {
     return this.#rows.size
   }
 
   protected packText(id: string, text: string, revision: number): boolean {
-    const last = parseMembers(text)?.["last"]
-    return typeof last === "number" && Number.isSafeInteger(last) && this.#pack(id, last, revision)
+    reading.begin(text)
+    reading.expect('{"last":')
+    const last = reading.integer()
+    reading.expect("}")
+    return reading.isAsWritten() && reading.isAtEnd() && this.#pack(id, last, revision)
   }
 
   protected packRecord(id: string, { last }: CounterRecord, _text: string, revision: number): boolean {
@@ -224,7 +291,7 @@ export class CounterRecords extends StoredRecords<CounterRecord> {
   }
 
   #pack(id: string, last: number, revision: number): boolean {
-    if (!parseId(id, wanted)) return false
+    if (!parseWholeId(id, wanted)) return false
     const row = this.#rows.take(wanted)
     this.#rows.setFloat(row, 0, last)
     this.#rows.setFloat(row, 1, revision)
@@ -232,12 +299,12 @@ export class CounterRecords extends StoredRecords<CounterRecord> {
   }
 
   protected unpack(id: string): Stored<CounterRecord> | undefined {
-    const row = parseId(id, wanted) ? this.#rows.find(wanted) : -1
+    const row = parseWholeId(id, wanted) ? this.#rows.find(wanted) : -1
     return row < 0 ? undefined : { value: { last: this.#rows.float(row, 0) }, revision: this.#rows.float(row, 1) }
   }
 
   protected unpackAndForget(id: string): void {
-    const row = parseId(id, wanted) ? this.#rows.find(wanted) : -1
+    const row = parseWholeId(id, wanted) ? this.#rows.find(wanted) : -1
     if (row >= 0) this.#rows.remove(row)
   }
 }

@@ -22,22 +22,25 @@ export class SharedTexts {
     return this.#numbers.size
   }
 
-  /** Whether somebody has it. */
-  has(text: string): boolean {
-    return this.#numbers.has(text)
+  /** Its number, when somebody has it. */
+  find(text: string): number | undefined {
+    return this.#numbers.get(text)
   }
 
   /** One more has it; its number. */
   take(text: string): number {
     const found = this.#numbers.get(text)
-    if (found !== undefined) {
-      this.#at(found).owners += 1
-      return found
-    }
+    if (found !== undefined) return this.share(found)
     const number = this.#free.pop() ?? this.#shared.length
     const own = flat(text)
     this.#shared[number] = { text: own, owners: 1 }
     this.#numbers.set(own, number)
+    return number
+  }
+
+  /** One more has what it stands for. */
+  share(number: number): number {
+    this.#at(number).owners += 1
     return number
   }
 

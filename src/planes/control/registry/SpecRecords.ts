@@ -13,9 +13,10 @@ import {
   VersionRecord,
   VersionSpec
 } from "../Domain.ts"
-import { IdRows, type IdWords, makeWords, parseId } from "./IdRows.ts"
+import { IdRows, type IdWords, makeWords, parseWholeId } from "./IdRows.ts"
+import { RecordText, timeOf } from "./RecordText.ts"
 import { type SharedTexts, SharedValues } from "./SharedTexts.ts"
-import { isUsualId, parseMembers, type Stored, StoredRecords, splitSpec, timeOf } from "./StoredRecords.ts"
+import { type Stored, StoredRecords } from "./StoredRecords.ts"
 
 const decodeVersionSpec = Schema.decodeUnknownSync(Schema.fromJsonString(VersionSpec))
 const decodeDeploymentSpec = Schema.decodeUnknownSync(Schema.fromJsonString(DeploymentSpec))
@@ -23,13 +24,19 @@ const decodeDeploymentSpec = Schema.decodeUnknownSync(Schema.fromJsonString(Depl
 /** Ids on their way between texts and rows; nothing is kept in them from one call to the next. */
 const wanted = makeWords()
 const other = makeWords()
+const owner = makeWords()
 
 // An id that was packed had the usual form, which is one of those that the schema takes.
 const functionIdOf = (text: string) => text as FunctionId
 const versionIdOf = (text: string) => text as VersionId
 
-/** As it was stored: the record that it is read from has been decoded, so it has one. */
-const specTextOf = (text: string): string => JSON.stringify(parseMembers(text)?.["spec"])
+const reading = new RecordText()
+
+const isSame = (one: IdWords, other: IdWords): boolean =>
+  one[0] === other[0] && one[1] === other[1] && one[2] === other[2] && one[3] === other[3]
+
+/** As it was stored. The record that it is read from has been decoded: it is an object and has one. */
+const specTextOf = (text: string): string => JSON.stringify((JSON.parse(text) as { readonly spec: object }).spec)
 
 /** What versions and deployments have in common; `count`: a version's number, a deployment's generation. */
 interface Head {
@@ -43,11 +50,15 @@ const idField = 0
 const floatFields = { count: 0, createdAt: 1, revision: 2 } as const
 const intFields = { tenant: 0, spec: 1, next: 2 } as const
 
+const noSpec = { text: "", number: undefined }
+
 /** By id of a version. */
 abstract class SpecRecords<A extends { readonly spec: Spec }, Spec extends object> extends StoredRecords<A> {
   protected readonly rows = new IdRows({ ids: 1, floats: 3, ints: 3 })
   protected readonly specs: SharedValues<Spec>
   readonly #tenants: SharedTexts
+  /** Most records come after one that has the same. */
+  #lastSpec: { readonly text: string; readonly number: number | undefined } = noSpec
 
   constructor(
     decode: ConstructorParameters<typeof StoredRecords<A>>[0],
@@ -59,54 +70,89 @@ abstract class SpecRecords<A extends { readonly spec: Spec }, Spec extends objec
     this.#tenants = tenants
   }
 
-  /** Names of the members that hold the record's own id and its count. */
-  protected abstract readonly idMember: string
-  protected abstract readonly countMember: string
+  /** What is written before the record's own id, and before its count. */
+  protected abstract readonly beginning: string
+  protected abstract readonly beforeCount: string
   protected abstract headOf(record: A): Head & { readonly id: string }
   protected abstract recordOf(id: string, head: Head, spec: Spec): A
   /** A row was filled, or is about to be emptied. */
   protected abstract linked(row: number): void
   protected abstract unlinked(row: number): void
 
+  protected isPacked(id: string): boolean {
+    return parseWholeId(id, wanted) && this.rows.find(wanted) >= 0
+  }
+
   protected packedCount(): number {
     return this.rows.size
   }
 
   protected packText(id: string, text: string, revision: number): boolean {
-    const parts = splitSpec(text)
-    // A spec that somebody has was decoded when it was first put.
-    if (parts === undefined || !this.specs.has(parts.specText) || !isUsualId(id)) return false
-    const { members, specText } = parts
-    const { functionId, tenant, createdAt } = members
-    const count = members[this.countMember]
-    if (members[this.idMember] !== id || !isUsualId(functionId)) return false
-    if (typeof tenant !== "string" || typeof createdAt !== "string") return false
-    if (typeof count !== "number" || !Number.isSafeInteger(count)) return false
-    return this.#pack(id, { functionId, tenant, createdAt, count }, specText, revision)
+    if (!parseWholeId(id, wanted) || !text.endsWith("}}")) return false
+    reading.begin(text)
+    reading.expect(this.beginning)
+    reading.id(other)
+    if (!isSame(wanted, other)) return false
+    reading.expect('","functionId":"')
+    reading.id(other)
+    reading.expect('","tenant":"')
+    const tenant = reading.string()
+    reading.expect(this.beforeCount)
+    const count = reading.integer()
+    reading.expect(',"createdAt":"')
+    const createdAtMs = reading.time()
+    reading.expect('","spec":')
+    if (!reading.isAsWritten()) return false
+    const spec = this.#knownSpec(text, reading.at())
+    if (spec === undefined) return false
+    // Before the old row is let go, with which the last of this spec may go.
+    this.specs.share(spec)
+    const before = this.rows.find(wanted)
+    if (before >= 0) this.#forget(before)
+    this.#pack({ tenant, count, createdAtMs, revision, spec })
+    return true
   }
 
   protected packRecord(id: string, record: A, text: string, revision: number): boolean {
     const head = this.headOf(record)
-    return head.id === id && this.#pack(id, head, specTextOf(text), revision)
-  }
-
-  #pack(id: string, head: Head, specText: string, revision: number): boolean {
     const createdAtMs = timeOf(head.createdAt)
-    if (createdAtMs === undefined || !parseId(id, wanted) || !parseId(head.functionId, other)) return false
-    const { rows } = this
-    const row = rows.take(wanted)
-    rows.setIdField(row, idField, other)
-    rows.setFloat(row, floatFields.count, head.count)
-    rows.setFloat(row, floatFields.createdAt, createdAtMs)
-    rows.setFloat(row, floatFields.revision, revision)
-    rows.setInt(row, intFields.tenant, this.#tenants.take(head.tenant))
-    rows.setInt(row, intFields.spec, this.specs.take(specText))
-    this.linked(row)
+    if (createdAtMs === undefined || head.id !== id) return false
+    if (!parseWholeId(id, wanted) || !parseWholeId(head.functionId, other)) return false
+    this.#pack({ ...head, createdAtMs, revision, spec: this.specs.take(specTextOf(text)) })
     return true
   }
 
+  /** One that somebody has was decoded when it was first put, so it is known to be right. */
+  #knownSpec(text: string, at: number): number | undefined {
+    const length = text.length - 1 - at
+    const { text: last, number } = this.#lastSpec
+    if (number !== undefined && last.length === length && text.startsWith(last, at)) return number
+    const found = this.specs.find(text.slice(at, -1))
+    if (found !== undefined) this.#lastSpec = { text: this.specs.text(found), number: found }
+    return found
+  }
+
+  /** The id is in `wanted`, that of the function in `other`; the spec has one more owner already. */
+  #pack(record: {
+    readonly tenant: string
+    readonly count: number
+    readonly createdAtMs: number
+    readonly revision: number
+    readonly spec: number
+  }): void {
+    const { rows } = this
+    const row = rows.take(wanted)
+    rows.setIdField(row, idField, other)
+    rows.setFloat(row, floatFields.count, record.count)
+    rows.setFloat(row, floatFields.createdAt, record.createdAtMs)
+    rows.setFloat(row, floatFields.revision, record.revision)
+    rows.setInt(row, intFields.tenant, this.#tenants.take(record.tenant))
+    rows.setInt(row, intFields.spec, record.spec)
+    this.linked(row)
+  }
+
   protected unpack(id: string): Stored<A> | undefined {
-    const row = parseId(id, wanted) ? this.rows.find(wanted) : -1
+    const row = parseWholeId(id, wanted) ? this.rows.find(wanted) : -1
     return row < 0 ? undefined : this.read(row, id)
   }
 
@@ -128,19 +174,25 @@ abstract class SpecRecords<A extends { readonly spec: Spec }, Spec extends objec
 
   protected unpackAndForget(id: string): void {
     const { rows } = this
-    const row = parseId(id, wanted) ? rows.find(wanted) : -1
-    if (row < 0) return
+    const row = parseWholeId(id, wanted) ? rows.find(wanted) : -1
+    if (row >= 0) this.#forget(row)
+  }
+
+  /** Leaves `wanted` and `other` as they are. */
+  #forget(row: number): void {
+    const { rows } = this
     this.unlinked(row)
     this.#tenants.release(rows.int(row, intFields.tenant))
-    this.specs.release(rows.int(row, intFields.spec))
+    const spec = rows.int(row, intFields.spec)
+    if (this.specs.release(spec) && this.#lastSpec.number === spec) this.#lastSpec = noSpec
     rows.remove(row)
   }
 }
 
 /** Those of a function are a chain, from the highest number down; a row's place in it is the row + 1, and 0 its end. */
 export class VersionRecords extends SpecRecords<VersionRecord, VersionSpec> {
-  protected readonly idMember = "id"
-  protected readonly countMember = "number"
+  protected readonly beginning = '{"id":"'
+  protected readonly beforeCount = '","number":'
   /** The highest version by function. */
   readonly #heads = new IdRows({ ids: 0, floats: 0, ints: 1 })
 
@@ -151,7 +203,7 @@ export class VersionRecords extends SpecRecords<VersionRecord, VersionSpec> {
   /** Ids, lowest number first. */
   of(functionId: string): ReadonlyArray<string> {
     const found: Array<{ readonly id: string; readonly number: number }> = []
-    const head = parseId(functionId, wanted) ? this.#heads.find(wanted) : -1
+    const head = parseWholeId(functionId, wanted) ? this.#heads.find(wanted) : -1
     if (head >= 0) {
       for (let place = this.#heads.int(head, 0); place !== 0; place = this.rows.int(place - 1, intFields.next)) {
         found.push({ id: this.rows.id(place - 1), number: this.rows.float(place - 1, floatFields.count) })
@@ -171,7 +223,6 @@ export class VersionRecords extends SpecRecords<VersionRecord, VersionSpec> {
   /** Those whose function is not there. `isThere`: asked with the words of its id, or with its text. */
   withoutFunction(isThere: (functionId: IdWords | string) => boolean): ReadonlyArray<VersionRecord> {
     const found: Array<VersionRecord> = []
-    const owner = makeWords()
     this.rows.forEach((row) => {
       this.rows.readIdField(row, idField, owner)
       if (!isThere(owner)) found.push(this.read(row, this.rows.id(row)).value)
@@ -191,8 +242,8 @@ export class VersionRecords extends SpecRecords<VersionRecord, VersionSpec> {
 
   protected linked(row: number): void {
     const { rows } = this
-    rows.readIdField(row, idField, other)
-    const head = this.#heads.take(other)
+    rows.readIdField(row, idField, owner)
+    const head = this.#heads.take(owner)
     const number = rows.float(row, floatFields.count)
     let before = 0
     let place = this.#heads.int(head, 0)
@@ -206,8 +257,8 @@ export class VersionRecords extends SpecRecords<VersionRecord, VersionSpec> {
 
   protected unlinked(row: number): void {
     const { rows } = this
-    rows.readIdField(row, idField, other)
-    const head = this.#heads.find(other)
+    rows.readIdField(row, idField, owner)
+    const head = this.#heads.find(owner)
     let before = 0
     let place = this.#heads.int(head, 0)
     while (place !== row + 1) {
@@ -225,8 +276,8 @@ export class VersionRecords extends SpecRecords<VersionRecord, VersionSpec> {
 }
 
 export class DeploymentRecords extends SpecRecords<DeploymentRecord, DeploymentSpec> {
-  protected readonly idMember = "versionId"
-  protected readonly countMember = "generation"
+  protected readonly beginning = '{"versionId":"'
+  protected readonly beforeCount = '","generation":'
 
   constructor(tenants: SharedTexts) {
     super(Schema.decodeUnknownResult(Schema.fromJsonString(DeploymentRecord)), decodeDeploymentSpec, tenants)

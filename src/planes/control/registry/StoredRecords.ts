@@ -20,41 +20,6 @@ export interface Stored<A> {
 
 export type Decode<A> = (text: string) => Result.Result<A, Schema.SchemaError>
 
-/** The usual form of an id; the schema takes more. */
-const usualId = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
-export const isUsualId = (value: unknown): value is string => typeof value === "string" && usualId.test(value)
-
-/** Unix ms; undefined: not in the usual form. */
-export const timeOf = (text: string): number | undefined => {
-  const ms = text.length === 24 ? Date.parse(text) : Number.NaN
-  return Number.isFinite(ms) && new Date(ms).toISOString() === text ? ms : undefined
-}
-
-/** Members by name; undefined: it is no JSON object. */
-export const parseMembers = (text: string): Readonly<Record<string, unknown>> | undefined => {
-  try {
-    const parsed: unknown = JSON.parse(text)
-    // An object that JSON.parse made has no other members than those of the text.
-    return typeof parsed === "object" && parsed !== null ? (parsed as Readonly<Record<string, unknown>>) : undefined
-  } catch {
-    return undefined
-  }
-}
-
-const specMember = ',"spec":{'
-
-/** A record whose last member is `spec`, and the text of that; undefined: it is another one. */
-export const splitSpec = (
-  text: string
-): { readonly members: Readonly<Record<string, unknown>>; readonly specText: string } | undefined => {
-  // Inside a text the quotes would be escaped, so this is a member.
-  const at = text.indexOf(specMember)
-  if (at < 0 || !text.endsWith("}}")) return undefined
-  const members = parseMembers(`${text.slice(0, at)}}`)
-  return members && { members, specText: text.slice(at + specMember.length - 1, -1) }
-}
-
-/** `Packed`: what a record is when it is to be kept as numbers. */
 export abstract class StoredRecords<A extends object> {
   readonly #decode: Decode<A>
   readonly #odd = new Map<string, Stored<A>>()
@@ -67,10 +32,17 @@ export abstract class StoredRecords<A extends object> {
     return this.unpack(id) ?? (this.#odd.size === 0 ? undefined : this.#odd.get(id))
   }
 
+  has(id: string): boolean {
+    return this.isPacked(id) || this.#odd.has(id)
+  }
+
   /** Answers why it cannot be read; then it is not there any more. */
   put(id: string, text: string, revision: number): string | undefined {
+    if (this.packText(id, text, revision)) {
+      if (this.#odd.size > 0) this.#odd.delete(id)
+      return undefined
+    }
     this.remove(id)
-    if (this.packText(id, text, revision)) return undefined
     const decoded = this.#decode(text)
     if (Result.isFailure(decoded)) return decoded.failure.message
     if (!this.packRecord(id, decoded.success, text, revision)) this.#odd.set(id, { value: decoded.success, revision })
@@ -90,11 +62,12 @@ export abstract class StoredRecords<A extends object> {
     return this.#odd
   }
 
+  protected abstract isPacked(id: string): boolean
   protected abstract packedCount(): number
   protected abstract unpack(id: string): Stored<A> | undefined
   protected abstract unpackAndForget(id: string): void
-  /** False: that takes the schema to say. Nothing has changed then. */
+  /** In place of what was packed under the id. False: that takes the schema to say. Nothing has changed then. */
   protected abstract packText(id: string, text: string, revision: number): boolean
-  /** False: it has not the usual form. Nothing has changed then. */
+  /** Nothing is packed under the id. False: it has not the usual form. Nothing has changed then. */
   protected abstract packRecord(id: string, record: A, text: string, revision: number): boolean
 }

@@ -22,7 +22,7 @@ const entryOf = (row: Record<string, unknown>): StoredEntry => {
   if (typeof key !== "string" || !(value instanceof Uint8Array) || typeof revision !== "number") {
     throw new Error("a row of key_value is not an entry")
   }
-  RowCheck.require(sum, `the key ${JSON.stringify(key)}`, key, value, revision)
+  if (sum !== RowCheck.of(key, value, revision)) throw new RowCheck.RowDamaged(`the key ${JSON.stringify(key)}`)
   return { key, value, revision }
 }
 
