@@ -152,12 +152,15 @@ const watchAll = (options: {
     }
 
     const caughtUp = yield* Effect.all(RegistryTable.areas.map(() => Deferred.make<void>()))
-    yield* Effect.forEach(RegistryTable.areas, (area, index) =>
+    const watch = (area: RegistryTable.Area) =>
       options.keyValue.watch(`${area}/`, (change) => {
         onChange(area, change)
-        if (change._tag === "CaughtUp") Deferred.doneUnsafe(caughtUp[index]!, Effect.void)
+        if (change._tag === "CaughtUp") Deferred.doneUnsafe(caughtUp[RegistryTable.areas.indexOf(area)]!, Effect.void)
       })
-    )
+    // Functions first: names share their texts. The others together, so that the store never waits for this thread.
+    const [functions, ...others] = RegistryTable.areas
+    yield* watch(functions)
+    yield* Effect.forEach(others, watch, { concurrency: "unbounded", discard: true })
     yield* Effect.forEach(caughtUp, Deferred.await, { discard: true })
 
     const wait = (fact: () => boolean) =>

@@ -198,7 +198,7 @@ export const make = (options: { readonly onListenerFailure: (failure: unknown) =
 
   const apply: RegistryTable["apply"] = (area, change) => {
     if (change._tag === "CaughtUp") return undefined
-    named.clear()
+    if (named.size > 0) named.clear()
     const id = (change._tag === "Put" ? change.entry.key : change.key).slice(area.length + 1)
     switch (area) {
       case "functions":

@@ -45,23 +45,34 @@ export type IdWords = Uint32Array
 
 export const makeWords = (): IdWords => new Uint32Array(wordsOfAnId)
 
+/** Below 0: other than digits. */
+const digits4 = (text: string, at: number): number => {
+  const first = digitOf[text.charCodeAt(at)] ?? -1
+  const second = digitOf[text.charCodeAt(at + 1)] ?? -1
+  const third = digitOf[text.charCodeAt(at + 2)] ?? -1
+  const fourth = digitOf[text.charCodeAt(at + 3)] ?? -1
+  return (first << 12) | (second << 8) | (third << 4) | fourth
+}
+
+const isDash = (text: string, at: number): boolean => text.charCodeAt(at) === dash
+
 /** The id that begins at `at`. False: there is none, and `into` is anything. */
 export const parseId = (text: string, into: IdWords, at = 0): boolean => {
   if (text.length < at + idLength) return false
-  let word = 0
-  let digits = 0
-  for (let index = 0; index < idLength; index++) {
-    const code = text.charCodeAt(at + index)
-    if (isDashAt(index)) {
-      if (code !== dash) return false
-      continue
-    }
-    const digit = code < 128 ? digitOf[code]! : -1
-    if (digit < 0) return false
-    word = (word << 4) | digit
-    digits += 1
-    if ((digits & 7) === 0) into[(digits >> 3) - 1] = word
-  }
+  if (!isDash(text, at + 8) || !isDash(text, at + 13) || !isDash(text, at + 18) || !isDash(text, at + 23)) return false
+  const a = digits4(text, at)
+  const b = digits4(text, at + 4)
+  const c = digits4(text, at + 9)
+  const d = digits4(text, at + 14)
+  const e = digits4(text, at + 19)
+  const f = digits4(text, at + 24)
+  const g = digits4(text, at + 28)
+  const h = digits4(text, at + 32)
+  if ((a | b | c | d | e | f | g | h) < 0) return false
+  into[0] = (a << 16) | b
+  into[1] = (c << 16) | d
+  into[2] = (e << 16) | f
+  into[3] = (g << 16) | h
   return true
 }
 
@@ -92,6 +103,14 @@ const hashOf = (words: Uint32Array, at: number): number => {
   // Ids that were made one after the other share their beginnings.
   const mixed = Math.imul(words[at]! ^ Math.imul(words[at + 1]!, 0x85ebca6b), 0x9e3779b1) ^ words[at + 2]!
   return Math.imul(mixed ^ (mixed >>> 15) ^ words[at + 3]!, 0xc2b2ae35) >>> 0
+}
+
+/** For four numbers a call of `set` costs more than they do. */
+const copyId = (from: Uint32Array, fromAt: number, to: Uint32Array, toAt: number): void => {
+  to[toAt] = from[fromAt]!
+  to[toAt + 1] = from[fromAt + 1]!
+  to[toAt + 2] = from[fromAt + 2]!
+  to[toAt + 3] = from[fromAt + 3]!
 }
 
 export class IdRows {
@@ -132,8 +151,7 @@ export class IdRows {
     if (row >> pageBits >= this.#pages.length) this.#pages.push(this.#makePage())
     const { words } = this.#pageOf(row)
     const at = this.#startOf(row)
-    words.fill(0, at, at + this.#rowWords)
-    words.set(id, at)
+    copyId(id, 0, words, at)
     words[at + this.#rowWords - 1] = 1
     this.#slots[this.#slotOf(id)] = row + 1
     this.#size += 1
@@ -144,7 +162,7 @@ export class IdRows {
     const { words } = this.#pageOf(row)
     const at = this.#startOf(row)
     this.#clearSlot(this.#slotOf(words.subarray(at, at + wordsOfAnId)))
-    words[at + this.#rowWords - 1] = 0
+    words.fill(0, at, at + this.#rowWords)
     this.#free.push(row)
     this.#size -= 1
   }
@@ -164,12 +182,12 @@ export class IdRows {
   /** Into `into`: the id of the row itself. */
   readId(row: number, into: IdWords): void {
     const at = this.#startOf(row)
-    into.set(this.#pageOf(row).words.subarray(at, at + wordsOfAnId))
+    copyId(this.#pageOf(row).words, at, into, 0)
   }
 
   readIdField(row: number, field: number, into: IdWords): void {
     const at = this.#startOf(row) + wordsOfAnId * (1 + field)
-    into.set(this.#pageOf(row).words.subarray(at, at + wordsOfAnId))
+    copyId(this.#pageOf(row).words, at, into, 0)
   }
 
   idField(row: number, field: number): string {
@@ -177,7 +195,7 @@ export class IdRows {
   }
 
   setIdField(row: number, field: number, id: IdWords): void {
-    this.#pageOf(row).words.set(id, this.#startOf(row) + wordsOfAnId * (1 + field))
+    copyId(id, 0, this.#pageOf(row).words, this.#startOf(row) + wordsOfAnId * (1 + field))
   }
 
   float(row: number, field: number): number {

@@ -124,10 +124,10 @@ abstract class SpecRecords<A extends { readonly spec: Spec }, Spec extends objec
 
   /** One that somebody has was decoded when it was first put, so it is known to be right. */
   #knownSpec(text: string, at: number): number | undefined {
-    const length = text.length - 1 - at
+    const specText = text.slice(at, -1)
     const { text: last, number } = this.#lastSpec
-    if (number !== undefined && last.length === length && text.startsWith(last, at)) return number
-    const found = this.specs.find(text.slice(at, -1))
+    if (number !== undefined && specText === last) return number
+    const found = this.specs.find(specText)
     if (found !== undefined) this.#lastSpec = { text: this.specs.text(found), number: found }
     return found
   }

@@ -14,11 +14,13 @@ import { done, type StoredEntry, type StoreOrder, type TableAnswer } from "./Sto
 
 type Order<Tag extends StoreOrder["_tag"]> = Extract<StoreOrder, { readonly _tag: Tag }>
 
-/** Values can be large; these are in memory together. */
-const rowsAtOnce = 32
+/** Of a page, asked for together. More of small ones: a question costs as much as a few rows. */
+const rowsAtFirst = 32
+const rowsAtMost = 512
+/** So many bytes of values and more are not small ones. */
+const largeBytes = 128 * 1024
 
-const entryOf = (row: Record<string, unknown>): StoredEntry => {
-  const { key, value, revision, sum } = row
+const checked = (key: unknown, value: unknown, revision: unknown, sum: unknown): StoredEntry => {
   if (typeof key !== "string" || !(value instanceof Uint8Array) || typeof revision !== "number") {
     throw new Error("a row of key_value is not an entry")
   }
@@ -26,12 +28,17 @@ const entryOf = (row: Record<string, unknown>): StoredEntry => {
   return { key, value, revision }
 }
 
+const entryOf = (row: Record<string, unknown>): StoredEntry =>
+  checked(row["key"], row["value"], row["revision"], row["sum"])
+
 export const make = (database: DatabaseSync) => {
   const selectEntry = database.prepare("SELECT key, value, revision, sum FROM key_value WHERE key = ?")
   const selectFrom = database.prepare("SELECT key, value, revision, sum FROM key_value WHERE key >= ? ORDER BY key")
   const selectPage = database.prepare(
     "SELECT key, value, revision, sum FROM key_value WHERE key > ? ORDER BY key LIMIT ?"
   )
+  // A third less than rows by name: a hundred thousand functions are half a million rows.
+  selectPage.setReturnArrays(true)
   const selectRevision = database.prepare("SELECT revision FROM key_value WHERE key = ?")
   const replaceEntry = database.prepare(
     "INSERT OR REPLACE INTO key_value (key, value, revision, sum) VALUES (?, ?, ?, ?)"
@@ -67,15 +74,21 @@ export const make = (database: DatabaseSync) => {
     let last = order.after === "" ? order.prefix : order.after
     const first = order.after === "" && order.prefix !== "" ? selectEntry.get(order.prefix) : undefined
     if (first !== undefined) page.add(entryOf(first))
+    let wanted = rowsAtFirst
     while (!page.isFull()) {
-      const rows = selectPage.all(last, rowsAtOnce)
+      const rows = selectPage.all(last, wanted)
+      let bytes = 0
       for (const row of rows) {
-        const entry = entryOf(row)
+        // The columns of `selectPage`, since it returns arrays.
+        const [key, value, revision_, sum] = row as unknown as ReadonlyArray<unknown>
+        const entry = checked(key, value, revision_, sum)
         if (!entry.key.startsWith(order.prefix)) return done({ bytes: page.bytes(), last: undefined, revision })
         page.add(entry)
+        bytes += entry.value.byteLength
         last = entry.key
       }
-      if (rows.length < rowsAtOnce) return done({ bytes: page.bytes(), last: undefined, revision })
+      if (rows.length < wanted) return done({ bytes: page.bytes(), last: undefined, revision })
+      wanted = bytes < largeBytes ? Math.min(2 * wanted, rowsAtMost) : rowsAtFirst
     }
     return done({ bytes: page.bytes(), last, revision })
   }
