@@ -102,6 +102,8 @@ export class Shard {
   readonly #entries = new Map<number, Entry>()
   readonly #byRequestId = new Map<string, Entry>()
   readonly #workers = new Map<string, WorkerState>()
+  /** The same by instance: one usually, more when it was told apart by another id after a restart. */
+  readonly #workersByInstance = new Map<string, Set<WorkerState>>()
   readonly #log: LogWriter
   #state: Buffer_.State
   #queue: Array<Event> = []
@@ -309,7 +311,7 @@ export class Shard {
   workerOpened(identity: SessionIdentity, connection: WorkerConnection): WorkerState {
     const known = this.#workers.get(identity.workerId)
     const worker = known ?? new WorkerState(identity)
-    if (known === undefined) this.#workers.set(identity.workerId, worker)
+    if (known === undefined) this.#addWorker(worker)
     else if (known.connection !== undefined) known.connection.close("the same worker opened another connection")
     worker.connection = connection
     worker.drained()
@@ -344,7 +346,23 @@ export class Shard {
   }
 
   workersOf(instanceId: string): ReadonlyArray<WorkerState> {
-    return [...this.#workers.values()].filter((worker) => worker.identity.instanceId === instanceId)
+    return [...(this.#workersByInstance.get(instanceId) ?? [])]
+  }
+
+  #addWorker(worker: WorkerState): void {
+    const { workerId, instanceId } = worker.identity
+    this.#workers.set(workerId, worker)
+    const siblings = this.#workersByInstance.get(instanceId)
+    if (siblings === undefined) this.#workersByInstance.set(instanceId, new Set([worker]))
+    else siblings.add(worker)
+  }
+
+  #removeWorker(worker: WorkerState): void {
+    const { workerId, instanceId } = worker.identity
+    this.#workers.delete(workerId)
+    const siblings = this.#workersByInstance.get(instanceId)
+    siblings?.delete(worker)
+    if (siblings?.size === 0) this.#workersByInstance.delete(instanceId)
   }
 
   workerClosed(worker: WorkerState, connection: WorkerConnection, clean: boolean): void {
@@ -359,7 +377,7 @@ export class Shard {
   /** Its process is known to be gone. */
   workerLost(worker: WorkerState): void {
     CrashPoint.hit("invocation.worker.lost")
-    this.#workers.delete(worker.identity.workerId)
+    this.#removeWorker(worker)
     for (const { entry } of worker.attempts.values()) {
       entry.note(nowMs(), `attempt ${entry.attempts} was lost: instance ${worker.identity.instanceId} is gone`)
     }

@@ -65,7 +65,10 @@ export const make = (
 
     // An instance whose end was seen by its agent will not come back: its leases are over at once.
     yield* pubSub.subscribe(subjects.reports, (payload) => {
-      const message: AgentReport = JSON.parse(Buffer.from(payload).toString("utf8"))
+      const text = Buffer.from(payload).toString("utf8")
+      // Megabytes, every other second, that say nothing of an end.
+      if (text.startsWith('{"_tag":"Heartbeat"')) return
+      const message: AgentReport = JSON.parse(text)
       if (message._tag !== "InstanceChanged") return
       const { instanceId, state } = message.instance
       if (state !== "stopped" && state !== "failed") return
