@@ -185,27 +185,23 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       // A worker of an instance that only its agent knows as yet: the agent's heartbeat tells that it is ready.
       if (entry === undefined) return
       if (report._tag === "WorkerReady") {
-        entry.slots = report.slots
-        entry.phases = report.phases
+        versions.declared(entry, report.slots, report.phases)
         versions.apply(entry, Instance.Event.WorkerReady({ nowMs }))
       } else if (report._tag === "WorkerDraining") versions.apply(entry, Instance.Event.WorkerDraining({ nowMs }))
       else if (report._tag === "WorkerHolds") {
         versions.apply(entry, Instance.Event.WorkerHolds({ nowMs, untilMs: nowMs + report.forMs }))
       } else versions.apply(entry, Instance.Event.WorkerGone({ nowMs }))
-      versions.evaluate(entry.versionId, nowMs)
+      versions.evaluateChanged(entry.versionId, nowMs)
     }
 
-    const reported = (report: InstanceReport, nowMs: number): string | undefined => {
-      const known = instances.get(report.instanceId)
-      const entry = known ?? versions.adopt(report, nowMs)
-      if (entry === undefined) return undefined
-      const before = entry.state
+    const reported = (report: InstanceReport, nowMs: number) => {
+      const entry = instances.get(report.instanceId) ?? versions.adopt(report, nowMs)
+      if (entry === undefined) return
       entry.missedHeartbeats = 0
       versions.apply(entry, Instance.Event.Reported({ nowMs, report }))
       if (report.state === "stopped" || report.state === "failed") {
         clusters.ended(entry.cluster, entry.instanceId, entry.instanceType)
       }
-      return known === undefined || entry.state !== before ? entry.versionId : undefined
     }
 
     const onAgent = (report: AgentReport) => {
@@ -217,7 +213,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       clusters.heard(report.cluster, nowMs)
       if (report._tag === "InstanceChanged") {
         reported(report.instance, nowMs)
-        versions.evaluate(report.instance.versionId, nowMs)
+        versions.evaluateChanged(report.instance.versionId, nowMs)
         const isEnd = report.instance.state === "stopped" || report.instance.state === "failed"
         if (isEnd) versions.evaluateBlocked(nowMs)
         return
@@ -227,8 +223,8 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       const listed = new Set<string>()
       for (const instance of report.instances) {
         listed.add(instance.instanceId)
-        const versionId = reported(instance, nowMs)
-        if (versionId !== undefined) touched.add(versionId)
+        touched.add(instance.versionId)
+        reported(instance, nowMs)
       }
       for (const entry of instances.ofCluster(report.cluster)) {
         if (!listed.has(entry.instanceId)) entry.missedHeartbeats += 1
@@ -237,7 +233,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
         versions.apply(entry, Instance.Event.Missing({ nowMs }))
         touched.add(entry.versionId)
       }
-      for (const versionId of touched) versions.evaluate(versionId, nowMs)
+      for (const versionId of touched) versions.evaluateChanged(versionId, nowMs)
       versions.evaluateBlocked(nowMs)
     }
 

@@ -32,6 +32,8 @@ export interface VersionEntry {
   isStale: boolean
   /** Something was reported or decided: what it remembers of that must last. */
   isHeardOf: boolean
+  /** One of its instances counts for something else than when the machines were asked last. */
+  isChanged: boolean
 }
 
 export interface Counts {
@@ -134,6 +136,12 @@ export const make = ({
     }
   }
 }
+
+/** Whether the machines could answer otherwise, or at another time, because an instance went from one state to the other. */
+export const isOther = (before: Instance.State, after: Instance.State): boolean =>
+  countedAs(before) !== countedAs(after) || Instance.wakeAtMs(before) !== Instance.wakeAtMs(after)
+
+const countedAs = ({ _tag }: Instance.State): Instance.State["_tag"] => (_tag === "Requested" ? "Starting" : _tag)
 
 const memberState = (state: Instance.State): Fleet.Member["state"] | undefined =>
   Instance.State.$match(state, {

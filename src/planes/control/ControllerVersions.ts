@@ -51,11 +51,15 @@ export interface ControllerVersions {
   readonly demandIsOnly: (shard: string, versionIds: ReadonlySet<string>, nowMs: number) => void
   /** Takes an event into one instance and carries out what follows for it alone; call `evaluate` for the rest. */
   readonly apply: (entry: InstanceEntry, event: Instance.Event) => void
+  /** What its worker said of itself when it was ready. */
+  readonly declared: (entry: InstanceEntry, slots: number, phases: InstanceEntry["phases"]) => void
   /** The one that leads decided it; this one stands by. */
   readonly told: (versionId: string, desired: number) => void
   /** An instance that an agent knows and this controller does not; undefined: it is over already. */
   readonly adopt: (report: InstanceReport, nowMs: number) => InstanceEntry | undefined
   readonly evaluate: (versionId: string, nowMs: number) => void
+  /** Only when something that the machines are asked with became other since they were asked. */
+  readonly evaluateChanged: (versionId: string, nowMs: number) => void
   /** Those that found no cluster: room may have come. */
   readonly evaluateBlocked: (nowMs: number) => void
   readonly evaluateAll: (nowMs: number) => void
@@ -106,7 +110,8 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       timer: undefined,
       isEvaluating: false,
       isStale: false,
-      isHeardOf: false
+      isHeardOf: false,
+      isChanged: false
     }
     versions.set(versionId, entry)
     return entry
@@ -122,11 +127,18 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
   const apply = (entry: InstanceEntry, event: Instance.Event): void => {
     const wasEnded = Instance.isEnded(entry.state)
     const [state, commands] = Instance.step(entry.state, event)
-    const isChanged = state !== entry.state
-    entry.state = state
-    if (!wasEnded && Instance.isEnded(state)) instances.retire(entry)
-    if (isChanged) options.onInstance(entry)
+    if (state !== entry.state) {
+      if (ControllerVersionFacts.isOther(entry.state, state)) changed(entry)
+      entry.state = state
+      if (!wasEnded && Instance.isEnded(state)) instances.retire(entry)
+      options.onInstance(entry)
+    }
     for (const command of commands) perform(entry, command, event.nowMs)
+  }
+
+  const changed = ({ versionId }: InstanceEntry): void => {
+    const version = versions.get(versionId)
+    if (version !== undefined) version.isChanged = true
   }
 
   const perform = (entry: InstanceEntry, command: Instance.Command, nowMs: number): void =>
@@ -177,6 +189,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     const version = ensureHeardOf(report.versionId, nowMs)
     // Somebody wanted it before this controller knew of it: a machine without a memory gives it the whole idle window.
     version.scaling = Policies.start(version.scaling.choice, version.scaling.desired)
+    version.isChanged = true
     return entry
   }
 
@@ -211,8 +224,11 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     const route = routes.byVersionId(version.versionId)
     const deployment = route?.deployment
     let wakeAtMs = Number.POSITIVE_INFINITY
+    version.isChanged = false
     for (const entry of instances.ofVersion(version.versionId).values()) {
-      apply(entry, Instance.Event.Ticked({ nowMs }))
+      if (nowMs >= (Instance.wakeAtMs(entry.state) ?? Number.POSITIVE_INFINITY)) {
+        apply(entry, Instance.Event.Ticked({ nowMs }))
+      }
       const { readyAtMs, requestedAtMs } = entry.state.facts
       if (version.budget.failures === 0 || entry.state._tag !== "Ready" || readyAtMs === null) continue
       const seen = RestartBudget.Event.SeenReady({ nowMs, requestedAtMs, readyAtMs })
@@ -450,6 +466,15 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     apply,
     adopt,
     evaluate,
+    evaluateChanged: (versionId, nowMs) => {
+      // One that nobody has looked at yet is news as a whole.
+      if (versions.get(versionId)?.isChanged !== false) evaluate(versionId, nowMs)
+    },
+    declared: (entry, slots, phases) => {
+      if (entry.slots !== slots) changed(entry)
+      entry.slots = slots
+      entry.phases = phases
+    },
     evaluateBlocked: (nowMs) => {
       for (const versionId of [...blocked]) evaluate(versionId, nowMs)
     },
