@@ -1,0 +1,50 @@
+/**
+ * What an agent tells the control plane, over pub/sub: each change of an instance when it happens, and all that it has in
+ * each heartbeat. An agent that does not act for its cluster tells nothing (A9).
+ *
+ * @module
+ */
+import type { Capacity, ComputeBackend } from "../../backends/ComputeBackend.ts"
+import type { PubSub } from "../fabric/PubSub.ts"
+import { type AgentReport, type InstanceReport, subjects } from "./AgentMessage.ts"
+
+export interface AgentReports {
+  readonly changed: (instance: InstanceReport) => void
+  readonly heartbeat: (instanceTypes: Capacity["instanceTypes"], instances: ReadonlyArray<InstanceReport>) => void
+  /** To the owner of the shard of its worker: give it nothing new. */
+  readonly drain: (instance: {
+    readonly instanceId: string
+    readonly versionId: string
+    readonly reason: string
+  }) => void
+}
+
+export interface AgentReportsOptions {
+  readonly cluster: string
+  readonly region: string
+  readonly abilities: ComputeBackend["Service"]["abilities"]
+  readonly pubSub: PubSub["Service"]
+  /** Of this agent; undefined: it does not act for its cluster. */
+  readonly epoch: () => number | undefined
+}
+
+export const make = ({ cluster, region, abilities, pubSub, epoch }: AgentReportsOptions): AgentReports => {
+  const subject = subjects.report(cluster)
+
+  const publish = (report: AgentReport) => {
+    const agentEpoch = epoch()
+    if (agentEpoch === undefined) return
+    const message = agentEpoch === 0 ? report : { ...report, agentEpoch }
+    pubSub.publish(subject, Buffer.from(JSON.stringify(message)))
+  }
+
+  return {
+    changed: (instance) => publish({ _tag: "InstanceChanged", cluster, instance }),
+    heartbeat: (instanceTypes, instances) => {
+      const { name, isolation } = abilities
+      publish({ _tag: "Heartbeat", cluster, region, backend: name, isolation, instanceTypes, instances })
+    },
+    drain: ({ instanceId, versionId, reason }) =>
+      pubSub.publish(subjects.drain, Buffer.from(JSON.stringify({ instanceId, versionId, reason })))
+  }
+}
