@@ -26,7 +26,6 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { ComputeBackend, type LogLine } from "../../backends/ComputeBackend.ts"
 import * as Instance from "../../core/instance/Instance.ts"
@@ -37,7 +36,8 @@ import { WorkQueue } from "../fabric/WorkQueue.ts"
 import * as AgentHeartbeat from "./AgentHeartbeat.ts"
 import { reportOf } from "./AgentInstance.ts"
 import * as AgentInstances from "./AgentInstances.ts"
-import { type CreateInstance, type InstanceReport, subjects, WorkerReport } from "./AgentMessage.ts"
+import { type CreateInstance, type InstanceReport, subjects } from "./AgentMessage.ts"
+import * as AgentMessageCheck from "./AgentMessageCheck.ts"
 import * as AgentOrders from "./AgentOrders.ts"
 import * as AgentReports from "./AgentReports.ts"
 
@@ -84,9 +84,6 @@ export class Agent extends Context.Service<
 const consumeOptions = { ackWaitMs: 30_000, maxInFlight: 1_000 }
 const shutdownMsDefault = 15_000
 
-const decodeWorker = Schema.decodeUnknownResult(Schema.fromJsonString(WorkerReport))
-const text = new TextDecoder()
-
 export const make: (
   options: Options
 ) => Effect.Effect<Agent["Service"], FabricUnavailable, ComputeBackend | WorkQueue | PubSub | Scope.Scope> =
@@ -122,7 +119,7 @@ export const make: (
     const heartbeat = AgentHeartbeat.make({ cluster, backend, instances, reports, nowMs, epoch, fork })
 
     const onWorker = (payload: Uint8Array) => {
-      const report = decodeWorker(text.decode(payload))
+      const report = AgentMessageCheck.workerReport(payload)
       // A hint of another's making; what it should have said comes again with the next one.
       if (Result.isSuccess(report)) instances.onWorker(report.success)
     }

@@ -11,7 +11,6 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import type { ComputeBackend } from "../../backends/ComputeBackend.ts"
 import { isLaunchError, isRetryable, type LaunchError } from "../../backends/LaunchError.ts"
 import * as Instance from "../../core/instance/Instance.ts"
@@ -19,7 +18,8 @@ import * as CrashPoint from "../CrashPoint.ts"
 import type { Delivery } from "../fabric/WorkQueue.ts"
 import { environmentOf, reported, reportOf, specOf } from "./AgentInstance.ts"
 import type { AgentInstances, Entry } from "./AgentInstances.ts"
-import { CreateInstance, TerminateInstance } from "./AgentMessage.ts"
+import type { CreateInstance, TerminateInstance } from "./AgentMessage.ts"
+import * as AgentMessageCheck from "./AgentMessageCheck.ts"
 import type { AgentReports } from "./AgentReports.ts"
 
 export interface AgentOrders {
@@ -52,10 +52,6 @@ const notActingAgainMs = 500
 
 /** About six seconds; then the control plane hears of it. */
 const launchAgain = { times: 6, schedule: Schedule.exponential("100 millis") }
-
-const decodeCreate = Schema.decodeUnknownResult(Schema.fromJsonString(CreateInstance))
-const decodeTerminate = Schema.decodeUnknownResult(Schema.fromJsonString(TerminateInstance))
-const text = new TextDecoder()
 
 export const make = (options: AgentOrdersOptions): AgentOrders => {
   const { cluster, backend, instances, reports, clock, epoch, fork } = options
@@ -154,7 +150,7 @@ export const make = (options: AgentOrdersOptions): AgentOrders => {
   }
 
   const handle =
-    <A>(decode: (json: string) => Result.Result<A, unknown>, act: (order: A, delivery: Delivery) => void) =>
+    <A>(read: AgentMessageCheck.Read<A>, act: (order: A, delivery: Delivery) => void) =>
     (delivery: Delivery) => {
       const facts = () => ({ cluster, queue: delivery.queue, messageId: delivery.messageId })
       const putAside = (reason: string) => {
@@ -162,8 +158,8 @@ export const make = (options: AgentOrdersOptions): AgentOrders => {
         delivery.terminate(reason)
       }
       if (epoch() === undefined) return delivery.nak(notActingAgainMs)
-      const order = decode(text.decode(delivery.payload))
-      if (Result.isFailure(order)) return putAside(`it cannot be read: ${String(order.failure)}`.slice(0, 1000))
+      const order = read(delivery.payload)
+      if (Result.isFailure(order)) return putAside(`it cannot be read: ${order.failure}`.slice(0, 1000))
       try {
         act(order.success, delivery)
       } catch (cause) {
@@ -173,5 +169,8 @@ export const make = (options: AgentOrdersOptions): AgentOrders => {
       }
     }
 
-  return { onCreate: handle(decodeCreate, create), onTerminate: handle(decodeTerminate, terminate) }
+  return {
+    onCreate: handle(AgentMessageCheck.create, create),
+    onTerminate: handle(AgentMessageCheck.terminate, terminate)
+  }
 }

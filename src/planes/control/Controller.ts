@@ -12,20 +12,20 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Deployment from "../../core/deployment/Deployment.ts"
 import * as Instance from "../../core/instance/Instance.ts"
 import { seconds } from "../../core/scaling/Policy.ts"
 import * as CrashPoint from "../CrashPoint.ts"
 import {
-  AgentReport,
-  DemandReport,
-  DemandSnapshot,
+  type AgentReport,
+  type DemandReport,
+  type DemandSnapshot,
   type InstanceReport,
   subjects,
-  WorkerReport
+  type WorkerReport
 } from "../compute/AgentMessage.ts"
+import * as AgentMessageCheck from "../compute/AgentMessageCheck.ts"
 import { PubSub } from "../fabric/PubSub.ts"
 import { WorkQueue } from "../fabric/WorkQueue.ts"
 import * as ControllerClusters from "./ControllerClusters.ts"
@@ -80,21 +80,7 @@ export interface Controller extends ControlView {
 
 const decisionsMax = 1_000
 
-const decodeDemand = Schema.decodeUnknownResult(DemandReport)
-const decodeDecision = Schema.decodeUnknownResult(ControlViews.ScaleDecision)
-const decodeSnapshot = Schema.decodeUnknownResult(DemandSnapshot)
-const decodeAgent = Schema.decodeUnknownResult(AgentReport)
-const decodeWorker = Schema.decodeUnknownResult(WorkerReport)
-const text = new TextDecoder()
-
-/** Undefined: not JSON. A third of what `Schema.fromJsonString` costs: a waiting queue reports with each arrival. */
-const parse = (payload: Uint8Array): unknown => {
-  try {
-    return JSON.parse(text.decode(payload))
-  } catch {
-    return undefined
-  }
-}
+const readDecision = AgentMessageCheck.reader(ControlViews.ScaleDecision)
 
 export const make = (options: ControllerOptions): Effect.Effect<Controller, never, WorkQueue | PubSub | Scope.Scope> =>
   Effect.gen(function* () {
@@ -254,21 +240,17 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       versions.evaluateNext(nowMs)
     }
 
-    const decoded = <A>(
-      subject: string,
-      decode: (input: unknown) => Result.Result<A, Schema.SchemaError>,
-      handle: (value: A) => void
-    ) =>
+    const heard = <A>(subject: string, read: AgentMessageCheck.Read<A>, handle: (value: A) => void) =>
       pubSub.subscribe(subject, (payload, from) => {
-        const result = decode(parse(payload))
+        const result = read(payload)
         if (Result.isSuccess(result)) return handle(result.success)
-        warn("a report could not be read and was left out", { subject: from, reason: result.failure.message })
+        warn("a report could not be read and was left out", { subject: from, reason: result.failure })
       })
 
-    yield* decoded(subjects.demand, decodeDemand, onDemand)
-    yield* decoded(subjects.demandSnapshot, decodeSnapshot, onSnapshot)
-    yield* decoded(subjects.reports, decodeAgent, onAgent)
-    yield* decoded(subjects.worker, decodeWorker, onWorker)
+    yield* heard(subjects.demand, AgentMessageCheck.demandReport, onDemand)
+    yield* heard(subjects.demandSnapshot, AgentMessageCheck.demandSnapshot, onSnapshot)
+    yield* heard(subjects.reports, AgentMessageCheck.agentReport, onAgent)
+    yield* heard(subjects.worker, AgentMessageCheck.workerReport, onWorker)
 
     const tickMs = options.tickMs ?? 1_000
     let cancelTick = () => {}
@@ -300,7 +282,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
     if (!isSettled && options.leadership === undefined) lead()
     if (options.leadership !== undefined) {
       pubSub.publish(subjects.reportWanted, new Uint8Array())
-      yield* decoded(subjects.decision, decodeDecision, (decision) => {
+      yield* heard(subjects.decision, readDecision, (decision) => {
         // Its own come back to it too.
         if (isActing()) return
         keep(decision)
