@@ -81,6 +81,7 @@ export const make: (options?: Options) => Effect.Effect<Simulated, never, Scope.
   const now = () => performance.now() - startedAtMs
   const live = new Map<string, Live>()
   let timer: NodeJS.Timeout | undefined
+  let timerAtMs = Number.POSITIVE_INFINITY
   let state = GpuCluster.make(
     {
       seed: options.seed ?? 1,
@@ -114,16 +115,26 @@ export const make: (options?: Options) => Effect.Effect<Simulated, never, Scope.
     arm()
   }
 
+  /** A timer that is early finds nothing due and sets the next one: cheaper than a new timer with each start and end. */
   const arm = () => {
-    clearTimeout(timer)
     const atMs = GpuCluster.wakeAtMs(state)
-    if (atMs === undefined) return
+    if (atMs === undefined || !(atMs < timerAtMs)) return keepAwake()
+    clearTimeout(timer)
+    timerAtMs = atMs
     timer = setTimeout(
-      () => apply(GpuCluster.Event.Ticked({ nowMs: Math.max(now(), 0) })),
+      () => {
+        timerAtMs = Number.POSITIVE_INFINITY
+        apply({ _tag: "Ticked", nowMs: Math.max(now(), 0) })
+      },
       Math.min(timerMsMax, Math.max(0, atMs - now()))
     )
-    // A node that will be lost some day keeps nobody awake.
-    if (live.size === 0) timer.unref()
+    keepAwake()
+  }
+
+  /** A node that will be lost some day keeps nobody awake. */
+  const keepAwake = () => {
+    if (live.size === 0) timer?.unref()
+    else timer?.ref()
   }
 
   const perform = (command: GpuCluster.Command): void => {
@@ -157,7 +168,7 @@ export const make: (options?: Options) => Effect.Effect<Simulated, never, Scope.
   const over = (one: Live, exit: Exit) => {
     if (live.get(one.spec.instanceId) !== one) return
     live.delete(one.spec.instanceId)
-    apply(GpuCluster.Event.ProcessEnded({ nowMs: now(), instanceId: one.spec.instanceId }))
+    apply({ _tag: "ProcessEnded", nowMs: now(), instanceId: one.spec.instanceId })
     one.life.ended(exit)
   }
 
@@ -190,14 +201,13 @@ export const make: (options?: Options) => Effect.Effect<Simulated, never, Scope.
       const one: Live = { spec, life, running: undefined }
       const { instanceId } = spec
       live.set(instanceId, one)
-      apply(
-        GpuCluster.Event.Asked({
-          nowMs: now(),
-          instanceId,
-          gpuKind: type?.gpuKind ?? "none",
-          gpuCount: type?.gpuCount ?? 0
-        })
-      )
+      apply({
+        _tag: "Asked",
+        nowMs: now(),
+        instanceId,
+        gpuKind: type?.gpuKind ?? "none",
+        gpuCount: type?.gpuCount ?? 0
+      })
       return {
         signal: (signal) => {
           if (one.running !== undefined) return one.running.signal(signal)
@@ -206,7 +216,7 @@ export const make: (options?: Options) => Effect.Effect<Simulated, never, Scope.
       }
     }
   })
-  const inject = (fault: GpuCluster.Fault) => apply(GpuCluster.Event.Faulted({ nowMs: now(), fault }))
+  const inject = (fault: GpuCluster.Fault) => apply({ _tag: "Faulted", nowMs: now(), fault })
   const scripted = (options.script ?? []).map(({ afterMs, fault }) => setTimeout(() => inject(fault), afterMs).unref())
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {

@@ -101,10 +101,11 @@ export const requested = (options: {
   readonly graceMs: number
 }): State => {
   const { nowMs, ...limits } = options
-  return State.Requested({
+  return {
+    _tag: "Requested",
     facts: { requestedAtMs: nowMs, startedAtMs: null, readyAtMs: null, pid: null, ...limits },
     deadlineAtMs: nowMs + options.startDeadlineMs
-  })
+  }
 }
 
 /** Total over states and events; the same object comes back when nothing changed. */
@@ -118,49 +119,57 @@ type Live = Extract<State, { _tag: "Requested" | "Starting" | "Ready" }>
 type Draining = Extract<State, { _tag: "Draining" }>
 type Ended = Extract<State, { _tag: "Stopped" | "Failed" }>
 
-const stepLive = (state: Live, event: Event): Step =>
-  Event.$match(event, {
-    Reported: ({ nowMs, report }): Step => liveReported(state, nowMs, report),
-    WorkerReady: ({ nowMs }): Step => (state._tag === "Ready" ? [state, []] : [becomeReady(state, nowMs), []]),
-    WorkerDraining: ({ nowMs }): Step =>
-      state._tag === "Ready"
+const stepLive = (state: Live, event: Event): Step => {
+  const { nowMs } = event
+  switch (event._tag) {
+    case "Reported":
+      return liveReported(state, nowMs, event.report)
+    case "WorkerReady":
+      return state._tag === "Ready" ? [state, []] : [becomeReady(state, nowMs), []]
+    case "WorkerDraining":
+      return state._tag === "Ready"
         ? drain(state, nowMs, { drainMs: state.facts.drainMs, reason: "its worker drains" })
-        : [state, []],
-    WorkerGone: ({ nowMs }): Step =>
-      state._tag === "Ready"
-        ? [
-            State.Starting({
-              facts: state.facts,
-              phase: "reconnect",
-              deadlineAtMs: nowMs + Math.min(reconnectMs, state.facts.startDeadlineMs)
-            }),
-            []
-          ]
-        : [state, []],
-    WorkerHolds: (): Step => [state, []],
-    DrainOrdered: ({ nowMs, holdsWork, reason }): Step => {
+        : [state, []]
+    case "WorkerGone":
+      return state._tag === "Ready" ? [reconnecting(state, nowMs), []] : [state, []]
+    case "WorkerHolds":
+      return [state, []]
+    case "DrainOrdered": {
       // Nothing to finish, so nothing to wait for: an agent cannot tell a worker that is not there yet from a busy one.
-      const drainMs = state.facts.readyAtMs === null && !holdsWork ? 0 : state.facts.drainMs
-      return drain(state, nowMs, { drainMs, reason })
-    },
-    Missing: ({ nowMs }): Step =>
-      // An order can still be in the queue, or on its way into the agent's books.
-      state._tag === "Requested"
-        ? [state, []]
-        : fail(state, nowMs, { detail: "its agent does not know of it any more", retryable: true, order: false }),
-    AgentSilent: ({ nowMs, detail }): Step =>
-      // A worker that is connected serves, whatever its agent does.
-      state._tag === "Ready" ? [state, []] : lose(state, nowMs, detail),
-    Ticked: ({ nowMs }): Step => {
-      if (state._tag === "Ready" || nowMs < state.deadlineAtMs) return [state, []]
-      const phase = state._tag === "Starting" ? state.phase : "requested"
-      const detail =
-        state.facts.readyAtMs === null
-          ? `not ready within its start deadline of ${state.facts.startDeadlineMs} ms (phase: ${phase})`
-          : "its worker was gone and did not come back in time"
-      return fail(state, nowMs, { detail, retryable: true, order: true })
+      const drainMs = state.facts.readyAtMs === null && !event.holdsWork ? 0 : state.facts.drainMs
+      return drain(state, nowMs, { drainMs, reason: event.reason })
     }
-  })
+    case "Missing":
+      // An order can still be in the queue, or on its way into the agent's books.
+      return state._tag === "Requested"
+        ? [state, []]
+        : fail(state, nowMs, { detail: "its agent does not know of it any more", retryable: true, order: false })
+    case "AgentSilent":
+      // A worker that is connected serves, whatever its agent does.
+      return state._tag === "Ready" ? [state, []] : lose(state, nowMs, event.detail)
+    case "Ticked":
+      return liveTicked(state, nowMs)
+    default:
+      return unreachable(event)
+  }
+}
+
+const reconnecting = ({ facts }: Live, nowMs: number): State => ({
+  _tag: "Starting",
+  facts,
+  phase: "reconnect",
+  deadlineAtMs: nowMs + Math.min(reconnectMs, facts.startDeadlineMs)
+})
+
+const liveTicked = (state: Live, nowMs: number): Step => {
+  if (state._tag === "Ready" || nowMs < state.deadlineAtMs) return [state, []]
+  const phase = state._tag === "Starting" ? state.phase : "requested"
+  const detail =
+    state.facts.readyAtMs === null
+      ? `not ready within its start deadline of ${state.facts.startDeadlineMs} ms (phase: ${phase})`
+      : "its worker was gone and did not come back in time"
+  return fail(state, nowMs, { detail, retryable: true, order: true })
+}
 
 const liveReported = (state: Live, nowMs: number, report: Reported): Step => {
   const facts = withReport(state.facts, report)
@@ -175,11 +184,12 @@ const liveReported = (state: Live, nowMs: number, report: Reported): Step => {
     case "draining":
       // Its agent ends it: we only have to know.
       return [
-        State.Draining({
+        {
+          _tag: "Draining",
           facts,
           reason: report.detail,
           overdueAtMs: nowMs + facts.drainMs + facts.graceMs + orderAgainMs
-        }),
+        },
         []
       ]
     case "ready":
@@ -192,7 +202,7 @@ const liveReported = (state: Live, nowMs: number, report: Reported): Step => {
       if (state._tag === "Ready" || state.facts.readyAtMs !== null) return [sameOr(state, facts), []]
       const isSame = state._tag === "Starting" && state.phase === report.phase
       if (isSame) return [sameOr(state, facts), []]
-      return [State.Starting({ facts, phase: report.phase, deadlineAtMs: state.deadlineAtMs }), []]
+      return [{ _tag: "Starting", facts, phase: report.phase, deadlineAtMs: state.deadlineAtMs }, []]
     }
     default:
       return unreachable(report.state)
@@ -201,7 +211,7 @@ const liveReported = (state: Live, nowMs: number, report: Reported): Step => {
 
 const stepDraining = (state: Draining, event: Event): Step => {
   const gone = (detail: string): Step => [
-    State.Stopped({ facts: state.facts, endedAtMs: event.nowMs, detail, orderedAtMs: event.nowMs }),
+    { _tag: "Stopped", facts: state.facts, endedAtMs: event.nowMs, detail, orderedAtMs: event.nowMs },
     []
   ]
   switch (event._tag) {
@@ -209,12 +219,13 @@ const stepDraining = (state: Draining, event: Event): Step => {
       const facts = withReport(state.facts, event.report)
       if (event.report.state === "stopped" || event.report.state === "failed") {
         return [
-          State.Stopped({
+          {
+            _tag: "Stopped",
             facts,
             endedAtMs: event.nowMs,
             detail: event.report.detail === "" ? state.reason : event.report.detail,
             orderedAtMs: event.nowMs
-          }),
+          },
           []
         ]
       }
@@ -229,11 +240,12 @@ const stepDraining = (state: Draining, event: Event): Step => {
       return [
         { ...state, overdueAtMs: event.nowMs + state.facts.graceMs + orderAgainMs },
         [
-          Command.OrderTerminate({
+          {
+            _tag: "OrderTerminate",
             drainMs: 0,
             graceMs: state.facts.graceMs,
             reason: `${state.reason}; its drain is overdue`
-          })
+          }
         ]
       ]
     }
@@ -259,11 +271,12 @@ const stepEnded = (state: Ended, event: Event): Step => {
   return [
     { ...state, orderedAtMs: event.nowMs },
     [
-      Command.OrderTerminate({
+      {
+        _tag: "OrderTerminate",
         drainMs: 0,
         graceMs: state.facts.graceMs,
         reason: `given up before, and still running: ${state.detail}`
-      })
+      }
     ]
   ]
 }
@@ -272,18 +285,20 @@ const stepEnded = (state: Ended, event: Event): Step => {
 const withLastWords = (state: Ended, report: Reported): Step => {
   if (state._tag !== "Failed" || report.detail === "" || state.detail.includes(report.detail)) return [state, []]
   const detail = `${state.detail}: ${report.detail}`.slice(0, detailLengthMax)
-  return detail === state.detail ? [state, []] : [{ ...state, detail }, [Command.AmendFailure({ detail })]]
+  return detail === state.detail ? [state, []] : [{ ...state, detail }, [{ _tag: "AmendFailure", detail }]]
 }
 
-const becomeReady = (state: Live, nowMs: number): State =>
-  State.Ready({ facts: { ...state.facts, readyAtMs: state.facts.readyAtMs ?? nowMs } })
+const becomeReady = (state: Live, nowMs: number): State => ({
+  _tag: "Ready",
+  facts: { ...state.facts, readyAtMs: state.facts.readyAtMs ?? nowMs }
+})
 
 const drain = (state: Live, nowMs: number, order: { readonly drainMs: number; readonly reason: string }): Step => {
   const { drainMs, reason } = order
   const { graceMs } = state.facts
   return [
-    State.Draining({ facts: state.facts, reason, overdueAtMs: nowMs + drainMs + graceMs + orderAgainMs }),
-    [Command.OrderTerminate({ drainMs, graceMs, reason })]
+    { _tag: "Draining", facts: state.facts, reason, overdueAtMs: nowMs + drainMs + graceMs + orderAgainMs },
+    [{ _tag: "OrderTerminate", drainMs, graceMs, reason }]
   ]
 }
 
@@ -296,17 +311,17 @@ interface Failure {
 const fail = (state: Live, nowMs: number, { detail, retryable, order }: Failure): Step => {
   const { facts } = state
   const readyForMs = facts.readyAtMs === null ? null : Math.max(0, nowMs - facts.readyAtMs)
-  const count = Command.CountFailure({ readyForMs, retryable, detail })
+  const count: Command = { _tag: "CountFailure", readyForMs, retryable, detail }
   return [
-    State.Failed({ facts, endedAtMs: nowMs, detail, retryable, orderedAtMs: nowMs }),
-    order ? [Command.OrderTerminate({ drainMs: 0, graceMs: facts.graceMs, reason: detail }), count] : [count]
+    { _tag: "Failed", facts, endedAtMs: nowMs, detail, retryable, orderedAtMs: nowMs },
+    order ? [{ _tag: "OrderTerminate", drainMs: 0, graceMs: facts.graceMs, reason: detail }, count] : [count]
   ]
 }
 
 /** Not the version's fault, so not counted; the order to end it waits in the queue for its agent. */
 const lose = (state: Live, nowMs: number, detail: string): Step => [
-  State.Failed({ facts: state.facts, endedAtMs: nowMs, detail, retryable: true, orderedAtMs: nowMs }),
-  [Command.OrderTerminate({ drainMs: 0, graceMs: state.facts.graceMs, reason: detail })]
+  { _tag: "Failed", facts: state.facts, endedAtMs: nowMs, detail, retryable: true, orderedAtMs: nowMs },
+  [{ _tag: "OrderTerminate", drainMs: 0, graceMs: state.facts.graceMs, reason: detail }]
 ]
 
 const withReport = (facts: Facts, report: Reported): Facts => {

@@ -56,18 +56,17 @@ export const step = <Memory>(policy: Policy<Memory>, state: State<Memory>, event
   const decision = lawful(answer, { ...observation, desired: state.desired })
   const commands: Array<Command> = []
   if (decision.desired !== state.desired) {
-    commands.push(
-      Command.SetDesired({
-        from: state.desired,
-        to: decision.desired,
-        policy: policy.name,
-        reason: decision.reason,
-        inputs: decision.inputs
-      })
-    )
+    commands.push({
+      _tag: "SetDesired",
+      from: state.desired,
+      to: decision.desired,
+      policy: policy.name,
+      reason: decision.reason,
+      inputs: decision.inputs
+    })
   }
   if (decision.wakeAtMs !== null) {
-    commands.push(Command.WakeAt({ atMs: Math.max(decision.wakeAtMs, observation.nowMs + 1) }))
+    commands.push({ _tag: "WakeAt", atMs: Math.max(decision.wakeAtMs, observation.nowMs + 1) })
   }
   return [{ memory, desired: decision.desired }, commands]
 }
@@ -78,13 +77,14 @@ const undeployed = <Memory>(policy: Policy<Memory>, state: State<Memory>): Step<
   return [
     next,
     [
-      Command.SetDesired({
+      {
+        _tag: "SetDesired",
         from: state.desired,
         to: 0,
         policy: policy.name,
         reason: "the version is not deployed any more",
         inputs: {}
-      })
+      }
     ]
   ]
 }

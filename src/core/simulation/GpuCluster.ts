@@ -132,13 +132,20 @@ export const make = (options: Options, nowMs: number): State => {
   return numbers.reduce((state, number) => withFate(state, number, nowMs), empty)
 }
 
-export const step = (state: State, event: Event): Step =>
-  Event.$match(event, {
-    Asked: (asked) => ask(state, asked),
-    ProcessEnded: ({ instanceId }): Step => [leave(state, instanceId), []],
-    Ticked: ({ nowMs }) => tick(state, nowMs),
-    Faulted: ({ nowMs, fault }) => applyFault(state, nowMs, fault)
-  })
+export const step = (state: State, event: Event): Step => {
+  switch (event._tag) {
+    case "Asked":
+      return ask(state, event)
+    case "ProcessEnded":
+      return [leave(state, event.instanceId), []]
+    case "Ticked":
+      return tick(state, event.nowMs)
+    case "Faulted":
+      return applyFault(state, event.nowMs, event.fault)
+    default:
+      return Instances.unreachable(event)
+  }
+}
 
 // --- queries ---------------------------------------------------------------------------------------------------------
 
@@ -273,7 +280,11 @@ const withTaken = (
   packings: ReadonlyArray<NodePacking.NodePacking>,
   { group, node, gpuCount }: Instances.Row,
   sign: 1 | -1
-) => withChanged(packings, group, (packing) => NodePacking.take(packing, node, gpuCount, sign))
+) => {
+  const next = NodePacking.copyToTake(packings[group]!, gpuCount)
+  NodePacking.take(next, node, gpuCount, sign)
+  return packings.with(group, next)
+}
 
 const withChanged = (
   packings: ReadonlyArray<NodePacking.NodePacking>,

@@ -46,6 +46,12 @@ export const copy = (packing: NodePacking): NodePacking => ({
   slotsFreeTotal: packing.slotsFreeTotal
 })
 
+/** A copy for one `take` of so many GPUs: it shares the figures that this does not write. */
+export const copyToTake = (packing: NodePacking, gpuCount: number): NodePacking =>
+  gpuCount === 0
+    ? { ...packing, slotsFree: packing.slotsFree.slice() }
+    : { ...packing, gpusFree: packing.gpusFree.slice(), nodesByGpusFree: packing.nodesByGpusFree.slice() }
+
 /** Instances of so many GPUs that fit, each on one node; 0 GPUs: into slots. */
 export const room = (packing: NodePacking, gpuCount: number): number => {
   if (gpuCount === 0) return packing.slotsFreeTotal

@@ -102,19 +102,22 @@ export const reportOf = (cluster: string, create: Known, state: Instance.State):
 })
 
 /** An event of the machine out of what the agent itself saw. */
-export const reported = (nowMs: number, change: Partial<Instance.Reported> & Pick<Instance.Reported, "state">) =>
-  Instance.Event.Reported({
-    nowMs,
-    report: {
-      phase: "",
-      startedAtMs: null,
-      readyAtMs: null,
-      pid: null,
-      detail: "",
-      retryable: false,
-      ...change
-    }
-  })
+export const reported = (
+  nowMs: number,
+  change: Partial<Instance.Reported> & Pick<Instance.Reported, "state">
+): Instance.Event => ({
+  _tag: "Reported",
+  nowMs,
+  report: {
+    phase: "",
+    startedAtMs: null,
+    readyAtMs: null,
+    pid: null,
+    detail: "",
+    retryable: false,
+    ...change
+  }
+})
 
 export const detailBytesMax = 4096
 

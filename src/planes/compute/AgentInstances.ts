@@ -95,7 +95,7 @@ export const make = ({ cluster, backend, reports, clock, epoch, fork }: AgentIns
     clock,
     fork,
     onDue: (entry, nowMs) => {
-      if (isStarting(entry.state)) apply(entry, Instance.Event.Ticked({ nowMs }))
+      if (isStarting(entry.state)) apply(entry, { _tag: "Ticked", nowMs })
       else proceed(entry)
     }
   })
@@ -257,14 +257,14 @@ export const make = ({ cluster, backend, reports, clock, epoch, fork }: AgentIns
       const nowMs = now()
       switch (report._tag) {
         case "WorkerReady":
-          return apply(entry, Instance.Event.WorkerReady({ nowMs }))
+          return apply(entry, { _tag: "WorkerReady", nowMs })
         case "WorkerDraining":
           return
         case "WorkerHolds":
           entry.holdsUntilMs = Math.max(entry.holdsUntilMs, nowMs + report.forMs)
           return
         case "WorkerGone": {
-          if (entry.ending === undefined) return apply(entry, Instance.Event.WorkerGone({ nowMs }))
+          if (entry.ending === undefined) return apply(entry, { _tag: "WorkerGone", nowMs })
           entry.isWorkerGone = true
           return proceed(entry)
         }

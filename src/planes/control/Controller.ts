@@ -14,7 +14,6 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Deployment from "../../core/deployment/Deployment.ts"
-import * as Instance from "../../core/instance/Instance.ts"
 import { seconds } from "../../core/scaling/Policy.ts"
 import * as CrashPoint from "../CrashPoint.ts"
 import {
@@ -133,14 +132,14 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       onDecision: (decision) => {
         keep(decision)
         if (options.leadership === undefined) return
-        pubSub.publish(subjects.decision, new TextEncoder().encode(JSON.stringify(decision)))
+        pubSub.publish(subjects.decision, Buffer.from(JSON.stringify(decision)))
       },
       onInstance: (entry) => {
         if (instanceListeners.size > 0) tell(instanceListeners, ControllerInstances.toReport(entry))
       },
       onDrain: (entry, reason) => {
         const payload = { instanceId: entry.instanceId, versionId: entry.versionId, reason }
-        pubSub.publish(subjects.drain, new TextEncoder().encode(JSON.stringify(payload)))
+        pubSub.publish(subjects.drain, Buffer.from(JSON.stringify(payload)))
       }
     })
 
@@ -172,11 +171,11 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       if (entry === undefined) return
       if (report._tag === "WorkerReady") {
         versions.declared(entry, report.slots, report.phases)
-        versions.apply(entry, Instance.Event.WorkerReady({ nowMs }))
-      } else if (report._tag === "WorkerDraining") versions.apply(entry, Instance.Event.WorkerDraining({ nowMs }))
+        versions.apply(entry, { _tag: "WorkerReady", nowMs })
+      } else if (report._tag === "WorkerDraining") versions.apply(entry, { _tag: "WorkerDraining", nowMs })
       else if (report._tag === "WorkerHolds") {
-        versions.apply(entry, Instance.Event.WorkerHolds({ nowMs, untilMs: nowMs + report.forMs }))
-      } else versions.apply(entry, Instance.Event.WorkerGone({ nowMs }))
+        versions.apply(entry, { _tag: "WorkerHolds", nowMs, untilMs: nowMs + report.forMs })
+      } else versions.apply(entry, { _tag: "WorkerGone", nowMs })
       versions.evaluateChanged(entry.versionId, nowMs)
     }
 
@@ -184,7 +183,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       const entry = instances.get(report.instanceId) ?? versions.adopt(report, nowMs)
       if (entry === undefined) return
       entry.missedHeartbeats = 0
-      versions.apply(entry, Instance.Event.Reported({ nowMs, report }))
+      versions.apply(entry, { _tag: "Reported", nowMs, report })
       if (report.state === "stopped" || report.state === "failed") {
         clusters.ended(entry.cluster, entry.instanceId, entry.instanceType)
       }
@@ -216,7 +215,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
         if (!listed.has(entry.instanceId)) entry.missedHeartbeats += 1
         // One can miss what was ordered while it was on its way.
         if (entry.missedHeartbeats < 2) continue
-        versions.apply(entry, Instance.Event.Missing({ nowMs }))
+        versions.apply(entry, { _tag: "Missing", nowMs })
         touched.add(entry.versionId)
       }
       for (const versionId of touched) versions.evaluateChanged(versionId, nowMs)
@@ -232,7 +231,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
         const detail = `its cluster ${name} has not been heard for ${seconds(silentMs)} and no worker of it is connected`
         for (const entry of instances.ofCluster(name)) {
           const before = entry.state
-          versions.apply(entry, Instance.Event.AgentSilent({ nowMs, detail }))
+          versions.apply(entry, { _tag: "AgentSilent", nowMs, detail })
           if (entry.state !== before) versions.evaluate(entry.versionId, nowMs)
         }
       }

@@ -26,8 +26,6 @@ const retryMsMax = 5_000
 /** Together about a minute; what is still not sent then is ordered again by the instance's own deadline. */
 const triesMax = 16
 
-const encoder = new TextEncoder()
-
 export const make = (options: {
   readonly queue: WorkQueue["Service"]
   readonly time: ControllerTime
@@ -62,7 +60,7 @@ export const make = (options: {
     // Asked at the last moment: whoever leads now decides itself.
     if (leading === undefined) return message.onNotSent?.("another control plane leads")
     CrashPoint.hit("controller.order.beforePublish")
-    const payload = encoder.encode(JSON.stringify(leading === 0 ? message.order : { ...message.order, epoch: leading }))
+    const payload = Buffer.from(JSON.stringify(leading === 0 ? message.order : { ...message.order, epoch: leading }))
     Effect.runCallback(queue.publish(message.queue, message.messageId, payload), {
       onExit: (exit) => {
         CrashPoint.hit("controller.order.published")

@@ -84,7 +84,7 @@ export const make = ({
     members: (version) => {
       const all: Array<Fleet.Member> = []
       for (const entry of instances.ofVersion(version.versionId).values()) {
-        const state = memberState(entry.state)
+        const state = memberStates[entry.state._tag]
         if (state === undefined) continue
         all.push({
           id: entry.instanceId,
@@ -143,12 +143,11 @@ export const isOther = (before: Instance.State, after: Instance.State): boolean 
 
 const countedAs = ({ _tag }: Instance.State): Instance.State["_tag"] => (_tag === "Requested" ? "Starting" : _tag)
 
-const memberState = (state: Instance.State): Fleet.Member["state"] | undefined =>
-  Instance.State.$match(state, {
-    Requested: () => "requested" as const,
-    Starting: () => "starting" as const,
-    Ready: () => "ready" as const,
-    Draining: () => "draining" as const,
-    Stopped: () => undefined,
-    Failed: () => undefined
-  })
+const memberStates: Readonly<Record<Instance.State["_tag"], Fleet.Member["state"] | undefined>> = {
+  Requested: "requested",
+  Starting: "starting",
+  Ready: "ready",
+  Draining: "draining",
+  Stopped: undefined,
+  Failed: undefined
+}

@@ -15,7 +15,7 @@ import * as Instance from "../../core/instance/Instance.ts"
 import * as RestartBudget from "../../core/instance/RestartBudget.ts"
 import * as Placement from "../../core/placement/Placement.ts"
 import * as Policies from "../../core/scaling/Policies.ts"
-import * as Scaling from "../../core/scaling/Scaling.ts"
+import type * as Scaling from "../../core/scaling/Scaling.ts"
 import type { CreateInstance, DemandReport, InstanceReport } from "../compute/AgentMessage.ts"
 import type { ControllerClusters } from "./ControllerClusters.ts"
 import * as ControllerDemand from "./ControllerDemand.ts"
@@ -154,17 +154,21 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       AmendFailure: ({ detail }) => {
         const version = versions.get(entry.versionId)
         if (version === undefined || entry.generation !== version.generation) return
-        version.budget = RestartBudget.step(version.budget, RestartBudget.Event.Amended({ nowMs, detail }))
+        version.budget = RestartBudget.step(version.budget, { _tag: "Amended", nowMs, detail })
       },
       CountFailure: ({ readyForMs, retryable, detail }) => {
         const version = ensureHeardOf(entry.versionId, nowMs)
         // What an older generation did says nothing about the present one.
         if (version.generation !== null && entry.generation < version.generation) return
         const { requestedAtMs } = entry.state.facts
-        version.budget = RestartBudget.step(
-          version.budget,
-          RestartBudget.Event.Failed({ nowMs, requestedAtMs, readyForMs, retryable, detail })
-        )
+        version.budget = RestartBudget.step(version.budget, {
+          _tag: "Failed",
+          nowMs,
+          requestedAtMs,
+          readyForMs,
+          retryable,
+          detail
+        })
       }
     })
 
@@ -227,11 +231,11 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     version.isChanged = false
     for (const entry of instances.ofVersion(version.versionId).values()) {
       if (nowMs >= (Instance.wakeAtMs(entry.state) ?? Number.POSITIVE_INFINITY)) {
-        apply(entry, Instance.Event.Ticked({ nowMs }))
+        apply(entry, { _tag: "Ticked", nowMs })
       }
       const { readyAtMs, requestedAtMs } = entry.state.facts
       if (version.budget.failures === 0 || entry.state._tag !== "Ready" || readyAtMs === null) continue
-      const seen = RestartBudget.Event.SeenReady({ nowMs, requestedAtMs, readyAtMs })
+      const seen: RestartBudget.Event = { _tag: "SeenReady", nowMs, requestedAtMs, readyAtMs }
       version.budget = RestartBudget.step(version.budget, seen)
       const healthyAtMs = readyAtMs + RestartBudget.healthyPeriodMs
       if (version.budget.failures > 0 && healthyAtMs > nowMs) wakeAtMs = Math.min(wakeAtMs, healthyAtMs)
@@ -255,7 +259,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       const entry = instances.get(id)
       if (entry === undefined) continue
       const leased = version.demand.leasedOf(id)
-      apply(entry, Instance.Event.DrainOrdered({ nowMs, holdsWork: leased !== 0, reason }))
+      apply(entry, { _tag: "DrainOrdered", nowMs, holdsWork: leased !== 0, reason })
     }
     if (route !== undefined && deployment !== undefined)
       create(version, { route, deployment, count: plan.create, nowMs })
@@ -271,7 +275,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
 
   const newGeneration = (version: VersionEntry, deployment: Deployed | undefined, nowMs: number): void => {
     version.generation = deployment?.generation ?? null
-    version.budget = RestartBudget.step(version.budget, RestartBudget.Event.GenerationChanged({ nowMs }))
+    version.budget = RestartBudget.step(version.budget, { _tag: "GenerationChanged", nowMs })
     version.demandAtMs = nowMs
   }
 
@@ -281,7 +285,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     nowMs: number
   ): ReadonlyArray<Scaling.Command> => {
     if (deployment === undefined) {
-      const [next, commands] = version.scaling.next(Scaling.Event.Undeployed({ nowMs }))
+      const [next, commands] = version.scaling.next({ _tag: "Undeployed", nowMs })
       version.scaling = next
       return commands
     }
@@ -289,20 +293,19 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       version.scaling = Policies.start(deployment.spec.policy, version.scaling.desired)
     }
     const counts = facts.count(version)
-    const [next, commands] = version.scaling.next(
-      Scaling.Event.Observed({
-        observation: {
-          nowMs,
-          ...version.demand.figures(nowMs),
-          ready: counts.ready,
-          starting: counts.starting,
-          draining: counts.draining,
-          slotsPerInstance: counts.slots ?? deployment.spec.concurrency,
-          desired: version.scaling.desired,
-          spec: deployment.spec
-        }
-      })
-    )
+    const [next, commands] = version.scaling.next({
+      _tag: "Observed",
+      observation: {
+        nowMs,
+        ...version.demand.figures(nowMs),
+        ready: counts.ready,
+        starting: counts.starting,
+        draining: counts.draining,
+        slotsPerInstance: counts.slots ?? deployment.spec.concurrency,
+        desired: version.scaling.desired,
+        spec: deployment.spec
+      }
+    })
     version.scaling = next
     return commands
   }
@@ -403,7 +406,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     const nowMs = time.nowMs()
     const { facts } = entry.state
     const detail = `its order did not leave: ${reason}`
-    entry.state = Instance.State.Failed({ facts, endedAtMs: nowMs, detail, retryable: true, orderedAtMs: nowMs })
+    entry.state = { _tag: "Failed", facts, endedAtMs: nowMs, detail, retryable: true, orderedAtMs: nowMs }
     instances.retire(entry)
     clusters.forgotten(entry.cluster, entry.instanceId)
     options.onInstance(entry)
