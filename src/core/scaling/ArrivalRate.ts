@@ -58,14 +58,7 @@ export const observe = (rate: ArrivalRate, sample: Sample): readonly [ArrivalRat
   const kept = elapsedMs === 0 ? 1 : Math.exp(-elapsedMs / memoryMs)
   const bucket = Math.max(rate.bucket, Math.floor(sample.nowMs / bucketMs))
   const moved = bucket - rate.bucket
-  const recent =
-    moved === 0
-      ? rate.recent
-      : [
-          ...Array.from({ length: Math.min(moved - 1, bucketsKept) }, () => 0),
-          rate.bucketArrivals,
-          ...rate.recent
-        ].slice(0, bucketsKept)
+  const recent = moved === 0 ? rate.recent : shifted(rate, moved)
   const next: ArrivalRate = {
     atMs: Math.max(rate.atMs, sample.nowMs),
     arrivalsTotal: sample.arrivalsTotal,
@@ -80,6 +73,19 @@ export const observe = (rate: ArrivalRate, sample: Sample): readonly [ArrivalRat
   }
   return [next, arrived]
 }
+
+/** The buckets before the present one, when it is `moved` later than it was. */
+const shifted = ({ recent, bucketArrivals }: ArrivalRate, moved: number): ReadonlyArray<number> => {
+  // Most versions are looked at seldom: nothing of what was is left then.
+  if (moved > bucketsKept) return quiet
+  const next: Array<number> = []
+  for (let index = 1; index < moved; index++) next.push(0)
+  next.push(bucketArrivals)
+  for (let index = 0; next.length < bucketsKept && index < recent.length; index++) next.push(recent[index]!)
+  return next
+}
+
+const quiet: ReadonlyArray<number> = new Array(bucketsKept).fill(0)
 
 export interface Expectation {
   readonly perSecond: number

@@ -51,9 +51,9 @@ type Step<Memory> = readonly [State<Memory>, ReadonlyArray<Command>]
 
 export const step = <Memory>(policy: Policy<Memory>, state: State<Memory>, event: Event): Step<Memory> => {
   if (event._tag === "Undeployed") return undeployed(policy, state)
-  const { observation } = event
-  const [memory, answer] = policy.decide(state.memory, { ...observation, desired: state.desired })
-  const decision = lawful(answer, { ...observation, desired: state.desired })
+  const observation = { ...event.observation, desired: state.desired }
+  const [memory, answer] = policy.decide(state.memory, observation)
+  const decision = lawful(answer, observation)
   const commands: Array<Command> = []
   if (decision.desired !== state.desired) {
     commands.push({
