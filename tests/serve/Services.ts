@@ -24,7 +24,13 @@ export interface Service extends MillraceProcess.MillraceProcess {
 
 export interface Services {
   readonly folder: string
-  readonly start: (plane: PlaneName, settings?: Readonly<Record<string, string>>) => Promise<Service>
+  readonly start: (
+    plane: PlaneName,
+    settings?: Readonly<Record<string, string>>,
+    environment?: Readonly<Record<string, string>>
+  ) => Promise<Service>
+  /** One that must not begin: what it says when it ends. Rejects when it ends well. */
+  readonly refused: (plane: PlaneName, settings: Readonly<Record<string, string>>) => Promise<string>
   /** One command of the CLI; answers what it printed. Rejects when it fails. */
   readonly cli: (control: Service, ...words: ReadonlyArray<string>) => Promise<string>
   /** Folder of a function like `tests/functions/probe.ts`. */
@@ -50,11 +56,19 @@ export const make = (nats: RunningNats, prefix: string): Services => {
       "invocation": { "drainMs": 3000 },
     }`
   )
-  const start: Services["start"] = async (plane, settings = {}) => {
+  const begin = (
+    plane: PlaneName,
+    settings: Readonly<Record<string, string>>,
+    environment?: Readonly<Record<string, string>>
+  ) => {
     const set = Object.entries({ state: join(folder, plane), "health.port": "0", ...settings })
     const words = ["serve", plane, "--config", file, ...set.flatMap(([path, value]) => ["--set", `${path}=${value}`])]
-    const child = MillraceProcess.start(words)
+    const child = MillraceProcess.start(words, { ...environment })
     running.add(child)
+    return child
+  }
+  const start: Services["start"] = async (plane, settings = {}, environment) => {
+    const child = begin(plane, settings, environment)
     const facts = await child.line(`serve ${plane} is ready`, ({ event }) => event === "ready", 30_000)
     const health = String(facts["health"])
     return { ...child, plane, facts, health, readyz: () => readyz(health) }
@@ -62,6 +76,12 @@ export const make = (nats: RunningNats, prefix: string): Services => {
   return {
     folder,
     start,
+    refused: async (plane, settings) => {
+      const child = begin(plane, settings)
+      const { code } = await child.exited
+      if (code === 0 || code === null) throw new Error(`serve ${plane} was not refused: ${JSON.stringify(child.lines)}`)
+      return child.stderr()
+    },
     cli: (control, ...words) =>
       new Promise((resolve, reject) => {
         const args = [MillraceProcess.cli, ...words, "--url", String(control.facts["control"])]

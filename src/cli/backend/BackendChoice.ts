@@ -1,5 +1,5 @@
 /**
- * Which backend `dev` and `up` run: `--backend` and what belongs to it.
+ * Which backend an agent runs: `--backend` of `dev` and `up` and what belongs to it, and the backend of any choice.
  *
  * @module
  */
@@ -25,6 +25,11 @@ export type BackendChoice =
       /** For functions without one; it has Node. */
       readonly image: string | undefined
       readonly namespace: string | undefined
+      /** A file; undefined: as the environment says. */
+      readonly kubeconfig?: string | undefined
+      /** Absent: named after the state directory. */
+      readonly cluster?: string
+      readonly region?: string
     }
   | {
       readonly kind: "simulated"
@@ -108,14 +113,16 @@ const clusterOf = (stateDirectory: string): string =>
   `local-${createHash("sha256").update(stateDirectory).digest("hex").slice(0, 12)}`
 
 const kubernetes = (
-  { image, namespace }: Extract<BackendChoice, { readonly kind: "kubernetes" }>,
+  { image, namespace, kubeconfig, cluster, region }: Extract<BackendChoice, { readonly kind: "kubernetes" }>,
   stateDirectory: string
 ) =>
   Layer.unwrap(
     Effect.promise(async () => {
       const KubernetesBackend = await import("../../backends/kubernetes/KubernetesBackend.ts")
       return KubernetesBackend.layer({
-        cluster: clusterOf(stateDirectory),
+        cluster: cluster ?? clusterOf(stateDirectory),
+        ...(region === undefined ? {} : { region }),
+        ...(kubeconfig === undefined ? {} : { kubeconfig }),
         ...(namespace === undefined ? {} : { namespace }),
         ...(image === undefined ? {} : { functionImage: image })
       })

@@ -5,6 +5,7 @@
  * @module
  */
 import * as Result from "effect/Result"
+import * as AgentBackend from "./AgentBackend.ts"
 import * as ConfigText from "./ConfigText.ts"
 import * as ServeConfig from "./ServeConfig.ts"
 import { decode, type Setting } from "./Setting.ts"
@@ -138,7 +139,11 @@ export const read = (sources: Sources): Result.Result<Configuration, ReadonlyArr
     if (Result.isFailure(decoded)) problems.push(refused(path, setting, given.value ?? given.text, given.source))
     else held.push({ path, value: decoded.success, source: given.source, isSecret: setting.isSecret })
   }
-  return problems.length > 0 ? Result.fail(problems) : Result.succeed({ config: nested(held), held })
+  if (problems.length > 0) return Result.fail(problems)
+  const config = nested(held)
+  const said = new Set(held.flatMap(({ path, source }) => (source === "file" || source === "--set" ? [path] : [])))
+  const together = AgentBackend.problems(config, (path) => said.has(path))
+  return together.length > 0 ? Result.fail(together) : Result.succeed({ config, held })
 }
 
 const givenOf = (

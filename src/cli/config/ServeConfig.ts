@@ -4,6 +4,7 @@
  *
  * @module
  */
+import * as StartModel from "../../core/simulation/StartModel.ts"
 import { count, maybeText, milliseconds, oneOf, port, type Setting, text, texts } from "./Setting.ts"
 
 const natsUrl = { pattern: /^(?:nats|tls|ws|wss):\/\/\S{1,400}$/, expected: "addresses such as nats://127.0.0.1:4222" }
@@ -20,6 +21,8 @@ const workerUrl = {
   pattern: /^(?:(?:wss?|grpc):\/\/\S{1,400}|unix:\/\S{1,400})$/,
   expected: "an address such as ws://gateway:8789"
 }
+
+const startModels = StartModel.models.map(({ name }) => name)
 
 export const settings = {
   state: text({
@@ -127,7 +130,7 @@ export const settings = {
     cluster: text({ ...label, about: "name of its cluster", otherwise: "local", variable: "MILLRACE_CLUSTER" }),
     region: text({ ...label, about: "where the cluster is", otherwise: "local", variable: "MILLRACE_REGION" }),
     backend: oneOf({
-      of: ["process", "simulated", "docker"],
+      of: ["process", "simulated", "docker", "kubernetes"],
       about: "where instances run",
       otherwise: "process",
       variable: "MILLRACE_BACKEND"
@@ -135,15 +138,39 @@ export const settings = {
     isolation: maybeText({
       pattern: /^(?:none|bubblewrap)$/,
       expected: "none or bubblewrap",
-      about: "of processes",
+      about: "of processes; with the backend process",
       variable: "MILLRACE_ISOLATION"
     }),
-    dockerImage: maybeText({ about: "base of functions in containers", variable: "MILLRACE_DOCKER_IMAGE" }),
-    gpu: maybeText({ about: "simulated GPUs, such as h100x8x4; with the simulated backend" }),
-    startModel: maybeText({ about: "how long simulated starts take: process, lora, base-model or container" }),
+    gpu: maybeText({ about: "GPUs that are not there, such as h100x8x4; with the backend simulated" }),
+    startModel: maybeText({
+      pattern: new RegExp(`^(?:${startModels.join("|")})$`),
+      expected: `one of ${startModels.join(", ")}`,
+      about: "how long starts on simulated GPUs take; with the backend simulated"
+    }),
+    dockerImage: maybeText({
+      about: "base of functions that are a folder; with the backend docker, which makes one of its own without",
+      variable: "MILLRACE_DOCKER_IMAGE"
+    }),
+    image: maybeText({
+      pattern: /^[^\s\p{Cc}]{1,512}$/u,
+      expected: "an image such as node:24-slim",
+      about: "runs functions that are a folder, with Node 22.18 or later; with the backend kubernetes",
+      variable: "MILLRACE_IMAGE"
+    }),
+    namespace: maybeText({
+      pattern: /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+      expected: "1 to 63 of a-z, 0-9, and between them -",
+      about: "where its Pods are, one for each installation; with the backend kubernetes. Left out: millrace",
+      variable: "MILLRACE_NAMESPACE"
+    }),
+    kubeconfig: maybeText({
+      about:
+        "file with the address of the API server and the credentials; with the backend kubernetes. Left out: KUBECONFIG, ~/.kube/config, or the Pod's service account"
+    }),
     workerUrl: maybeText({
       ...workerUrl,
-      about: "where instances connect. Left out: what an invocation plane says of itself"
+      about:
+        "where instances connect; for Pods an address that they reach, such as ws://10.0.0.7:8789. Left out: what an invocation plane says of itself"
     }),
     heartbeatMs: milliseconds({
       about: "between heartbeats, each of which also reconciles what runs with what is wanted",

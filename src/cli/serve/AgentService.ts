@@ -1,4 +1,5 @@
 /** `millrace serve agent`: the agent of one cluster and its backend. @module */
+import { accessSync, constants } from "node:fs"
 import { resolve } from "node:path"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -10,8 +11,8 @@ import * as LeaseKeeper from "../../planes/LeaseKeeper.ts"
 import * as PeerBook from "../../planes/peer/PeerBook.ts"
 import * as WorkerSecret from "../../planes/WorkerSecret.ts"
 import * as BackendChoice from "../backend/BackendChoice.ts"
-import type { Input } from "../Command.ts"
-import type { ServeConfig } from "../config/ServeConfig.ts"
+import { CommandFailed } from "../Command.ts"
+import * as AgentBackend from "../config/AgentBackend.ts"
 import * as EventLines from "../dev/EventLines.ts"
 import * as Service from "./Service.ts"
 
@@ -34,23 +35,25 @@ export class AgentReplaced extends Schema.TaggedError<AgentReplaced>()("AgentRep
   }
 }
 
-/** As if it had been said by flags, so that it is judged alike. */
-const choiceOf = ({ agent }: ServeConfig): BackendChoice.BackendChoice => {
-  const { backend, isolation, dockerImage, gpu, startModel } = agent
-  const values: Input["values"] = {
-    backend,
-    isolation,
-    "docker-image": dockerImage,
-    gpu,
-    "start-model": startModel
+/** Before the backend looks for it: whoever wrote the setting is told of the setting. */
+const checkKubeconfig = (path: string | undefined) => {
+  if (path === undefined) return
+  try {
+    accessSync(path, constants.R_OK)
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? String(error.code) : String(error)
+    throw new CommandFailed({
+      kind: "configuration",
+      message: `agent.kubeconfig: ${path} cannot be read (${code}): name a file, or leave it out to use KUBECONFIG`
+    })
   }
-  return BackendChoice.of({ values, positionals: [], rest: [] })
 }
 
 export const service = ({ config, check, ready }: Service.Running) => {
   const { agent } = config
   const state = resolve(config.state)
-  const choice = choiceOf(config)
+  const choice = AgentBackend.choiceOf(config)
+  if (choice.kind === "kubernetes") checkKubeconfig(choice.kubeconfig)
   return Effect.gen(function* () {
     const backend = yield* ComputeBackend
     const planes = yield* PeerBook.make("invocation")
@@ -107,11 +110,11 @@ export const service = ({ config, check, ready }: Service.Running) => {
     })
     check({
       name: "workers",
-      look: Effect.sync(() =>
-        workerUrl() === undefined
-          ? "no invocation plane has been heard of: instances cannot connect anywhere"
-          : undefined
-      )
+      look: Effect.sync(() => {
+        const url = workerUrl()
+        if (url === undefined) return "no invocation plane has been heard of: instances cannot connect anywhere"
+        return fixed === undefined ? AgentBackend.whyUnreachable(config, url) : undefined
+      })
     })
     ready({ cluster: agent.cluster, backend: backend.abilities.name, isolation: backend.abilities.isolation })
     return yield* Deferred.await(taken)
