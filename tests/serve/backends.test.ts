@@ -1,7 +1,7 @@
 /**
  * One installation whose agent is given another backend by one line: the same function, deployed once, answers from each.
  */
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
@@ -23,6 +23,7 @@ describe.skipIf(natsIsMissing)("serve agent with any backend", { timeout: 240_00
   let agent: Services.Service | undefined
   /** Short: a socket's path has 107 bytes at most. */
   const state = mkdtempSync(join(tmpdir(), "mr-"))
+  let folder = ""
 
   beforeAll(async () => {
     nats = await startNats()
@@ -31,7 +32,7 @@ describe.skipIf(natsIsMissing)("serve agent with any backend", { timeout: 240_00
       services.start("invocation", { "invocation.workerSocket": join(state, "workers", "worker.sock") }),
       services.start("control")
     ])
-    await services.cli(control, "deploy", join(root, "examples/hello"))
+    await services.cli(control, "deploy", greeting())
   }, 60_000)
   afterEach(async () => {
     await agent?.stop("SIGTERM")
@@ -40,8 +41,22 @@ describe.skipIf(natsIsMissing)("serve agent with any backend", { timeout: 240_00
   afterAll(async () => {
     await services?.close()
     await nats?.remove()
-    rmSync(state, { recursive: true, force: true })
+    for (const directory of [state, folder]) rmSync(directory, { recursive: true, force: true })
   })
+
+  /** In this repository, where its `millrace/worker` is. */
+  const greeting = () => {
+    mkdirSync(join(root, "tests/.tmp"), { recursive: true })
+    folder = mkdtempSync(join(root, "tests/.tmp/mr-"))
+    const file = { name: "greeting", entry: "./server.mjs", deployment: { maxAttempts: 1, startDeadlineMs: 60_000 } }
+    writeFileSync(join(folder, "millrace.json"), JSON.stringify(file))
+    writeFileSync(
+      join(folder, "server.mjs"),
+      `import { serve } from "millrace/worker"
+       serve({ fetch: (request) => new Response("Hello, " + new URL(request.url).searchParams.get("name") + "!") })`
+    )
+    return folder
+  }
 
   const answerOf = async (
     settings: Readonly<Record<string, string>>,
@@ -49,13 +64,15 @@ describe.skipIf(natsIsMissing)("serve agent with any backend", { timeout: 240_00
   ) => {
     agent = await services.start("agent", { state, ...settings }, environment)
     return eventually(
-      "hello answers",
+      "the function answers",
       async () => {
-        const response = await fetch(`${invocation.facts["gateway"]}/f/hello/?name=Ada`)
+        // A call waits for its start: one that never comes must not keep the reason from being seen.
+        const signal = AbortSignal.timeout(60_000)
+        const response = await fetch(`${invocation.facts["gateway"]}/f/greeting/?name=Ada`, { signal })
         const body = await response.text()
         return response.status === 200 ? body.trim() : undefined
       },
-      120_000
+      60_000
     )
   }
 
@@ -93,7 +110,7 @@ describe.skipIf(natsIsMissing)("serve agent with any backend", { timeout: 240_00
         assert.strictEqual(await answerOf({ "agent.backend": "docker" }, environment), "Hello, Ada!")
         assert.strictEqual(agent?.facts["isolation"], "container")
         const [container] = await Effect.runPromise(world.client.list([labelKeys.cluster]))
-        assert.strictEqual(container?.Labels[labelKeys.function], "hello")
+        assert.strictEqual(container?.Labels[labelKeys.function], "greeting")
       })
     }
   )
