@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
@@ -18,6 +18,7 @@ import * as Names from "../../src/backends/kubernetes/Names.ts"
 import * as Millrace from "../support/MillraceProcess.ts"
 import { root } from "../support/TestPlatform.ts"
 import * as Admin from "./Admin.ts"
+import * as Kubelet from "./Kubelet.ts"
 
 const kubeconfig = inject("kubeconfig")
 const admin = await Admin.open(kubeconfig)
@@ -33,38 +34,6 @@ const freePort = () =>
       server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0))
     })
   })
-
-interface ServerPod {
-  readonly metadata: { readonly name: string; readonly labels: Readonly<Record<string, string>> }
-  readonly spec: {
-    readonly initContainers: ReadonlyArray<{ readonly image: string; readonly command: ReadonlyArray<string> }>
-    readonly containers: ReadonlyArray<{
-      readonly image: string
-      readonly command: ReadonlyArray<string>
-      readonly workingDir: string
-      readonly env: ReadonlyArray<{
-        readonly name: string
-        readonly valueFrom: { readonly secretKeyRef: { readonly name: string; readonly key: string } }
-      }>
-    }>
-    readonly volumes: ReadonlyArray<{ readonly name: string; readonly configMap?: { readonly name: string } }>
-  }
-}
-
-const podsOf = async (functionName: string): Promise<ReadonlyArray<ServerPod>> => {
-  const { items } = (await admin.call({ method: "GET", path: paths.requests })) as {
-    readonly items: ReadonlyArray<{
-      readonly metadata: { readonly name: string }
-      readonly spec: { functionName: string }
-    }>
-  }
-  const names = items.filter(({ spec }) => spec.functionName === functionName).map(({ metadata }) => metadata.name)
-  const pods = await Promise.all(
-    names.map((name) => admin.find({ method: "GET", path: `${paths.pods}/${Names.podName(name)}` }))
-  )
-  // What the server answers for a Pod that is there.
-  return pods.flatMap((pod) => (pod === undefined ? [] : [pod as ServerPod]))
-}
 
 const bundles = async () => {
   const query = { labelSelector: Names.bundleLabel }
@@ -117,47 +86,16 @@ describe("millrace dev --backend kubernetes", { timeout: 180_000 }, () => {
     return { millrace, gateway: String(ready["gateway"]), workerUrl: `ws://127.0.0.1:${port}` }
   }
 
-  const podOf = async (functionName: string, { lines }: Millrace.MillraceProcess): Promise<ServerPod> => {
-    let pods: ReadonlyArray<ServerPod> = []
+  const podOf = async (functionName: string, { lines }: Millrace.MillraceProcess): Promise<Kubelet.ServerPod> => {
+    let pods: ReadonlyArray<Kubelet.ServerPod> = []
     await Admin.waitFor(`a Pod of ${functionName}`, async () => {
-      pods = await podsOf(functionName)
+      pods = await Kubelet.podsOf(admin, functionName)
       const failed = lines.find(({ state }) => state === "failed")
       if (failed !== undefined) throw new Error(`it failed: ${failed["detail"]}`)
       return pods.length > 0
     })
     expect(pods).toHaveLength(1)
     return pods[0]!
-  }
-
-  /** What a kubelet and a container runtime would do, with `/app` somewhere else. */
-  const runHere = async (pod: ServerPod) => {
-    const [container] = pod.spec.containers
-    const [unpack] = pod.spec.initContainers
-    const bundle = pod.spec.volumes.find(({ name }) => name === "function-bundle")?.configMap?.name
-    const configMap = (await admin.call({ method: "GET", path: `${paths.configMaps}/${bundle}` })) as {
-      readonly binaryData: Readonly<Record<string, string>>
-    }
-    const home = folder()
-    const [, flag = "", program = "", from = ""] = unpack?.command ?? []
-    const file = join(home, "bundle.gz")
-    writeFileSync(file, Buffer.from(configMap.binaryData[from.split("/").at(-1) ?? ""] ?? "", "base64"))
-    expect(spawnSync(process.execPath, [flag, program, file, join(home, "app")]).status).toBe(0)
-    const environment: Record<string, string> = {}
-    for (const { name, valueFrom } of container?.env ?? []) {
-      const secret = (await admin.call({ method: "GET", path: `${paths.secrets}/${valueFrom.secretKeyRef.name}` })) as {
-        readonly data: Readonly<Record<string, string>>
-      }
-      environment[name] = Buffer.from(secret.data[valueFrom.secretKeyRef.key] ?? "", "base64").toString()
-    }
-    const inside = (path: string) => path.replace(/^\/app/, join(home, "app"))
-    const [, ...args] = container?.command ?? []
-    const child = spawn(process.execPath, args.map(inside), {
-      cwd: inside(container?.workingDir ?? ""),
-      env: environment,
-      stdio: "inherit"
-    })
-    children.push(child)
-    return { environment, child }
   }
 
   const server = `
@@ -176,14 +114,15 @@ describe("millrace dev --backend kubernetes", { timeout: 180_000 }, () => {
     expect(pod.metadata.labels[Names.functionLabel]).toMatch(/^[0-9a-f-]{36}$/)
     expect(JSON.stringify(pod)).not.toContain("blue")
     const starting = await millrace.line("its start", ({ state }) => state === "starting", 60_000)
-    const { environment } = await runHere(pod)
+    const { environment, child } = await Kubelet.runHere(admin, pod, folder())
+    children.push(child)
     expect(environment).toMatchObject({ COLOUR: "blue", MILLRACE_WORKER_URL: workerUrl })
     expect(await (await answer).text()).toMatch(/^from mr-\w+ blue$/)
     const ready = await millrace.line("its readiness", ({ state }) => state === "ready", 30_000)
     expect(ready["instanceId"]).toBe(starting["instanceId"])
     expect(await bundles()).toBe(1)
     expect(await millrace.stop("SIGINT")).toEqual({ code: 0, signal: null })
-    await Admin.waitFor("no Pod of it", async () => (await podsOf("bundled")).length === 0)
+    await Admin.waitFor("no Pod of it", async () => (await Kubelet.podsOf(admin, "bundled")).length === 0)
   })
 
   it("B4: a bundle goes when no request names it and nobody asked for it in a while, and not before", async () => {
