@@ -41,7 +41,11 @@ export interface Plan {
   readonly retryAtMs: number | null
 }
 
+const nothing: Plan = { create: 0, drain: [], retryAtMs: null }
+
 export const plan = (desire: Desire): Plan => {
+  // Most versions have nothing and want nothing.
+  if (desire.members.length === 0 && desire.desired === 0) return nothing
   const live = desire.members.filter((member) => member.state !== "draining")
   const counted = live.filter((member) => isCounted(member, desire.generation))
   const replaced = live.filter((member) => !isCounted(member, desire.generation))

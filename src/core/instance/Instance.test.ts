@@ -262,6 +262,7 @@ describe("instance", () => {
     // As `never`: what a newer version may have written, which the types rule out.
     const strange = { _tag: "Strange" } as never
     assert.throws(() => Instance.step(draining, strange), 'unreachable case {"_tag":"Strange"}')
+    assert.throws(() => Instance.step(ready, strange), 'unreachable case {"_tag":"Strange"}')
     assert.throws(() => Instance.step(ready, reported("lost" as never)), 'unreachable case "lost"')
   })
 })

@@ -70,7 +70,7 @@ const shortestMs = 100
 const shortestStayMs = 2_000
 /** 250 ms to about 70 minutes. */
 const boundsMs: ReadonlyArray<number> = Array.from({ length: 25 }, (_, index) => Math.round(250 * 1.5 ** index))
-const stays = boundsMs.filter((boundMs) => boundMs >= shortestStayMs)
+const tried = [...boundsMs.filter((boundMs) => boundMs >= shortestStayMs), Number.POSITIVE_INFINITY]
 const noReturns: ReadonlyArray<number> = new Array(boundsMs.length + 1).fill(0)
 const freshBand: Band = { leftAtMs: null, returns: noReturns, count: 0, stayMs: 0 }
 
@@ -154,19 +154,28 @@ const returned = (band: Band, afterMs: number, costMs: number, idleWindowMs: num
 const cheapest = (returns: ReadonlyArray<number>, costMs: number, idleWindowMs: number): number => {
   let best = idleWindowMs
   let least = Number.POSITIVE_INFINITY
-  for (const stay of [...stays.filter((stay) => stay < idleWindowMs), idleWindowMs]) {
-    let sum = 0
-    for (const [index, count] of returns.entries()) {
-      // A return is taken to be as late as its bin allows.
-      const afterMs = boundsMs[index] ?? Number.POSITIVE_INFINITY
-      sum += count * (afterMs <= stay ? afterMs : stay + costMs)
-    }
+  for (const longMs of tried) {
+    // The whole window is the last that is tried; what is longer than it never is.
+    const stay = Math.min(longMs, idleWindowMs)
+    const sum = costOf(returns, stay, costMs)
     if (sum < least) {
       best = stay
       least = sum
     }
+    if (stay === idleWindowMs) break
   }
   return best
+}
+
+/** What these returns would have cost with this stay. */
+const costOf = (returns: ReadonlyArray<number>, stay: number, costMs: number): number => {
+  let sum = 0
+  for (let index = 0; index < returns.length; index++) {
+    // A return is taken to be as late as its bin allows.
+    const afterMs = boundsMs[index] ?? Number.POSITIVE_INFINITY
+    sum += returns[index]! * (afterMs <= stay ? afterMs : stay + costMs)
+  }
+  return sum
 }
 
 /** Every need up to this has a band of its own. */

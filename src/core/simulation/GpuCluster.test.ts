@@ -73,6 +73,15 @@ describe("a cluster of GPUs", () => {
     assert.deepStrictEqual(digest(lived({}, 300)), "7ea10b8e209d386c")
   })
 
+  it("an event that is not there is told, and not taken for another", () => {
+    const state = GpuCluster.make(
+      { seed: 1, groups: [], start: StartModel.fixed(1), gpuStart: StartModel.fixed(1), rates: GpuCluster.noFaults },
+      0
+    )
+    const strange = { _tag: "Strange" } as never
+    assert.throws(() => GpuCluster.step(state, strange), 'unreachable case {"_tag":"Strange"}')
+  })
+
   it("refuses, starts by phases, and ends what it loses, with the cause", () => {
     const said = lived(rates, 40).flatMap((line) => {
       const found = /^(\d+) \{"instanceId":"(\w+)",(.*)"_tag":"(\w+)"\}$/.exec(line)
