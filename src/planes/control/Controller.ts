@@ -62,7 +62,10 @@ export interface ControllerOptions {
   /** Default 10000: five heartbeats. */
   readonly unreachableAfterMs?: number
   readonly time?: ControllerTime
-  /** Unique for ever; default 8 hex digits of `crypto.randomUUID`. */
+  /**
+   * Unique for ever; default 12 hex digits of `crypto.randomUUID`. An order whose id the queue still remembers is taken for
+   * one that came twice and goes nowhere.
+   */
   readonly newSuffix?: () => string
 }
 
@@ -127,7 +130,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       orders,
       isActing,
       silence: () => (options.silence === "zero" || snapshots.isComplete() ? "zero" : "unknown"),
-      newSuffix: options.newSuffix ?? (() => crypto.randomUUID().slice(0, 8)),
+      newSuffix: options.newSuffix ?? (() => crypto.randomUUID().slice(24)),
       warn,
       onDecision: (decision) => {
         keep(decision)
