@@ -41,7 +41,18 @@ describe("a platform that dies at a named place", () => {
   it("can do so at 60 places at least, in every part of it", () => {
     expect(points.length).toBeGreaterThanOrEqual(60)
     const parts = new Set(points.map(({ name }) => name.split(".")[0]))
-    const all = ["agent", "backend", "controller", "gateway", "invocation", "platform", "queue", "registry", "store"]
+    const all = [
+      "agent",
+      "backend",
+      "controller",
+      "gateway",
+      "invocation",
+      "lease",
+      "platform",
+      "queue",
+      "registry",
+      "store"
+    ]
     expect([...parts].sort()).toEqual(all)
   })
 
