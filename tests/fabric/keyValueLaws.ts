@@ -44,6 +44,19 @@ const stored = (prefix: string) =>
     (entries) => entries.map(({ key, value, revision }) => `${key}=${Buffer.from(value)}@${revision}`)
   )
 
+/** Waits until the watcher who collects `changes` holds what is stored now. */
+const hasAll = (prefix: string, changes: ReadonlyArray<Change>) =>
+  Effect.flatMap(stored(prefix), (entries) => {
+    const expected = JSON.stringify([...entries].sort())
+    return Effect.promise(() =>
+      eventually(
+        "the watcher has what is stored",
+        () => fold(changes),
+        (seen) => isCaughtUp(changes) && JSON.stringify(seen) === expected
+      )
+    )
+  })
+
 /** Keys that are in one another's way on purpose. */
 const keys = ["a", "a.b", "a.c", "ab", "a%", "a_"] as const
 
@@ -211,14 +224,7 @@ export const keyValueLaws = (maker: FabricMaker): void => {
                     concurrency: "unbounded"
                   }
                 )
-                const expected = [...(yield* stored(prefix))].sort()
-                yield* Effect.promise(() =>
-                  eventually(
-                    "the watcher has what is stored",
-                    () => fold(changes),
-                    (seen) => isCaughtUp(changes) && JSON.stringify(seen) === JSON.stringify(expected)
-                  )
-                )
+                yield* hasAll(prefix, changes)
               })
             )
           )
@@ -254,14 +260,7 @@ export const keyValueLaws = (maker: FabricMaker): void => {
             yield* Effect.all([keyValue.watch(prefix, (change) => changes.push(change)), putAll(300, "b"), removals], {
               concurrency: "unbounded"
             })
-            const expected = [...(yield* stored(prefix))].sort()
-            yield* Effect.promise(() =>
-              eventually(
-                "the watcher has what is stored",
-                () => fold(changes),
-                (seen) => isCaughtUp(changes) && JSON.stringify(seen) === JSON.stringify(expected)
-              )
-            )
+            yield* hasAll(prefix, changes)
           })
         )
       )
