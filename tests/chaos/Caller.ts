@@ -15,7 +15,8 @@ export const tenant = "default"
 
 export interface Plan {
   readonly item: string
-  readonly path: "any" | "lane"
+  /** Name of a function; `lane` works in order. */
+  readonly path: string
   readonly isAsync: boolean
   readonly key: string | undefined
   readonly order: Order

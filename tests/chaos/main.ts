@@ -14,8 +14,10 @@ import * as BadWeather from "../faults/tcp/BadWeather.ts"
 import type { Verdict } from "../history/Checker.ts"
 import { natsIsMissing } from "../services/RunningNats.ts"
 import * as CrashPoints from "./CrashPoints.ts"
+import * as HostFaults from "./hosts/HostFaults.ts"
+import * as Network from "./hosts/Network.ts"
 import * as Kills from "./Kills.ts"
-import * as NatsKills from "./NatsKills.ts"
+import * as Random from "./Random.ts"
 import * as SeedsCommand from "./seeds/SeedsCommand.ts"
 
 const say = (line: string) => process.stderr.write(`${(performance.now() / 1000).toFixed(1).padStart(6)} s  ${line}\n`)
@@ -24,7 +26,7 @@ const usage = `npm run chaos -- kill [--requests N] [--kills K] [--seed S] [--js
 npm run chaos -- crash-points [--k N] [--third 0|1|2|all] [--point NAME] [--json]
 npm run chaos -- power-cut [--cuts N] [--seed S] [--json]
 npm run chaos -- network [--requests N] [--seed S] [--json]
-npm run chaos -- nats [--requests N] [--kills K] [--seed S] [--json]
+npm run chaos -- nats [--kills K | --small] [--callers N] [--seed S] [--json]
 npm run chaos -- seeds [--count N] [--seed S] [--json]`
 
 const { values, positionals } = parseArgs({
@@ -38,6 +40,9 @@ const { values, positionals } = parseArgs({
     point: { type: "string" },
     requests: { type: "string", default: "2000" },
     kills: { type: "string", default: "20" },
+    /** Few faults of hosts, each kind once. */
+    small: { type: "boolean", default: false },
+    callers: { type: "string", default: "16" },
     cuts: { type: "string", default: "200" },
     /** Simulated worlds, from that seed on. */
     count: { type: "string", default: "300" },
@@ -182,16 +187,27 @@ const network = async (): Promise<boolean> => {
 }
 
 const nats = async (): Promise<boolean> => {
-  const [requests, kills, seed] = [Number(values.requests), Number(values.kills), Number(values.seed)]
+  const seed = Number(values.seed)
   if (natsIsMissing) {
-    process.stdout.write(`${JSON.stringify({ accepted: 0, skipped: kills })}\n`)
+    process.stdout.write(`${JSON.stringify({ accepted: 0, skipped: true })}\n`)
     return true
   }
-  say(`${requests} calls, ${kills} faults of three NATS servers and of instances, seed ${seed}`)
-  const { report, faults, pausesMs } = await NatsKills.run({ requests, kills, seed, callers: 32, say })
-  const { counts, verdicts, explained, killed, seconds } = report
+  const ended = Network.enter(say)
+  if (ended !== undefined) return ended === 0
+  const kills = Number(values.kills)
+  // Each blow at least once.
+  const few = Math.max(3, Math.round(kills / 5))
+  const faults = values.small ? HostFaults.small : HostFaults.schedule(Random.make(seed), kills, few)
+  say(`${faults.length} faults of 11 hosts, seed ${seed}`)
+  const report = await HostFaults.run({ faults, seed, callers: Number(values.callers), say })
+  const { counts, verdicts, explained, pauses, struck, leftOut, seconds } = report
   for (const line of explained) say(line)
   const { accepted, claimable, unknown, ...others } = counts
+  const pausesMs = pauses.flatMap(({ eachMs }) => eachMs)
+  // Of the slowest shard, since the dead one may have had any of them.
+  const takeoversMs = pauses.flatMap(({ target, blow, eachMs }) =>
+    target === "shardOwner" && blow !== "paused" ? [Math.max(...eachMs)] : []
+  )
   const figures = {
     accepted,
     lost: count(verdicts, "lost"),
@@ -199,13 +215,16 @@ const nats = async (): Promise<boolean> => {
     unknown,
     pause_p50_ms: Math.round(quantile(pausesMs, 0.5)),
     pause_p99_ms: Math.round(quantile(pausesMs, 0.99)),
+    pause_max_ms: Math.round(Math.max(...pausesMs)),
+    takeover_p50_ms: Math.round(quantile(takeoversMs, 0.5)),
+    takeover_p99_ms: Math.round(quantile(takeoversMs, 0.99)),
     claimable,
     otherVerdicts: verdicts.length - count(verdicts, "lost") - count(verdicts, "doubled"),
-    faults,
-    instancesKilled: killed.instance,
+    struck,
+    ...(leftOut === 0 ? {} : { leftOut }),
     ...others,
     seed,
-    seconds: Math.round(seconds)
+    seconds
   }
   process.stdout.write(`${values.json === true ? JSON.stringify(figures) : JSON.stringify(figures, null, 2)}\n`)
   return verdicts.length === 0

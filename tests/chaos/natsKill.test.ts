@@ -4,7 +4,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { natsIsMissing, type RunningNats, startNats } from "../services/RunningNats.ts"
 import * as Kills from "./Kills.ts"
-import * as NatsKills from "./NatsKills.ts"
 
 const seed = Number(process.env["MILLRACE_SEED"] ?? Date.now() % 1_000_000)
 const small = { requests: 150, seed, callers: 16, say: () => {} }
@@ -58,16 +57,5 @@ describe.skipIf(natsIsMissing)(`random kills of nats-server and of instances (se
       }
     })
     expect(report.verdicts.filter(({ law }) => law === "lost").length).toBeGreaterThan(0)
-  }, 120_000)
-})
-
-describe.skipIf(natsIsMissing)(`random faults of three NATS servers (seed ${seed})`, () => {
-  it("lose nothing that was promised and double nothing", async () => {
-    const { report, faults } = await NatsKills.run({ ...small, kills: 4 })
-    expect(report.explained).toEqual([])
-    expect(report.counts.accepted).toBeGreaterThan(50)
-    expect(report.counts.claimable).toBe(report.counts.accepted)
-    const faultCount = Object.values(faults).reduce((sum, count) => sum + count)
-    expect(faultCount + report.killed.instance).toBe(4)
   }, 120_000)
 })

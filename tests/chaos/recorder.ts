@@ -38,8 +38,14 @@ const file = openSync(join(homedir(), "effects.jsonl"), "a")
 const write = (line: Attempted | Effected | Born) => writeSync(file, `${JSON.stringify(line)}\n`)
 const digestOf = (text: string) => createHash("sha256").update(text).digest("base64url").slice(0, 22)
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
-// Each life of the platform has a port of its own for workers.
-const plane = new URL(process.env["MILLRACE_WORKER_URL"] ?? "ws://none:0").port
+/**
+ * Each life of the platform has a port of its own for workers. Where several gateways serve, the life is that of an owner
+ * of the shard: what it answered and its log never took is run again by its successor.
+ */
+const planeOf = (token: number): string =>
+  process.env["RECORDER_PLANE"] === "epoch"
+    ? `epoch ${Math.floor(token / 2 ** 32)}`
+    : new URL(process.env["MILLRACE_WORKER_URL"] ?? "ws://none:0").port
 
 write({ _tag: "Born", pid: process.pid, start: processStart(process.pid) })
 
@@ -65,7 +71,7 @@ serve({
       tenant,
       attempt,
       token,
-      plane
+      plane: planeOf(token)
     })
     if (order.fails === true) throw new Error("it fails as it was told to")
     const answer = JSON.stringify({ item, requestId, tenant, token, run, padding: "x".repeat(order.bytes) })

@@ -13,6 +13,7 @@ import { skipWithout } from "../faults/Tools.ts"
 import { locate } from "./NatsBinary.ts"
 
 const startLimitMs = 15_000
+const loopback = "127.0.0.1"
 
 /** Skipped aloud where there is none. */
 export const natsIsMissing = skipWithout(
@@ -22,7 +23,10 @@ export const natsIsMissing = skipWithout(
 
 export interface NatsSettings {
   readonly name: string
+  readonly host: string
   readonly port: number
+  /** In front of the command. */
+  readonly wrapper: ReadonlyArray<string>
   /** The value of `sync_interval`; absent leaves the line out. */
   readonly syncInterval: string | undefined
   readonly maxPayload: string
@@ -52,7 +56,7 @@ export const freePort = (): Promise<number> =>
 
 const configuration = (settings: NatsSettings, store: string) => `
 server_name: ${settings.name}
-listen: "127.0.0.1:${settings.port}"
+listen: "${settings.host}:${settings.port}"
 max_payload: ${settings.maxPayload}
 lame_duck_grace_period: "100ms"
 lame_duck_duration: "30s"
@@ -65,10 +69,10 @@ ${settings.accounts}
 ${settings.more}
 `
 
-const answers = async (port: number): Promise<boolean> => {
+const answers = async ({ host, port }: NatsSettings): Promise<boolean> => {
   const { connect } = await import("node:net")
   return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1")
+    const socket = connect(port, host)
     const end = (isThere: boolean) => {
       socket.destroy()
       resolve(isThere)
@@ -90,8 +94,8 @@ export class RunningNats {
   constructor(settings: NatsSettings, folder: string) {
     this.settings = settings
     this.folder = folder
-    this.url = `nats://millrace:race@127.0.0.1:${settings.port}`
-    this.systemUrl = `nats://system:system@127.0.0.1:${settings.port}`
+    this.url = `nats://millrace:race@${settings.host}:${settings.port}`
+    this.systemUrl = `nats://system:system@${settings.host}:${settings.port}`
   }
 
   /** What it said, for a test that fails. */
@@ -111,7 +115,8 @@ export class RunningNats {
     if (binary === undefined) throw new Error("there is no nats-server")
     const path = join(this.folder, "nats.conf")
     await fs.writeFile(path, configuration(settings, join(this.folder, "store")))
-    const child = spawn(binary.path, ["-c", path], { stdio: ["ignore", "pipe", "pipe"] })
+    const [command = binary.path, ...args] = [...settings.wrapper, binary.path, "-c", path]
+    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] })
     this.#child = child
     const listen = (text: string) => {
       this.#output = (this.#output + text).slice(-20_000)
@@ -119,7 +124,7 @@ export class RunningNats {
     child.stdout.setEncoding("utf8").on("data", listen)
     child.stderr.setEncoding("utf8").on("data", listen)
     const endMs = performance.now() + startLimitMs
-    while (!(await answers(this.settings.port))) {
+    while (!(await answers(settings))) {
       if (child.exitCode !== null || performance.now() > endMs) {
         throw new Error(`nats-server did not start: ${this.#output}`)
       }
@@ -176,7 +181,9 @@ export const startNats = async (settings: Partial<NatsSettings> = {}): Promise<R
   const folder = await fs.mkdtemp(join(tmpdir(), "millrace-nats-"))
   const whole: NatsSettings = {
     name: "alone",
-    port: await freePort(),
+    host: loopback,
+    port: settings.port ?? (await freePort()),
+    wrapper: [],
     syncInterval: "always",
     maxPayload: "8MB",
     more: "",
@@ -188,16 +195,28 @@ export const startNats = async (settings: Partial<NatsSettings> = {}): Promise<R
   return server
 }
 
+/** Where a server of a cluster is to be: a machine of its own, or the loopback, with a free port there. */
+export interface Place {
+  readonly host: string
+  readonly wrapper: ReadonlyArray<string>
+}
+
 /** Three servers that are one cluster; resolves when they are started, not when they have elected. */
-export const startCluster = async (): Promise<ReadonlyArray<RunningNats>> => {
-  const routes = [await freePort(), await freePort(), await freePort()]
+export const startCluster = async (places?: ReadonlyArray<Place>): Promise<ReadonlyArray<RunningNats>> => {
+  const all = await Promise.all(
+    Array.from({ length: 3 }, async (_, index) => {
+      const { host, wrapper } = places?.[index] ?? { host: loopback, wrapper: [] }
+      return { host, wrapper, route: await freePort() }
+    })
+  )
+  const routes = all.map(({ host, route }) => `"nats-route://${host}:${route}"`).join(", ")
   return Promise.all(
-    routes.map((route, index) =>
+    all.map(({ host, wrapper, route }, index) =>
       startNats({
         name: `n${index + 1}`,
-        more: `cluster { name: millrace, listen: "127.0.0.1:${route}", routes: [${routes
-          .map((port) => `"nats-route://127.0.0.1:${port}"`)
-          .join(", ")}] }`
+        host,
+        wrapper,
+        more: `cluster { name: millrace, listen: "${host}:${route}", routes: [${routes}] }`
       })
     )
   )

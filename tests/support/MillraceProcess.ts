@@ -22,9 +22,14 @@ export interface MillraceProcess {
 
 export const cli = join(root, "dist/cli/main.js")
 
-/** Free ports unless `args` say otherwise. */
-export const start = (args: ReadonlyArray<string>, environment: Record<string, string> = {}): MillraceProcess => {
-  const child = spawn(process.execPath, [cli, ...args], {
+/** Free ports unless `args` say otherwise. `wrapper`: in front of the command. */
+export const start = (
+  args: ReadonlyArray<string>,
+  environment: Readonly<Record<string, string>> = {},
+  wrapper: ReadonlyArray<string> = []
+): MillraceProcess => {
+  const [command = process.execPath, ...words] = [...wrapper, process.execPath, cli, ...args]
+  const child = spawn(command, words, {
     cwd: root,
     stdio: ["ignore", "pipe", "pipe"],
     env: {
