@@ -172,7 +172,7 @@ const observed: ComputeBackend["Service"] = {
 await run(
   Agent.make({
     cluster: "storm",
-    region: "here",
+    site: { region: "here" },
     workerUrl: "ws://127.0.0.1:1",
     workerToken: () => "token"
   }).pipe(Effect.provideService(ComputeBackend, observed), Effect.provideContext(fabric))

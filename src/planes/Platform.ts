@@ -130,7 +130,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
   const isAnyLeft = (yield* backend.list).length > 0
   const { agent } = yield* AgentPlane.open({
     cluster: clusterName,
-    region: clusterName,
+    site: { region: clusterName },
     workerUrl: invocation.instanceUrl,
     workerSecret,
     workerTokenLifetimeMs: WorkerSecret.tokenLifetimeMs

@@ -84,7 +84,7 @@ const agentTest = (
 
 const agentOptions: Agent.Options = {
   cluster: "here",
-  region: "home",
+  site: { region: "home" },
   heartbeatMs: 50,
   workerUrl: "ws://127.0.0.1:1",
   workerToken: (create) => `token of ${create.instanceId}`

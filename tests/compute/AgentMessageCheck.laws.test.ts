@@ -93,6 +93,9 @@ const agent = fc.oneof(
       cluster: name,
       agentEpoch: int,
       region: name,
+      group: name,
+      attributes: fc.array(name, { maxLength: 2 }),
+      compliance: fc.array(name, { maxLength: 2 }),
       backend: name,
       isolation: name,
       instanceTypes: fc.array(fc.record({ name, gpuKind: name, gpuCount: int, total: int, free: int }), {

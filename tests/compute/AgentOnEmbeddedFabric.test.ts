@@ -41,7 +41,7 @@ const createOf = (instanceId: string): CreateInstance => ({
 
 const agent = Agent.layer({
   cluster: "here",
-  region: "home",
+  site: { region: "home" },
   workerUrl: "ws://127.0.0.1:1",
   workerToken: () => "token"
 })

@@ -300,7 +300,7 @@ export const make = (fault: Fault) => {
     scope = yield* Scope.make()
     const starting = Agent.make({
       cluster: "here",
-      region: "home",
+      site: { region: "home" },
       heartbeatMs,
       workerUrl: "ws://127.0.0.1:1",
       workerToken: () => "token",

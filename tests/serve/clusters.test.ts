@@ -21,8 +21,8 @@ describe.skipIf(natsIsMissing)("several clusters", () => {
     ;[invocation, control, east] = await Promise.all([
       services.start("invocation"),
       services.start("control", { "control.unreachableAfterMs": "1500" }),
-      services.start("agent", { "agent.cluster": "east", ...often }),
-      services.start("agent", { "agent.cluster": "west", ...often })
+      services.start("agent", { "agent.cluster": "east", "agent.attributes": "nvlink,rdma", ...often }),
+      services.start("agent", { "agent.cluster": "west", "agent.group": "edge", ...often })
     ])
   }, 60_000)
   afterAll(async () => {
@@ -41,6 +41,38 @@ describe.skipIf(natsIsMissing)("several clusters", () => {
       const all = await clusters()
       return (all.length === 1 && all[0] === cluster) || undefined
     })
+
+  it("a function runs where what it demands is, and where that is nowhere its calls wait and are told why", async () => {
+    const deploy = (name: string, deployment: Readonly<Record<string, unknown>>) =>
+      services.cli(control, "deploy", services.functionFolder(name, { idleWindowMs: 200, ...deployment }))
+    await Promise.all([
+      deploy("linked", { attributes: ["rdma", "nvlink"] }),
+      deploy("near", { groups: ["edge", "airport"] }),
+      deploy("impossible", { regions: ["local"], compliance: ["iso-27001"] })
+    ])
+    const clusterOf = async (name: string) => {
+      const url = `${invocation.facts["gateway"]}/f/${name}/inspect`
+      const seen = await eventually(`${name} answers`, async () => {
+        const response = await fetch(url)
+        return response.status === 200 ? response.text() : undefined
+      })
+      const { pid } = JSON.parse(seen)
+      const all = await Services.instances(services, control)
+      return all.find((instance) => instance.pid === pid)?.cluster
+    }
+    assert.strictEqual(await clusterOf("linked"), "east")
+    assert.strictEqual(await clusterOf("near"), "west")
+    const headers = { prefer: "respond-async" }
+    const waiting = await fetch(`${invocation.facts["gateway"]}/f/impossible/inspect`, { headers })
+    assert.strictEqual(waiting.status, 202)
+    const id = JSON.parse(await waiting.text()).requestId
+    const why = await eventually("it is told why", async () => {
+      const text = await services.cli(control, "explain", id)
+      return text.includes("iso-27001") ? text : undefined
+    })
+    assert.include(why, "impossible")
+    await eventually("they have gone back to zero", async () => (await clusters()).length === 0 || undefined)
+  }, 60_000)
 
   it("a drained cluster is emptied without an error and without a second run, and a cordoned one is given nothing", async () => {
     await eventually("both clusters are known", async () => {

@@ -12,6 +12,10 @@ const label = {
   pattern: /^[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$/,
   expected: "1 to 63 of A-Z, a-z, 0-9, and between them - and _"
 }
+const labels = {
+  pattern: /^(?!.*\.\.)[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/,
+  expected: "1 to 63 of A-Z, a-z, 0-9, and between them single dots, - and _ each"
+}
 const secret = {
   pattern: /^(?:file:\S.{0,4000}|[A-Za-z0-9_-]{43,512})$/,
   expected: "file:PATH, or the secret itself: 43 to 512 of A-Z, a-z, 0-9, - and _",
@@ -129,6 +133,17 @@ export const settings = {
   agent: {
     cluster: text({ ...label, about: "name of its cluster", otherwise: "local", variable: "MILLRACE_CLUSTER" }),
     region: text({ ...label, about: "where the cluster is", otherwise: "local", variable: "MILLRACE_REGION" }),
+    group: maybeText({ ...labels, about: "clusters that belong together: functions may demand one of some groups" }),
+    attributes: texts({
+      ...labels,
+      about: "what the cluster has, such as nvlink: functions may demand them",
+      countMax: 64
+    }),
+    compliance: texts({
+      ...labels,
+      about: "what the cluster is certified for, such as iso-27001: functions may demand it",
+      countMax: 64
+    }),
     backend: oneOf({
       of: ["process", "simulated", "docker", "kubernetes"],
       about: "where instances run",

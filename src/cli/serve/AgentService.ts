@@ -91,7 +91,12 @@ export const service = ({ config, check, ready }: Service.Running) => {
     yield* Deferred.await(gained)
     const plane = yield* AgentPlane.open({
       cluster: agent.cluster,
-      region: agent.region,
+      site: {
+        region: agent.region,
+        ...(agent.group === undefined ? {} : { group: agent.group }),
+        attributes: agent.attributes,
+        compliance: agent.compliance
+      },
       heartbeatMs: agent.heartbeatMs,
       shutdownMs: agent.shutdownMs,
       workerUrl,

@@ -44,7 +44,7 @@ import * as AgentReports from "./AgentReports.ts"
 export interface Options {
   /** Name of the cluster, part of its subjects. */
   readonly cluster: string
-  readonly region: string
+  readonly site: AgentReports.ClusterSite
   /** Between heartbeats, each of which also reconciles. Default 2,000. */
   readonly heartbeatMs?: number
   /**
@@ -69,7 +69,6 @@ export class Agent extends Context.Service<
   Agent,
   {
     readonly cluster: string
-    readonly region: string
     /** All that run or are on their way in or out. */
     readonly instances: Effect.Effect<ReadonlyArray<InstanceReport>>
     /** The kept tail of its output, oldest first; also of instances that ended a short while ago. */
@@ -88,7 +87,7 @@ export const make: (
   options: Options
 ) => Effect.Effect<Agent["Service"], FabricUnavailable, ComputeBackend | WorkQueue | PubSub | Scope.Scope> =
   Effect.fnUntraced(function* (options) {
-    const { cluster, region } = options
+    const { cluster, site } = options
     const backend = yield* ComputeBackend
     const workQueue = yield* WorkQueue
     const pubSub = yield* PubSub
@@ -102,7 +101,7 @@ export const make: (
     /** Starts in this turn; ends with the agent. */
     const fork = (effect: Effect.Effect<void>): Fiber.Fiber<void> => Fiber.runIn(runFork(effect), scope)
 
-    const reports = AgentReports.make({ cluster, region, abilities: backend.abilities, pubSub, epoch })
+    const reports = AgentReports.make({ cluster, site, abilities: backend.abilities, pubSub, epoch })
     const instances = AgentInstances.make({ cluster, backend, reports, clock, epoch, fork })
     const orders = AgentOrders.make({
       cluster,
@@ -162,7 +161,6 @@ export const make: (
 
     return Agent.of({
       cluster,
-      region,
       instances: Effect.sync(instances.reports),
       logs: (instanceId) =>
         Effect.catch(backend.logs(instanceId), ({ message }) =>

@@ -77,6 +77,9 @@ export const AgentReport = Schema.Union([
     cluster: Schema.String,
     agentEpoch: AgentEpoch,
     region: Schema.String,
+    group: Schema.optionalKey(Schema.String),
+    attributes: Schema.optionalKey(Schema.Array(Schema.String)),
+    compliance: Schema.optionalKey(Schema.Array(Schema.String)),
     backend: Schema.String,
     isolation: Schema.String,
     instanceTypes: Schema.Array(

@@ -61,6 +61,8 @@ const isRecordOf = (value: unknown, isOne: (one: unknown) => boolean): boolean =
 const isListOf = (value: unknown, isOne: (one: unknown) => boolean): boolean =>
   Array.isArray(value) && value.every(isOne)
 
+const isTextsOrAbsent = (value: unknown): boolean => value === undefined || isListOf(value, isText)
+
 export const isCreateInstance = (value: unknown): value is CreateInstance =>
   isFields(value) &&
   isText(value["instanceId"]) &&
@@ -135,6 +137,9 @@ export const isAgentReport = (value: unknown): value is AgentReport => {
   return (
     value["_tag"] === "Heartbeat" &&
     isText(value["region"]) &&
+    isTextOrAbsent(value["group"]) &&
+    isTextsOrAbsent(value["attributes"]) &&
+    isTextsOrAbsent(value["compliance"]) &&
     isText(value["backend"]) &&
     isText(value["isolation"]) &&
     isListOf(value["instanceTypes"], isInstanceType) &&

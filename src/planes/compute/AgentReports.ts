@@ -19,16 +19,27 @@ export interface AgentReports {
   }) => void
 }
 
+/** What functions may demand of the place where they run. */
+export interface ClusterSite {
+  readonly region: string
+  /** Clusters that belong together, such as those of one owner. */
+  readonly group?: string
+  /** What it has, such as `nvlink`. */
+  readonly attributes?: ReadonlyArray<string>
+  /** What it is certified for, such as `iso-27001`. */
+  readonly compliance?: ReadonlyArray<string>
+}
+
 export interface AgentReportsOptions {
   readonly cluster: string
-  readonly region: string
+  readonly site: ClusterSite
   readonly abilities: ComputeBackend["Service"]["abilities"]
   readonly pubSub: PubSub["Service"]
   /** Of this agent; undefined: it does not act for its cluster. */
   readonly epoch: () => number | undefined
 }
 
-export const make = ({ cluster, region, abilities, pubSub, epoch }: AgentReportsOptions): AgentReports => {
+export const make = ({ cluster, site, abilities, pubSub, epoch }: AgentReportsOptions): AgentReports => {
   const subject = subjects.report(cluster)
 
   const publish = (report: AgentReport) => {
@@ -42,7 +53,7 @@ export const make = ({ cluster, region, abilities, pubSub, epoch }: AgentReports
     changed: (instance) => publish({ _tag: "InstanceChanged", cluster, instance }),
     heartbeat: (instanceTypes, instances) => {
       const { name, isolation } = abilities
-      publish({ _tag: "Heartbeat", cluster, region, backend: name, isolation, instanceTypes, instances })
+      publish({ _tag: "Heartbeat", cluster, ...site, backend: name, isolation, instanceTypes, instances })
     },
     drain: ({ instanceId, versionId, reason }) =>
       pubSub.publish(subjects.drain, Buffer.from(JSON.stringify({ instanceId, versionId, reason })))

@@ -21,6 +21,9 @@ export interface ScaleDecision {
 export interface ClusterView {
   readonly name: string
   readonly region: string
+  readonly group?: string
+  readonly attributes?: ReadonlyArray<string>
+  readonly compliance?: ReadonlyArray<string>
   readonly backend: string
   readonly isolation: string
   readonly state: "healthy" | "unreachable"

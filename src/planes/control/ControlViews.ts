@@ -242,6 +242,9 @@ export type Explanation = typeof Explanation.Type
 export const ClusterView = Schema.Struct({
   name: Schema.String,
   region: Schema.String,
+  group: Schema.optionalKey(Schema.String),
+  attributes: Schema.optionalKey(Schema.Array(Schema.String)),
+  compliance: Schema.optionalKey(Schema.Array(Schema.String)),
   backend: Schema.String,
   isolation: Schema.String,
   state: Schema.Literals(["healthy", "unreachable"]),

@@ -128,13 +128,14 @@ export const make = (unreachableAfterMs: number): ControllerClusters => {
         name,
         state: isSilent(entry, nowMs) ? "unreachable" : "healthy",
         ...ordersOf(name),
+        ...siteOf(entry.heartbeat),
         instanceTypes: instanceTypes(entry),
         warm: isWarm(name)
       })),
     views: (nowMs) =>
       [...clusters].map(([name, entry]) => ({
         name,
-        region: entry.heartbeat.region,
+        ...siteOf(entry.heartbeat),
         backend: entry.heartbeat.backend,
         isolation: entry.heartbeat.isolation,
         state: isSilent(entry, nowMs) ? "unreachable" : "healthy",
@@ -144,6 +145,14 @@ export const make = (unreachableAfterMs: number): ControllerClusters => {
       }))
   }
 }
+
+/** What it is said to be; what is not said stays unknown. */
+const siteOf = ({ region, group, attributes, compliance }: Heartbeat) => ({
+  region,
+  ...(group === undefined ? {} : { group }),
+  ...(attributes === undefined ? {} : { attributes }),
+  ...(compliance === undefined ? {} : { compliance })
+})
 
 const emptyTally = (): Tally => ({ typeOf: new Map(), countOf: new Map() })
 

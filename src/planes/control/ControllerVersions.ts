@@ -330,7 +330,9 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
   const create = (version: VersionEntry, { route, deployment, count: wanted, nowMs }: Creation): void => {
     if (wanted === 0 || version.ordersHeldUntilMs !== null) return
     const { spec } = deployment
-    const request: Placement.Request = { instanceType: spec.instanceType, gpu: spec.gpu, clusters: spec.clusters }
+    const { instanceType, gpu, regions, groups, attributes, compliance } = spec
+    const demands = { clusters: spec.clusters, regions, groups, attributes, compliance }
+    const request: Placement.Request = { instanceType, gpu, ...demands }
     const warm = new Set([...instances.ofVersion(version.versionId).values()].map(({ cluster }) => cluster))
     let candidates = clusters.candidates(nowMs, (cluster) => warm.has(cluster))
     for (let index = 0; index < wanted; index++) {

@@ -119,6 +119,8 @@ export const VersionRecord = Schema.Struct({
 })
 export type VersionRecord = typeof VersionRecord.Type
 
+const Demanded = Schema.Array(Label).check(Schema.isMaxLength(clustersMax))
+
 /** How a version should run. */
 export const DeploymentSpec = Schema.Struct({
   minInstances: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 10_000 })),
@@ -147,7 +149,15 @@ export const DeploymentSpec = Schema.Struct({
   cpuMillis: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_024_000 })),
   memoryBytes: Schema.Int.check(Schema.isBetween({ minimum: 1_048_576, maximum: 70_368_744_177_664 })),
   /** Names of clusters it may run in; empty = any. */
-  clusters: Schema.Array(ClusterName).check(Schema.isMaxLength(clustersMax))
+  clusters: Schema.Array(ClusterName).check(Schema.isMaxLength(clustersMax)),
+  /** Regions it may run in; empty = any. */
+  regions: withDefault(Demanded, []),
+  /** Groups of clusters it may run in; empty = any. */
+  groups: withDefault(Demanded, []),
+  /** What the cluster must have, all of them. */
+  attributes: withDefault(Demanded, []),
+  /** What the cluster must be certified for, all of them. */
+  compliance: withDefault(Demanded, [])
 }).check(
   Schema.makeFilter((spec) =>
     spec.minInstances <= spec.maxInstances
@@ -176,7 +186,11 @@ export const deploymentDefaults: DeploymentSpec = {
   gpu: { kind: "none", count: 0 },
   cpuMillis: 1_000,
   memoryBytes: 512 * 1024 * 1024,
-  clusters: []
+  clusters: [],
+  regions: [],
+  groups: [],
+  attributes: [],
+  compliance: []
 }
 
 export const DeploymentRecord = Schema.Struct({
