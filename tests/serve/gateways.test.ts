@@ -11,7 +11,7 @@ describe.skipIf(natsIsMissing)("two gateways as services", () => {
   let services: Services.Services
   let gateways: ReadonlyArray<Services.Service>
   let control: Services.Service
-  // Four functions on four shards, so that each gateway has some of them in nearly every draw.
+  // Four functions, so that each gateway has some of them in nearly every draw.
   const names = ["a", "b", "c", "d"]
 
   beforeAll(async () => {

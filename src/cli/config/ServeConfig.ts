@@ -5,6 +5,7 @@
  * @module
  */
 import * as StartModel from "../../core/simulation/StartModel.ts"
+import * as NatsOptions from "../../planes/fabric/nats/NatsOptions.ts"
 import { count, maybeText, milliseconds, oneOf, port, type Setting, text, texts } from "./Setting.ts"
 
 const natsUrl = { pattern: /^(?:nats|tls|ws|wss):\/\/\S{1,400}$/, expected: "addresses such as nats://127.0.0.1:4222" }
@@ -58,6 +59,12 @@ export const settings = {
       about: "begins all names on the servers; the same in all processes of one installation",
       otherwise: "millrace"
     }),
+    logBytes: count({
+      about: "bytes reserved for each log: that of a shard, of its dead letters, of its events. Stays as it was when a log was made",
+      otherwise: NatsOptions.defaults.logBytesMax,
+      minimum: 16 * 1024 * 1024,
+      maximum: 1024 ** 4
+    }),
     durability: oneOf({
       of: ["power-loss", "process-crash-only"],
       about: "what accepted work survives; the second lets unsafe servers through",
@@ -95,8 +102,8 @@ export const settings = {
     }),
     shards: count({
       about:
-        "parts into which requests are divided, which gateways share; each reserves about 5 GiB on the servers. Stays as it was first said",
-      otherwise: 4,
+        "parts into which requests are divided, which gateways share; each reserves three times `nats.logBytes` on the servers. Stays as it was first said",
+      otherwise: 16,
       minimum: 1,
       maximum: 64
     }),

@@ -42,6 +42,7 @@ const fabricOptions = ({ nats, state }: ServeConfig): NatsFabric.NatsFabricOptio
       : { servers: nats.systemUrls, credentials: credentials(nats.systemCredentials) },
   monitorUrls: nats.monitorUrls,
   durability: nats.durability,
+  logBytesMax: nats.logBytes,
   prefix: nats.prefix,
   blobDirectory: state
 })

@@ -76,7 +76,7 @@ export const defaults: Omit<NatsOptions, "servers"> = {
   monitorUrls: [],
   prefix: "millrace",
   durability: "power-loss",
-  logBytesMax: 1024 * 1024 * 1024,
+  logBytesMax: 256 * 1024 * 1024,
   unknownLimitMs: 30_000,
   requestTimeoutMs: 2_000,
   duplicateWindowMs: 120_000,

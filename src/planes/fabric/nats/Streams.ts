@@ -78,7 +78,7 @@ export class Streams {
   config(spec: StreamSpec): Partial<StreamConfig> & { readonly name: string } {
     const { options } = this.#supervisor
     // A reservation counts against the disk of each server, and small logs need no large snapshots.
-    const sideBytes = Math.min(sideBytesMax, (spec.role === "snapshots" ? 4 : 1) * options.logBytesMax)
+    const sideBytes = Math.min(sideBytesMax, (spec.role === "snapshots" ? 16 : 4) * options.logBytesMax)
     return {
       name: spec.name,
       subjects: [...spec.subjects],
