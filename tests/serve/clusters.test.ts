@@ -3,6 +3,7 @@
  */
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { natsIsMissing, type RunningNats, startNats } from "../services/RunningNats.ts"
+import * as MillraceProcess from "../support/MillraceProcess.ts"
 import { eventually } from "../support/TestPlatform.ts"
 import * as Services from "./Services.ts"
 
@@ -19,7 +20,7 @@ describe.skipIf(natsIsMissing)("several clusters", () => {
     nats = await startNats()
     services = Services.make(nats, "clusters")
     ;[invocation, control, east] = await Promise.all([
-      services.start("invocation"),
+      services.start("invocation", { "invocation.heartbeatMs": "500" }),
       services.start("control", { "control.unreachableAfterMs": "1500" }),
       services.start("agent", { "agent.cluster": "east", "agent.attributes": "nvlink,rdma", ...often }),
       services.start("agent", { "agent.cluster": "west", "agent.group": "edge", ...often })
@@ -130,6 +131,36 @@ describe.skipIf(natsIsMissing)("several clusters", () => {
     })
     assert.match(shown, /west +local +healthy/)
     await only("west")
+  }, 60_000)
+
+  it("what runs in a cluster that was only cut off is replaced elsewhere, and ended when the cluster is back", async () => {
+    await services.cli(control, "clusters", "drain", "west")
+    await only("east")
+    await services.cli(control, "clusters", "uncordon", "west")
+    const [orphan] = await Services.instances(services, control).then((all) =>
+      all.filter(({ state }) => state === "ready")
+    )
+    const pid = orphan?.pid ?? 0
+    assert.isAbove(pid, 0)
+    // Both are still there and nobody hears of them, as behind a cable that was pulled.
+    const signal = (name: NodeJS.Signals) => {
+      east.child.kill(name)
+      process.kill(pid, name)
+    }
+    signal("SIGSTOP")
+    try {
+      const other = await eventually("it answers from elsewhere", async () => {
+        const { status, text } = await call("/inspect")
+        return status === 200 ? Number(JSON.parse(text).pid) : undefined
+      })
+      assert.notStrictEqual(other, pid)
+      assert.isTrue(MillraceProcess.isAlive(pid), "the one that was cut off goes on")
+    } finally {
+      signal("SIGCONT")
+    }
+    await eventually("the one that was replaced is ended", () => !MillraceProcess.isAlive(pid) || undefined)
+    await only("west")
+    assert.isNull(east.child.exitCode, "its agent goes on")
   }, 60_000)
 
   it("of two agents for one cluster one acts; paused, it is replaced, and when it wakes it writes nothing and ends", async () => {
