@@ -23,10 +23,10 @@ import * as SeedsCommand from "./seeds/SeedsCommand.ts"
 const say = (line: string) => process.stderr.write(`${(performance.now() / 1000).toFixed(1).padStart(6)} s  ${line}\n`)
 
 const usage = `npm run chaos -- kill [--requests N] [--kills K] [--seed S] [--json]
-npm run chaos -- crash-points [--k N] [--third 0|1|2|all] [--point NAME] [--json]
+npm run chaos -- crash-points [--k N] [--part 1/6|all] [--point NAME] [--json]
 npm run chaos -- power-cut [--cuts N] [--seed S] [--json]
 npm run chaos -- network [--requests N] [--seed S] [--json]
-npm run chaos -- nats [--kills K | --small] [--callers N] [--seed S] [--json]
+npm run chaos -- nats [--kills K | --small | --control-down S] [--callers N] [--seed S] [--json]
 npm run chaos -- seeds [--count N] [--seed S] [--json]`
 
 const { values, positionals } = parseArgs({
@@ -35,13 +35,16 @@ const { values, positionals } = parseArgs({
     json: { type: "boolean" },
     /** Of the times that a life comes to a place, how many are tried. */
     k: { type: "string", default: "5" },
-    third: { type: "string" },
+    /** Such as 2/6: every sixth of the cases, from the second on. */
+    part: { type: "string" },
     /** Beginning of the names of places. */
     point: { type: "string" },
     requests: { type: "string", default: "2000" },
     kills: { type: "string", default: "20" },
     /** Few faults of hosts, each kind once. */
     small: { type: "boolean", default: false },
+    /** Seconds for which there is no control plane at all, and no other fault. */
+    "control-down": { type: "string", default: "0" },
     callers: { type: "string", default: "16" },
     cuts: { type: "string", default: "200" },
     /** Simulated worlds, from that seed on. */
@@ -81,11 +84,17 @@ const kill = async (): Promise<boolean> => {
   return verdicts.length === 0 && controlLost > 0
 }
 
-/** Which third of the cases a day has: over three days all are tried. */
-const thirdOfToday = () => Math.floor(Date.now() / 86_400_000) % 3
+/** Over so many days all cases are tried. */
+const partsDefault = 6
+const partOfToday = () => `${(Math.floor(Date.now() / 86_400_000) % partsDefault) + 1}/${partsDefault}`
 
 const crashPoints = async (): Promise<boolean> => {
-  const third = values.third === "all" ? undefined : Number(values.third ?? thirdOfToday())
+  const part = values.part ?? partOfToday()
+  const [first = 1, parts = 1] = part === "all" ? [] : part.split("/").map(Number)
+  if (!(first >= 1 && first <= parts)) {
+    say(`--part ${part} is no part: it is 1/6 to 6/6, or of another number of parts, or all`)
+    return false
+  }
   const ground = await CrashPoints.prepare()
   try {
     const points = await CrashPoints.learn(ground)
@@ -96,8 +105,8 @@ const crashPoints = async (): Promise<boolean> => {
       .flatMap((point) =>
         Array.from({ length: Math.min(point.count, Number(values.k)) }, (_, k) => [point, k + 1] as const)
       )
-      .filter((_, index) => third === undefined || index % 3 === third)
-    say(`${cases.length} cases${third === undefined ? "" : `, third ${third} of 0 to 2 (--third all for all)`}`)
+      .filter((_, index) => index % parts === first - 1)
+    say(`${cases.length} cases, part ${part} (--part all for all)`)
     let done = 0
     const results = await CrashPoints.dieAtAll(ground, cases, 2, ({ point, k, isReached, explained, seconds }) => {
       done++
@@ -197,7 +206,13 @@ const nats = async (): Promise<boolean> => {
   const kills = Number(values.kills)
   // Each blow at least once.
   const few = Math.max(3, Math.round(kills / 5))
-  const faults = values.small ? HostFaults.small : HostFaults.schedule(Random.make(seed), kills, few)
+  const downS = Number(values["control-down"])
+  const faults: ReadonlyArray<HostFaults.Fault> =
+    downS > 0
+      ? [{ target: "allControls", blow: "killed", ms: downS * 1_000 }]
+      : values.small
+        ? HostFaults.small
+        : HostFaults.schedule(Random.make(seed), kills, few)
   say(`${faults.length} faults of 11 hosts, seed ${seed}`)
   const report = await HostFaults.run({ faults, seed, callers: Number(values.callers), say })
   const { counts, verdicts, explained, pauses, struck, leftOut, seconds } = report

@@ -28,12 +28,15 @@ export type Target =
   | "controlStandby"
   | "agent"
   | "cluster"
+  | "allControls"
   | "allNats"
 export type Blow = "killed" | "paused" | "cutOff"
 
 export interface Fault {
   readonly target: Target
   readonly blow: Blow
+  /** How long; absent: by chance. */
+  readonly ms?: number
 }
 
 export interface Options {
@@ -90,9 +93,9 @@ export const schedule = (random: Random.Random, many: number, few: number): Read
   const faults = [
     ...times("streamLeader", many),
     ...times("shardOwner", many),
-    ...(["natsServer", "controlLeader", "controlStandby", "agent", "cluster", "allNats"] as const).flatMap((target) =>
-      times(target, few)
-    )
+    ...(
+      ["natsServer", "controlLeader", "controlStandby", "agent", "cluster", "allControls", "allNats"] as const
+    ).flatMap((target) => times(target, few))
   ]
   return shuffled(random, faults)
 }
@@ -222,16 +225,23 @@ const strikeAll = async (
     recording.see({ _tag: "Crashed" })
     // All at once and back: while none is there nothing can be accepted.
     const longestMs = fault.target === "allNats" ? outageMaxMs : blowMaxMs
-    const blowMs = blowMinMs + random.below(longestMs - blowMinMs)
+    const blowMs = fault.ms ?? blowMinMs + random.below(longestMs - blowMinMs)
     const sinceMs = monotonicMs()
     const healed = strike(members, fault.blow, blowMs, isAlone)
     await healed.begun
-    const servedMs = await Promise.all(
-      names.map(async (name) => {
-        promised.push(await accepted(world, name))
-        return monotonicMs() - sinceMs
-      })
-    )
+    const timesMs = (fromMs: number) =>
+      Promise.all(
+        names.map(async (name) => {
+          promised.push(await accepted(world, name))
+          return monotonicMs() - fromMs
+        })
+      )
+    const servedMs = [...(await timesMs(sinceMs))]
+    // While a long one lasts, every second.
+    while (fault.ms !== undefined && monotonicMs() < sinceMs + fault.ms) {
+      await sleep(1_000)
+      servedMs.push(...(await timesMs(monotonicMs())))
+    }
     pauses.push({ ...fault, eachMs: servedMs })
     await healed.over
     recording.see({ _tag: "Crashed" })
@@ -239,7 +249,7 @@ const strikeAll = async (
     const what = `${fault.target} ${fault.blow}`
     struck[what] = (struck[what] ?? 0) + 1
     const who = members.map(({ name }) => name).join(", ")
-    const each = servedMs.map(Math.round).join(", ")
+    const each = servedMs.slice(0, names.length).map(Math.round).join(", ")
     say(`${index + 1}/${faults.length} ${what} (${who}): shards accept again after ${each} ms, ${next} calls so far`)
     const why = ended()
     if (why !== undefined) throw new Error(why)
@@ -282,6 +292,8 @@ const targetsOf = async (
     }
     case "allNats":
       return nats
+    case "allControls":
+      return controls
     case "shardOwner":
       return one(shardOwner(shard), [])
     case "controlLeader":
@@ -309,9 +321,8 @@ const strike = (
   switch (blow) {
     case "killed": {
       const begun = Promise.all(members.map((member) => (isAlone ? member.killAlone() : member.kill()))).then(() => {})
-      // Where a machine is started again, it takes some time; all at once is a power failure.
       const over = begun
-        .then(() => sleep(members.length > 1 ? 0 : ms / 3))
+        .then(() => sleep(ms))
         .then(() => Promise.all(members.map((member) => member.start())))
         .then(() => {})
       return { begun, over }
