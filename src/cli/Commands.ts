@@ -248,11 +248,41 @@ const config: Command = {
   load: () => import("./commands/config.ts")
 }
 
+const backup: Command = {
+  name: "backup",
+  usage: "<folder>",
+  about: "save all that an installation on NATS keeps into a folder",
+  details: [
+    "Logs of shards and their snapshots, specs and ownership, and the large bodies in `state`: run it where the gateways'",
+    "`state` is. Everything may go on working meanwhile."
+  ],
+  flags: configFlags,
+  example: "millrace backup /backups/monday --config millrace.config.json",
+  positionalsMax: 1,
+  load: () => import("./commands/backup.ts").then(({ save }) => save)
+}
+
+const restore: Command = {
+  name: "restore",
+  usage: "<folder>",
+  about: "bring a backup back, to servers that hold nothing of the installation",
+  details: [
+    "While no plane runs, and no instance of it. What was accepted after the backup is not there; what ended after it",
+    "runs again."
+  ],
+  flags: configFlags,
+  example: "millrace restore /backups/monday --config millrace.config.json",
+  positionalsMax: 1,
+  load: () => import("./commands/backup.ts").then(({ restore }) => restore)
+}
+
 export const commands: ReadonlyArray<Command> = [
   devCommand,
   upCommand,
   serve,
   config,
+  backup,
+  restore,
   init,
   deploy,
   functions,

@@ -33,6 +33,8 @@ export interface Services {
   readonly refused: (plane: PlaneName, settings: Readonly<Record<string, string>>) => Promise<string>
   /** One command of the CLI; answers what it printed. Rejects when it fails. */
   readonly cli: (control: Service, ...words: ReadonlyArray<string>) => Promise<string>
+  /** One command that looks into the configuration, and at no plane. */
+  readonly offline: (...words: ReadonlyArray<string>) => Promise<string>
   /** Folder of a function like `tests/functions/probe.ts`. */
   readonly functionFolder: (name: string, deployment?: Readonly<Record<string, unknown>>) => string
   readonly close: () => Promise<void>
@@ -73,6 +75,13 @@ export const make = (nats: RunningNats, prefix: string): Services => {
     const health = String(facts["health"])
     return { ...child, plane, facts, health, readyz: () => readyz(health) }
   }
+  const millrace = (args: ReadonlyArray<string>, environment: Readonly<Record<string, string>> = {}) =>
+    new Promise<string>((resolve, reject) => {
+      const env = { ...process.env, ...environment }
+      execFile(process.execPath, [MillraceProcess.cli, ...args], { env, cwd: root }, (error, stdout, stderr) =>
+        error === null ? resolve(stdout) : reject(new Error(`millrace ${args.join(" ")}: ${stderr}`))
+      )
+    })
   return {
     folder,
     start,
@@ -83,13 +92,8 @@ export const make = (nats: RunningNats, prefix: string): Services => {
       return child.stderr()
     },
     cli: (control, ...words) =>
-      new Promise((resolve, reject) => {
-        const args = [MillraceProcess.cli, ...words, "--url", String(control.facts["control"])]
-        const env = { ...process.env, MILLRACE_STATE: join(folder, "control") }
-        execFile(process.execPath, args, { env, cwd: root }, (error, stdout, stderr) =>
-          error === null ? resolve(stdout) : reject(new Error(`millrace ${words.join(" ")}: ${stderr}`))
-        )
-      }),
+      millrace([...words, "--url", String(control.facts["control"])], { MILLRACE_STATE: join(folder, "control") }),
+    offline: (...words) => millrace([...words, "--config", file, "--set", `state=${join(folder, "invocation")}`]),
     functionFolder: (name, deployment = {}) => {
       const directory = join(folder, "functions", name)
       mkdirSync(directory, { recursive: true })

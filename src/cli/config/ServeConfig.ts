@@ -60,7 +60,8 @@ export const settings = {
       otherwise: "millrace"
     }),
     logBytes: count({
-      about: "bytes reserved for each log: that of a shard, of its dead letters, of its events. Stays as it was when a log was made",
+      about:
+        "bytes reserved for each log: that of a shard, of its dead letters, of its events. Stays as it was when a log was made",
       otherwise: NatsOptions.defaults.logBytesMax,
       minimum: 16 * 1024 * 1024,
       maximum: 1024 ** 4
