@@ -7,6 +7,8 @@
  */
 import { parseArgs } from "node:util"
 import { type Bench, shortfalls } from "./Bench.ts"
+import { round } from "./Statistics.ts"
+import * as StolenTime from "./StolenTime.ts"
 
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   warm: async () => (await import("./warm.ts")).warm,
@@ -24,6 +26,8 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
 }
 
 const repetitionsMin = 3
+/** Beyond that figures waver by more than they differ. */
+const stolenShareMax = 0.02
 
 const say = (line: string) => process.stderr.write(`${line}\n`)
 
@@ -41,10 +45,18 @@ if (load === undefined || !Number.isInteger(repetitions) || repetitions < 1) {
 } else {
   if (repetitions < repetitionsMin) say(`${repetitions} rounds say little: the figures that count take 3 or more`)
   const bench = await load()
+  const stolenSince = StolenTime.start()
   const result = await bench({ repetitions, say })
+  const stolen = stolenSince()
+  if (stolen !== undefined && stolen > stolenShareMax) {
+    say(
+      `the host gave ${Math.round(stolen * 100)} % of the processors to others meanwhile: measure again when it is quiet`
+    )
+  }
   const short = shortfalls(result)
   for (const line of short) say(`SHORT OF ITS BUDGET: ${line}`)
   if (short.length === 0) say("every figure is within its budget")
-  const text = { bench: name, repetitions, ...result.figures, ...(short.length === 0 ? {} : { short }) }
+  const stolenShare = stolen === undefined ? {} : { stolen_share: round(stolen) }
+  const text = { bench: name, repetitions, ...result.figures, ...stolenShare, ...(short.length === 0 ? {} : { short }) }
   process.stdout.write(`${values.json === true ? JSON.stringify(text) : JSON.stringify(text, null, 2)}\n`)
 }
