@@ -80,6 +80,8 @@ describe("fleet", () => {
     assert.deepStrictEqual(plan(0, [], { budget }), { create: 0, drain: [], retryAtMs: null }, "nothing is missing")
     const held = plan(0, [member("a")], { budget: { ...budget, nextTryAtMs: 5_000 } })
     assert.deepStrictEqual([held.drain.length, held.retryAtMs], [1, null], "nothing is missing")
+    const whole = plan(1, [member("a", { state: "starting" })], { budget: { ...budget, nextTryAtMs: 5_000 } })
+    assert.deepStrictEqual(whole, { create: 0, drain: [], retryAtMs: null }, "nothing is missing")
     const waits = plan(2, [member("a", { generation: 1 })], { budget: { ...budget, nextTryAtMs: 5_000 } })
     assert.deepStrictEqual([waits.drain.length, waits.retryAtMs], [1, 5_000])
   })

@@ -28,6 +28,8 @@ describe("the rate of arrivals", () => {
     const [later] = look(rate, 2_600, 10)
     assert.deepStrictEqual([later.bucket, later.bucketArrivals, later.recent], [5, 1, [0, 0, 2]])
     assert.deepStrictEqual(look(later, 3_100, 10)[0].recent, [1, 0, 0, 2])
+    assert.deepStrictEqual(look(look(later, 3_100, 10)[0], 3_600, 10)[0].recent, [0, 1, 0, 0], "the oldest is gone")
+    assert.deepStrictEqual(look(rate, 3_000, 9)[0].recent, [0, 0, 0, 2], "the fourth is still one of them")
     assert.deepStrictEqual(look(later, 60_000, 10)[0].recent, [0, 0, 0, 0])
   })
 

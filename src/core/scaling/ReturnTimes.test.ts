@@ -26,6 +26,7 @@ const stayMs = (returnMs: number, idleWindowMs: number): number =>
 describe("the stay after a need", () => {
   it("is as long as the latest return of its kind, and no longer", () => {
     assert.deepStrictEqual([stayMs(300, 60_000), stayMs(3_000, 60_000), stayMs(5_000, 60_000)], [2_848, 4_271, 6_407])
+    assert.deepStrictEqual([stayMs(2_848, 60_000), stayMs(2_849, 60_000)], [2_848, 4_271], "at its bound, and beyond")
   })
 
   it("is the shortest where the need returns after the idle window, however dear a start is", () => {
@@ -42,5 +43,48 @@ describe("the stay after a need", () => {
 
   it("is the whole idle window after few returns", () => {
     assert.strictEqual(ReturnTimes.stayMs(returned([3_000, 3_000, 3_000], 60_000), 4, 60_000), 60_000)
+  })
+})
+
+describe("the time of a start", () => {
+  const look = (nowMs: number, ready: number, starting: number): ReturnTimes.Look => ({
+    nowMs,
+    need: 2,
+    ready,
+    starting,
+    idleWindowMs: 60_000
+  })
+  const startMs = (...looks: ReadonlyArray<ReturnTimes.Look>) =>
+    looks.reduce(ReturnTimes.observe, ReturnTimes.empty).startMs
+
+  it("is the time that instances were starting, however often somebody looked, over those that became ready", () => {
+    assert.strictEqual(startMs(look(0, 0, 2), look(3_000, 0, 2), look(8_000, 2, 0)), 8_000)
+    assert.strictEqual(startMs(look(0, 0, 2), look(8_000, 2, 0)), 8_000)
+  })
+
+  it("counts from anew once an instance is ready, and an earlier start fades by a 64th with each later one", () => {
+    const first = [look(0, 0, 1), look(10_000, 1, 0)]
+    assert.strictEqual(startMs(...first), 10_000)
+    const second = startMs(...first, look(20_000, 1, 1), look(94_000, 2, 0))
+    assert.closeTo(second ?? 0, 10_000 + (74_000 - 10_000) / 64, 1e-9)
+  })
+
+  it("is not told by instances that were there at the first look, or became ready while nobody looked", () => {
+    assert.isNull(startMs(look(0, 3, 0), look(5_000, 3, 0)))
+    const begun = ReturnTimes.observe(ReturnTimes.empty, look(0, 0, 2))
+    const known = ReturnTimes.observe(ReturnTimes.interrupted(begun), look(9_000, 2, 0))
+    assert.isNull(known.startMs)
+  })
+})
+
+describe("the bands of a need", () => {
+  const bandsOf = (need: number) => {
+    const look = { nowMs: 0, need, ready: 0, starting: 0, idleWindowMs: 60_000 }
+    return ReturnTimes.observe(ReturnTimes.empty, look).bands.length
+  }
+
+  it("are one for each need up to five, then each a quarter larger than the one before", () => {
+    const needs = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 1_000_000]
+    assert.deepStrictEqual(needs.map(bandsOf), [0, 1, 2, 3, 4, 5, 5, 6, 7, 7, 8, 8, 9, 59])
   })
 })

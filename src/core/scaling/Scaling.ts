@@ -105,9 +105,9 @@ export const lawful = (answer: Decision, observation: Observation): Decision => 
   if (desired === answer.desired) return answer
 
   const why =
-    desired === max && awake > max
+    awake > max
       ? `maxInstances is ${max}`
-      : desired === min && awake < min
+      : awake < min
         ? `minInstances is ${min}`
         : !isKnown
           ? `the demand is unknown, so ${plural(desired, "instance")} stay`
