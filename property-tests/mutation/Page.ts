@@ -31,7 +31,7 @@ export interface Finding {
   readonly untried: number
   /** What was drawn by any of these; empty: all changes. */
   readonly samples: ReadonlyArray<Sample>
-  /** Its survivors had a quick look alone. */
+  /** Some of its survivors, if it has any, had a quick look alone. */
   readonly isQuick: boolean
   readonly survivors: ReadonlyArray<Survivor>
 }
@@ -183,7 +183,9 @@ export const page = (
         `${score.toFixed(1)} %, within ${margin.toFixed(1)} points (95 %).\n`
     ]
   })
-  const hasty = rows.filter(({ files }) => files.some(({ isQuick }) => isQuick)).map(({ name }) => name)
+  const hasty = rows
+    .filter(({ files }) => files.some(({ isQuick, survivors }) => isQuick && survivors.length > 0))
+    .map(({ name }) => name)
   const looked = hasty.length === 0 ? "" : `\nOnly a quick look was had at some survivors of ${hasty.join(", ")}.\n`
   const notTried =
     stale.length === 0 ? "" : `\nNot tried as they are now: ${stale.map((file) => `\`${file}\``).join(", ")}.\n`
