@@ -1,51 +1,26 @@
 /** Instances that end in more than one way at once. */
 import { assert, describe, it } from "vitest"
-import { defaults } from "../buffer/BufferOptions.ts"
-import * as Policies from "../scaling/Policies.ts"
-import * as Arrivals from "./Arrivals.ts"
+import { cluster, scenario, target } from "../../../property-tests/SmallScenario.ts"
 import * as GpuCluster from "./GpuCluster.ts"
-import { type Fault, platformTimes } from "./Scenario.ts"
+import type { Fault } from "./Scenario.ts"
 import * as Simulation from "./Simulation.ts"
 import * as StartModel from "./StartModel.ts"
 
+/** One instance that is always wanted, on the one GPU that there is. */
 const run = (faults: ReadonlyArray<Fault>) =>
-  Simulation.run({
-    seed: 1,
-    functions: [
-      {
-        name: "f",
-        tenant: "t",
-        policy: () => Policies.start("demand"),
-        spec: { minInstances: 1, maxInstances: 1, concurrency: 1, idleWindowMs: 1_000 },
-        instanceType: "one",
-        gpu: { kind: "H100", count: 1 },
-        clusters: [],
-        start: { ...StartModel.fixed(100), stopMs: 1_000 },
-        startDeadlineMs: 5_000,
-        requestTimeoutMs: 60_000,
-        maxAttempts: 2
-      }
-    ],
-    clusters: [
-      {
-        name: "c",
-        nodes: 1,
-        gpusPerNode: 1,
-        gpuKind: "H100",
-        slotsPerNode: 0,
-        instanceTypes: [{ name: "one", gpuCount: 1 }],
-        pricePerHour: 1
-      }
-    ],
-    arrivals: () => Arrivals.fromArrays({ atMs: [30_000], functions: [0], serviceMs: [100] }),
-    faults,
-    livenessMs: 60_000,
-    sloWaitMs: 1_000,
-    shards: 1,
-    buffer: defaults,
-    times: platformTimes,
-    timelineMs: 0
-  })
+  Simulation.run(
+    scenario([[30_000, 0, 100]], {
+      functions: [
+        {
+          ...target,
+          spec: { ...target.spec, minInstances: 1, maxInstances: 1 },
+          start: { ...target.start, stopMs: 1_000 }
+        }
+      ],
+      clusters: [{ ...cluster, nodes: 1, gpusPerNode: 1, instanceTypes: [{ name: "one", gpuCount: 1 }] }],
+      faults
+    })
+  )
 
 describe("an instance that is told to end", () => {
   it("and is lost with its cluster meanwhile ends once: its GPU is free once, for one other", () => {

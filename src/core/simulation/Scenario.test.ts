@@ -1,54 +1,23 @@
 import { assert, describe, it } from "vitest"
-import { defaults } from "../buffer/BufferOptions.ts"
-import * as Policies from "../scaling/Policies.ts"
+import * as SmallScenario from "../../../property-tests/SmallScenario.ts"
 import type { Decision, Observation, Policy } from "../scaling/Policy.ts"
-import * as Arrivals from "./Arrivals.ts"
 import * as Optimum from "./Optimum.ts"
 import * as PolicyLaws from "./PolicyLaws.ts"
 import * as Random from "./Random.ts"
 import * as Scenario from "./Scenario.ts"
-import * as StartModel from "./StartModel.ts"
 
 const cluster: Scenario.SimulatedCluster = {
-  name: "c",
-  nodes: 2,
+  ...SmallScenario.cluster,
   gpusPerNode: 8,
-  gpuKind: "H100",
   slotsPerNode: 3,
   instanceTypes: [
     { name: "cpu", gpuCount: 0 },
     { name: "3x", gpuCount: 3 }
-  ],
-  pricePerHour: 1
+  ]
 }
-const target: Scenario.SimulatedFunction = {
-  name: "f",
-  tenant: "t",
-  policy: () => Policies.start("demand"),
-  spec: { minInstances: 0, maxInstances: 4, concurrency: 1, idleWindowMs: 1_000 },
-  instanceType: "3x",
-  gpu: { kind: "H100", count: 3 },
-  clusters: [],
-  start: StartModel.fixed(100),
-  startDeadlineMs: 1_000,
-  requestTimeoutMs: 1_000,
-  maxAttempts: 1
-}
+const target = { ...SmallScenario.target, instanceType: "3x", gpu: { kind: "H100", count: 3 } }
 const problems = (more: Partial<Scenario.Scenario>) =>
-  Scenario.problems({
-    seed: 1,
-    functions: [target],
-    clusters: [cluster],
-    arrivals: () => Arrivals.merge([]),
-    faults: [],
-    livenessMs: 1_000,
-    sloWaitMs: 100,
-    shards: 1,
-    buffer: defaults,
-    times: Scenario.platformTimes,
-    timelineMs: 0,
-    ...more
-  })
+  Scenario.problems(SmallScenario.scenario([], { functions: [target], clusters: [cluster], ...more }))
 const ofCluster = (more: Partial<Scenario.SimulatedCluster>) => problems({ clusters: [{ ...cluster, ...more }] })
 const ofFunction = (more: Partial<Scenario.SimulatedFunction>) => problems({ functions: [{ ...target, ...more }] })
 const spec = (minInstances: number, maxInstances: number) => ({ ...target.spec, minInstances, maxInstances })

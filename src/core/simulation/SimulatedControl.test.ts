@@ -1,15 +1,11 @@
 /** What the control plane of a simulation sees, when it looks, and what it does about what it does not hear. */
 import { assert, describe, it } from "vitest"
-import { defaults } from "../buffer/BufferOptions.ts"
-import type { Observation, Policy } from "../scaling/Policy.ts"
-import * as Scaling from "../scaling/Scaling.ts"
-import * as Arrivals from "./Arrivals.ts"
+import { cluster, type Plan, planned, scenario, target } from "../../../property-tests/SmallScenario.ts"
+import type { Observation } from "../scaling/Policy.ts"
 import * as Distribution from "./Distribution.ts"
-import { type Fault, type PlatformTimes, platformTimes, type Scenario, type SimulatedFunction } from "./Scenario.ts"
+import { type Fault, type PlatformTimes, platformTimes, type SimulatedFunction } from "./Scenario.ts"
 import * as Simulation from "./Simulation.ts"
 import * as StartModel from "./StartModel.ts"
-
-type Plan = ReadonlyArray<readonly [fromMs: number, desired: number]>
 
 interface World {
   /** [atMs, serviceMs] */
@@ -24,59 +20,19 @@ interface World {
 /** One function, for which the plan says what is desired from each time on; and all that its policy was shown. */
 const watched = ({ calls, plan, faults = [], times = {}, clusters = ["a"], more = {} }: World) => {
   const seen: Array<Observation> = []
-  const policy: Policy<null> = {
-    name: "planned",
-    empty: null,
-    decide: (memory, observation) => {
-      const { nowMs } = observation
-      seen.push(observation)
-      const desired = plan.filter(([fromMs]) => nowMs >= fromMs).at(-1)?.[1] ?? 0
-      const wakeAtMs = plan.find(([fromMs]) => nowMs < fromMs)?.[0] ?? null
-      return [memory, { desired, reason: "planned", inputs: {}, wakeAtMs }]
-    }
-  }
-  const scenario: Scenario = {
-    seed: 1,
-    functions: [
+  const policy = planned(plan, (observation) => seen.push(observation))
+  const simulation = Simulation.start(
+    scenario(
+      calls.map(([atMs, serviceMs]) => [atMs, 0, serviceMs]),
       {
-        name: "f",
-        tenant: "t",
-        policy: () => Scaling.running(policy),
-        spec: { minInstances: 0, maxInstances: 4, concurrency: 1, idleWindowMs: 1_000 },
-        instanceType: "one",
-        gpu: { kind: "H100", count: 1 },
-        clusters: [],
-        start: StartModel.fixed(100),
-        startDeadlineMs: 5_000,
-        requestTimeoutMs: 60_000,
-        maxAttempts: 2,
-        ...more
+        functions: [{ ...target, policy, ...more }],
+        clusters: clusters.map((name) => ({ ...cluster, name })),
+        faults,
+        times: { ...platformTimes, ...times }
       }
-    ],
-    clusters: clusters.map((name) => ({
-      name,
-      nodes: 2,
-      gpusPerNode: 2,
-      gpuKind: "H100",
-      slotsPerNode: 0,
-      instanceTypes: [{ name: "one", gpuCount: 1 }],
-      pricePerHour: 1
-    })),
-    arrivals: () =>
-      Arrivals.fromArrays({
-        atMs: calls.map(([atMs]) => atMs),
-        functions: calls.map(() => 0),
-        serviceMs: calls.map(([, serviceMs]) => serviceMs)
-      }),
-    faults,
-    livenessMs: 60_000,
-    sloWaitMs: 1_000,
-    shards: 1,
-    buffer: defaults,
-    times: { ...platformTimes, ...times },
-    timelineMs: 0
-  }
-  return { seen, simulation: Simulation.start(scenario) }
+    )
+  )
+  return { seen, simulation }
 }
 const ended = (world: World) => {
   const { seen, simulation } = watched(world)

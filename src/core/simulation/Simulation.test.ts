@@ -1,81 +1,14 @@
 /** Whole runs in which one thing happens, told by their figures. */
 import { assert, describe, it } from "vitest"
+import { type Call, planned, scenario, target } from "../../../property-tests/SmallScenario.ts"
 import { defaults } from "../buffer/BufferOptions.ts"
-import * as Policies from "../scaling/Policies.ts"
-import type { Policy } from "../scaling/Policy.ts"
-import * as Scaling from "../scaling/Scaling.ts"
 import * as Arrivals from "./Arrivals.ts"
 import * as Distribution from "./Distribution.ts"
 import * as Random from "./Random.ts"
-import { platformTimes, type Scenario, type SimulatedFunction } from "./Scenario.ts"
+import { platformTimes, type Scenario } from "./Scenario.ts"
 import * as Simulation from "./Simulation.ts"
-import * as StartModel from "./StartModel.ts"
 
-const target: SimulatedFunction = {
-  name: "f",
-  tenant: "t",
-  policy: () => Policies.start("demand"),
-  spec: { minInstances: 0, maxInstances: 4, concurrency: 1, idleWindowMs: 1_000 },
-  instanceType: "one",
-  gpu: { kind: "H100", count: 1 },
-  clusters: [],
-  start: StartModel.fixed(100),
-  startDeadlineMs: 5_000,
-  requestTimeoutMs: 60_000,
-  maxAttempts: 2
-}
-
-/** [atMs, function, serviceMs] */
-type Call = readonly [number, number, number]
-
-const scenario = (calls: ReadonlyArray<Call>, more: Partial<Scenario> = {}): Scenario => ({
-  seed: 1,
-  functions: [target],
-  clusters: [
-    {
-      name: "c",
-      nodes: 2,
-      gpusPerNode: 2,
-      gpuKind: "H100",
-      slotsPerNode: 1,
-      instanceTypes: [
-        { name: "one", gpuCount: 1 },
-        { name: "two", gpuCount: 2 },
-        { name: "cpu", gpuCount: 0 }
-      ],
-      pricePerHour: 36
-    }
-  ],
-  arrivals: () =>
-    Arrivals.fromArrays({
-      atMs: calls.map(([atMs]) => atMs),
-      functions: calls.map(([, index]) => index),
-      serviceMs: calls.map(([, , serviceMs]) => serviceMs)
-    }),
-  faults: [],
-  livenessMs: 60_000,
-  sloWaitMs: 1_000,
-  shards: 1,
-  buffer: defaults,
-  times: platformTimes,
-  timelineMs: 0,
-  ...more
-})
 const run = (calls: ReadonlyArray<Call>, more: Partial<Scenario> = {}) => Simulation.run(scenario(calls, more))
-
-/** Desires what is said from each time on, whatever the demand. */
-const planned = (plan: ReadonlyArray<readonly [fromMs: number, desired: number]>) => () => {
-  const policy: Policy<null> = {
-    name: "planned",
-    empty: null,
-    decide: (memory, { nowMs }) => {
-      const desired = plan.filter(([fromMs]) => nowMs >= fromMs).at(-1)?.[1] ?? 0
-      const next = plan.find(([fromMs]) => nowMs < fromMs)?.[0] ?? null
-      return [memory, { desired, reason: "planned", inputs: {}, wakeAtMs: next }]
-    }
-  }
-  return Scaling.running(policy)
-}
 
 describe("a run", () => {
   it("of one call starts one instance, answers, and pays for it until it is stopped", () => {
