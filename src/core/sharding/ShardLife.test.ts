@@ -41,8 +41,17 @@ const stays = (state: State, ...events: ReadonlyArray<Name | Event>) => {
   }
 }
 
-/** A life from the start: after each event the state it leads to and the commands it gives. */
-const lives = (...told: ReadonlyArray<readonly [Event, State["_tag"], ...ReadonlyArray<Command>]>) => {
+/** An event, the state it leads to, and the commands it gives. */
+type Told = readonly [Event, State["_tag"], ...ReadonlyArray<Command>]
+
+const begins: ReadonlyArray<Told> = [
+  [{ _tag: "Wanted" }, "Asking", ask],
+  [{ _tag: "Gained", epoch: 1 }, "Opening", { _tag: "Open", epoch: 1 }],
+  [{ _tag: "Opened", epoch: 1 }, "Serving", { _tag: "Serve", epoch: 1 }]
+]
+
+/** A life from the start, event by event. */
+const lives = (...told: ReadonlyArray<Told>) => {
   let state = ShardLife.resting
   for (const [index, [event, tag, ...expected]] of told.entries()) {
     const [next, commands] = ShardLife.step(state, event)
@@ -56,9 +65,7 @@ const lives = (...told: ReadonlyArray<readonly [Event, State["_tag"], ...Readonl
 describe("life of a shard: told whole", () => {
   it("is wanted, gained, opened, served, and handed over when nobody wants it here any more", () => {
     const last = lives(
-      [{ _tag: "Wanted" }, "Asking", ask],
-      [{ _tag: "Gained", epoch: 1 }, "Opening", { _tag: "Open", epoch: 1 }],
-      [{ _tag: "Opened", epoch: 1 }, "Serving", { _tag: "Serve", epoch: 1 }],
+      ...begins,
       [{ _tag: "Unwanted" }, "Leaving", { _tag: "HandOver", epoch: 1 }],
       [{ _tag: "HandedOver", epoch: 1 }, "Resting", release]
     )
@@ -67,9 +74,7 @@ describe("life of a shard: told whole", () => {
 
   it("goes on as it was under the next epoch after its lease was lost, and takes no answer of the former one", () => {
     const last = lives(
-      [{ _tag: "Wanted" }, "Asking", ask],
-      [{ _tag: "Gained", epoch: 1 }, "Opening", { _tag: "Open", epoch: 1 }],
-      [{ _tag: "Opened", epoch: 1 }, "Serving", { _tag: "Serve", epoch: 1 }],
+      ...begins,
       [{ _tag: "Lost", epoch: 1 }, "Suspended", { _tag: "Suspend", epoch: 1 }],
       [{ _tag: "Gained", epoch: 2 }, "Serving", { _tag: "Resume", epoch: 2 }],
       [{ _tag: "StoreFailed", epoch: 1 }, "Serving"],
@@ -81,9 +86,7 @@ describe("life of a shard: told whole", () => {
 
   it("is closed and read anew when another had it meanwhile", () => {
     const last = lives(
-      [{ _tag: "Wanted" }, "Asking", ask],
-      [{ _tag: "Gained", epoch: 1 }, "Opening", { _tag: "Open", epoch: 1 }],
-      [{ _tag: "Opened", epoch: 1 }, "Serving", { _tag: "Serve", epoch: 1 }],
+      ...begins,
       [{ _tag: "Lost", epoch: 1 }, "Suspended", { _tag: "Suspend", epoch: 1 }],
       [{ _tag: "Gained", epoch: 3 }, "Opening", { _tag: "Abandon", epoch: 1 }, { _tag: "Open", epoch: 3 }],
       [{ _tag: "Opened", epoch: 1 }, "Opening"],
