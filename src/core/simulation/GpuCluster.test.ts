@@ -147,6 +147,7 @@ describe("a cluster of GPUs", () => {
     const state = made({})
     const [, refused] = GpuCluster.step(state, Event.Asked({ nowMs: 0, instanceId: "a", gpuKind: "H200", gpuCount: 1 }))
     assert.deepStrictEqual(refused, [GpuCluster.Command.Refuse({ instanceId: "a" })])
+    assert.deepStrictEqual([GpuCluster.room(state, "H200", 1), GpuCluster.room(state, "H100", 1)], [0, 8])
     for (const node of [-1, 1, 0.5]) {
       const fault = { kind: "node-loss", group: 1, node } as const
       assert.strictEqual(GpuCluster.step(state, Event.Faulted({ nowMs: 0, fault }))[0], state)
@@ -160,6 +161,28 @@ describe("a cluster of GPUs", () => {
       Event.Faulted({ nowMs: 1, fault: { kind: "xid", instanceId: "a", xid: 79 } })
     )
     assert.deepStrictEqual([commands, GpuCluster.nodeOf(after, "a")], [[], "h100-0"])
+  })
+
+  it("a node that is lost while it is down comes back when it would have, and breaks nothing more", () => {
+    const lost = (state: GpuCluster.State, nowMs: number) =>
+      GpuCluster.step(state, Event.Faulted({ nowMs, fault: { kind: "node-loss", group: 0, node: 1 } }))[0]
+    const once = lost(made({}), 1_000)
+    assert.strictEqual(lost(once, 300_000), once)
+    const [back] = GpuCluster.step(once, Event.Ticked({ nowMs: 601_000 }))
+    assert.deepStrictEqual([GpuCluster.room(once, "H100", 4), GpuCluster.room(back, "H100", 4)], [1, 2])
+  })
+
+  it("a GPU that stays broken is out of use until its node is repaired, though the node is not down", () => {
+    const held = asked(made({}), 0, "a", 2)
+    const broken = (xid: number) =>
+      GpuCluster.step(held, Event.Faulted({ nowMs: 1, fault: { kind: "xid", instanceId: "a", xid } }))[0]
+    const repaired = (state: GpuCluster.State) =>
+      GpuCluster.step(state, Event.Faulted({ nowMs: 2, fault: { kind: "node-repaired", group: 0, node: 0 } }))[0]
+    const rooms = [held, broken(31), broken(79), repaired(broken(79)), repaired(broken(31))]
+    assert.deepStrictEqual(
+      rooms.map((state) => GpuCluster.room(state, "H100", 1)),
+      [6, 8, 7, 8, 8]
+    )
   })
 
   it("without faults of its own has nothing to wait for while nothing runs", () => {
