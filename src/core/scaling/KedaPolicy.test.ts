@@ -115,8 +115,8 @@ describe("keda, word for word", () => {
         syncIntervalMs: 15_000
       }),
       [
-        { nowMs: 1000, ready: 2 },
-        { nowMs: 25_000, pending: "unknown" },
+        { nowMs: 1000, starting: 2 },
+        { nowMs: 25_000, starting: 0, ready: 2, pending: "unknown" },
         { nowMs: 41_000, pending: 0 },
         { nowMs: 61_000 },
         { nowMs: 81_000, ready: 0, pending: 3 },

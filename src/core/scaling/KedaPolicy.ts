@@ -98,10 +98,10 @@ const rulesAtZero = ({ rules }: Memory, { pending, leased, spec, nowMs }: Observ
   return hasWork ? (rules ?? HpaRules.begin(Math.max(1, spec.minInstances), nowMs)) : null
 }
 
-/** Instances that were there before the first look get a whole cooldown. */
-const begin = (memory: Memory, { desired, ready, starting, nowMs }: Observation): Memory => ({
+/** Instances that were there before the first look, which takes them for desired, get a whole cooldown. */
+const begin = (memory: Memory, { desired, nowMs }: Observation): Memory => ({
   ...memory,
-  activeAtMs: memory.polls === null && desired + ready + starting > 0 ? nowMs : memory.activeAtMs,
+  activeAtMs: memory.polls === null && desired > 0 ? nowMs : memory.activeAtMs,
   rules: memory.rules ?? (desired > 0 ? HpaRules.begin(desired, nowMs) : null)
 })
 
