@@ -3,6 +3,8 @@ import { lines, tell } from "../../../property-tests/PolicyStory.ts"
 import * as NvcfPolicy from "./NvcfPolicy.ts"
 import * as NvcfRules from "./NvcfRules.ts"
 
+const countsAtOnce = { ...NvcfPolicy.defaults, countIsSettled: false }
+
 describe("nvcf, word for word", () => {
   it("it looks every 30 s, by the minute that settled, and idles to zero after half an hour", () => {
     const { decisions } = tell(NvcfPolicy.nvcf(), [
@@ -208,8 +210,6 @@ describe("nvcf, word for word", () => {
     ])
   })
 
-  const countsAtOnce = { ...NvcfPolicy.defaults, countIsSettled: false }
-
   it("nothing that is left and was not invoked for long needs no further look", () => {
     const { decisions } = tell(NvcfPolicy.nvcf(countsAtOnce), [
       { nowMs: 0, arrivalsTotal: 5, ready: 1, desired: 1 },
@@ -319,5 +319,84 @@ describe("nvcf", () => {
       decisions.slice(1).map(({ inputs }) => inputs.sinceInvokedMs),
       [120_000, 150_000, 0, 30_000]
     )
+  })
+
+  it("at a beat that nobody looked at has not heard of what came after it", () => {
+    const { decisions } = tell(NvcfPolicy.nvcf(countsAtOnce), [
+      { nowMs: 0 },
+      { nowMs: 31_000, pending: 1, arrivalsTotal: 1 },
+      { nowMs: 60_000 }
+    ])
+    assert.deepStrictEqual(
+      decisions.map(({ desired }) => desired),
+      [0, 0, 1]
+    )
+  })
+
+  it("counts the slots of what drains, which still works", () => {
+    const { decisions } = tell(NvcfPolicy.nvcf(countsAtOnce), [
+      { nowMs: 0, arrivalsTotal: 1, leased: 2, ready: 1, draining: 1, desired: 1 },
+      { nowMs: 120_000 }
+    ])
+    assert.strictEqual(decisions[1]?.inputs["newestPercent"], 50)
+  })
+
+  it("takes arrivals that are told again after they were not for no invocation", () => {
+    const { decisions } = tell(NvcfPolicy.nvcf(countsAtOnce), [
+      { nowMs: 0, arrivalsTotal: 5, ready: 1, desired: 1 },
+      { nowMs: 10_000, arrivalsTotal: "unknown" },
+      { nowMs: 60_000, arrivalsTotal: 5 }
+    ])
+    assert.strictEqual(decisions[2]?.inputs["sinceInvokedMs"], 60_000)
+  })
+
+  it("takes what starts when arrivals are told for the first time for invoked then", () => {
+    const { memory } = tell(NvcfPolicy.nvcf(countsAtOnce), [
+      { nowMs: 0, arrivalsTotal: "unknown" },
+      { nowMs: 1_000, arrivalsTotal: 0, starting: 1, desired: 0 }
+    ])
+    assert.strictEqual(memory.invokedAtMs, 1_000)
+  })
+
+  it("looks on while the invocations are unknown, though nothing is there", () => {
+    const { decisions } = tell(NvcfPolicy.nvcf(countsAtOnce), [
+      { nowMs: 0 },
+      { nowMs: 30_000, arrivalsTotal: "unknown" }
+    ])
+    assert.deepStrictEqual(
+      decisions.map(({ wakeAtMs }) => wakeAtMs),
+      [null, 60_000]
+    )
+  })
+
+  it("goes to zero as soon as the last invocation is as old as the idle time and the window of the query", () => {
+    const { decisions } = tell(NvcfPolicy.nvcf({ ...countsAtOnce, idleTimeoutMs: 300_000 }), [
+      { nowMs: 0, arrivalsTotal: 1, ready: 1, desired: 1 },
+      { nowMs: 570_000 },
+      { nowMs: 600_000 }
+    ])
+    assert.deepStrictEqual(
+      decisions.map(({ desired, inputs }) => [desired, inputs["rule"]]),
+      [
+        [1, undefined],
+        [1, "down"],
+        [0, "zero"]
+      ]
+    )
+  })
+
+  it("rests at the lower threshold itself, by the newest sample and by the mean of all", () => {
+    const figures = { samples: [30], current: 4, isRecentlyInvoked: false, requested: null }
+    assert.deepStrictEqual(NvcfRules.decide(NvcfPolicy.defaults, figures), { desired: 4, rule: "rest", mean: 30 })
+    const down = { thresholdPercent: 50, factor: 0.8, stickiness: null }
+    const { decisions } = tell(NvcfPolicy.nvcf({ ...countsAtOnce, down }), [
+      { nowMs: 0, arrivalsTotal: 1, leased: 1, ready: 1, desired: 1 },
+      { nowMs: 120_000 }
+    ])
+    assert.strictEqual(lines(decisions)[1], "1 until 150000: 50 % is within 50 to 70 %: 1 instance")
+  })
+
+  it("weighs the newest sample with 1, however fast the older ones fade", () => {
+    assert.strictEqual(NvcfRules.weightedMean([10, 20], 60), 20)
   })
 })
