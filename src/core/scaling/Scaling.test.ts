@@ -323,6 +323,7 @@ describe("the options of a policy", () => {
       },
       { name: "histogram", idleTimesMin: 1, variationMin: 0, beyondShareMax: 1, fixedKeepAliveMs: null },
       { name: "histogram", fixedKeepAliveMs: 0, binCount: 1_440 },
+      { name: "nvcf", loopIntervalMs: 1_000, lookbackMs: 953_000 },
       { name: "nvcf", loopIntervalMs: 5_000, lookbackMs: 60_000, utilizationWindowMs: 10_000, idleTimeoutMs: 0 },
       {
         name: "nvcf",
@@ -389,7 +390,9 @@ describe("the options of a policy", () => {
       { name: "nvcf", idleTimeoutMs: -1 },
       { name: "nvcf", decayFactor: -1 },
       { name: "nvcf", countIsSettled: 1 },
+      { name: "nvcf", loopIntervalMs: 1_000, lookbackMs: 954_000 },
       { name: "nvcf", up: { ...direction, factor: 1 } },
+      { name: "nvcf", up: { ...direction, stickiness: { sizeMs: 120_000, thresholdMs: -1 } } },
       { name: "nvcf", down: { ...direction, factor: 1 } },
       { name: "nvcf", down: { ...direction, factor: 0 } },
       { name: "nvcf", up: { ...direction, thresholdPercent: 30 } },
@@ -402,6 +405,7 @@ describe("the options of a policy", () => {
     const decode = Schema.decodeUnknownSync(PolicyChoice)
     const sticky = { ...direction, stickiness: { sizeMs: 60_000, thresholdMs: 60_000 } }
     assert.throws(() => decode({ name: "nvcf", up: sticky }), /thresholdMs must be less than sizeMs/)
+    assert.throws(() => decode({ name: "nvcf", up: sticky }), /at \["up"\]\["stickiness"\]\["thresholdMs"\]/)
     const low = { thresholdPercent: 30, factor: 2, stickiness: null }
     assert.throws(() => decode({ name: "nvcf", up: low }), /up.thresholdPercent must be above down.thresholdPercent/)
     assert.throws(() => decode({ name: "nvcf", up: low }), /at \["up"\]/)

@@ -59,7 +59,7 @@ describe("a scenario", () => {
       "function f wants at least 7 instances, and there is room for 6"
     ])
     const none = "no cluster has the instance type"
-    assert.deepStrictEqual(ofFunction({ gpu: { kind: "H200", count: 3 } }), [
+    assert.deepStrictEqual(ofFunction({ gpu: { kind: "H200", count: 3 }, spec: spec(5, 9) }), [
       `${none} 3x with 3 GPUs of kind H200 that function f needs`
     ])
     assert.deepStrictEqual(ofFunction({ gpu: { kind: "any", count: 3 } }), [])
@@ -104,7 +104,7 @@ describe("the optimum", () => {
   }
 
   it("of nothing is nothing, and what even all instances cannot do in time has none", () => {
-    assert.strictEqual(Optimum.instanceMs([], terms), 0)
+    assert.strictEqual(Optimum.instanceMs([], { ...terms, minInstances: 2 }), 0)
     const burst = Array.from({ length: 20 }, () => ({ atMs: 0, serviceMs: 100 }))
     assert.isUndefined(Optimum.instanceMs(burst, terms))
     assert.isDefined(Optimum.instanceMs(burst, { ...terms, maxInstances: 20 }))
