@@ -5,7 +5,7 @@
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import fc from "fast-check"
+import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import { DeploymentRecord, deploymentDefaults, FunctionRecord, VersionRecord } from "../src/planes/control/Domain.ts"
 import { formatId, IdRows, makeWords, parseWholeId as parseId } from "../src/planes/control/registry/IdRows.ts"
