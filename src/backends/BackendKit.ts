@@ -28,6 +28,7 @@ import { BackendUnavailable, BadSpec, type LaunchError, NoCapacity, StartDeadlin
 import * as OutputTail from "./OutputTail.ts"
 import { register, teller } from "./Register.ts"
 import * as SecretFiles from "./SecretFiles.ts"
+import { sidecarRefusal } from "./SidecarRefusal.ts"
 
 /** What a maker tells of an instance that it starts. The launch is over with the first word. */
 export interface Life {
@@ -279,6 +280,8 @@ export const make = Effect.fnUntraced(function* (
 const badSpec = (spec: InstanceSpec, { abilities, instanceTypes }: Maker): BadSpec | undefined => {
   const { instanceId, command, image, gpu } = spec
   const bad = (field: string, detail: string) => new BadSpec({ instanceId, field, detail })
+  const beside = sidecarRefusal(spec, abilities.name)
+  if (beside !== undefined) return beside
   const isCommand = command.length > 0 && command[0] !== ""
   if (!isCommand && image === undefined) return bad("command", "neither a command nor an image is given: give one")
   if (image !== undefined && !abilities.image) {

@@ -7,6 +7,7 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import type { Chart } from "../core/chart/Chart.ts"
 import type { BackendUnavailable, LaunchError } from "./LaunchError.ts"
 
 export interface InstanceSpec {
@@ -47,6 +48,11 @@ export interface InstanceSpec {
   readonly labels?: Readonly<Record<string, string>>
   /** Of a server that speaks no worker protocol and is called by a sidecar: it is ready when this answers 2xx. */
   readonly health?: { readonly port: number; readonly path: string }
+  /**
+   * A Helm function: what runs is this chart, which has held the rules, with a worker beside it that calls its Service.
+   * Without a command and an image.
+   */
+  readonly chart?: Chart
 }
 
 /** In the instance's environment when it has secrets. */
@@ -125,6 +131,8 @@ export interface Abilities {
   readonly image: boolean
   /** Runs commands of this machine. */
   readonly command: boolean
+  /** Runs charts. Absent = no. */
+  readonly charts?: boolean
   /** Kinds of GPU that it can hand out, as a spec names them; empty = none. */
   readonly gpuKinds: ReadonlyArray<string>
   /** Can fetch what a version needs before its first instance. */

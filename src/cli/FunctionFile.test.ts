@@ -38,7 +38,28 @@ describe("millrace.json", () => {
     })
   })
 
+  it("a chart is taken with the text of its manifests, and an image with its health path", () => {
+    writeFileSync(join(directory, "rendered.yaml"), "kind: Pod\n")
+    const chart = { manifests: "./rendered.yaml", serviceName: "front", servicePort: 80 }
+    assert.deepInclude(Result.getOrThrow(load({ name: "a", chart })).version, {
+      command: [],
+      chart: { ...chart, manifests: "kind: Pod\n" }
+    })
+    const health = { port: 8000, path: "/health" }
+    assert.deepInclude(Result.getOrThrow(load({ name: "a", image: "b:1", health })).version, { image: "b:1", health })
+  })
+
   it.each([
+    [
+      "a chart beside an image",
+      { name: "a", image: "b:1", chart: { url: "u", serviceName: "s", servicePort: 1 } },
+      "chart"
+    ],
+    [
+      "manifests that are not there",
+      { name: "a", chart: { manifests: "./no.yaml", serviceName: "s", servicePort: 1 } },
+      "chart.manifests: the file"
+    ],
     ["text that is not JSON", "{ name: 1 }", "it is not JSON"],
     ["neither command nor entry", { name: "a" }, "command or entry"],
     ["both command and entry", { name: "a", entry: "./server.ts", command: ["x"] }, "not both"],

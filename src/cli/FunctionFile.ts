@@ -10,6 +10,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as Struct from "effect/Struct"
+import * as Chart from "../core/chart/Chart.ts"
 import {
   DeploymentSpec,
   Durability,
@@ -53,6 +54,9 @@ const Content = Schema.Struct({
   entry: Schema.optionalKey(Schema.String.check(Schema.isMinLength(1))),
   /** For backends that run images; alone, or with the command to run in it. */
   image: VersionSpec.fields.image,
+  health: VersionSpec.fields.health,
+  /** A Helm function; `manifests` names a file beside this one. */
+  chart: Schema.optionalKey(Chart.Chart),
   /** A call that shows what it does; `{url}` stands for its URL. One line, because terminals show it. */
   curl: Schema.optionalKey(Schema.String.check(Schema.isPattern(/^[^\p{Cc}]+$/u))),
   environment: Schema.optionalKey(VersionSpec.fields.environment),
@@ -102,7 +106,9 @@ export const load = (directory: string): Effect.Effect<FunctionFile, FunctionFil
     if (Result.isFailure(deployment)) return invalid(...issuesOf(deployment.failure, "deployment"))
     const start = startOf(content.success, absolute)
     if (typeof start === "string") return invalid(start)
-    const { environment, inferencePath, durability, image } = content.success
+    const { environment, inferencePath, durability, image, health } = content.success
+    const chart = chartOf(content.success, absolute)
+    if (typeof chart === "string") return invalid(chart)
     return Effect.succeed({
       path,
       directory: absolute,
@@ -111,7 +117,10 @@ export const load = (directory: string): Effect.Effect<FunctionFile, FunctionFil
       curl: content.success.curl,
       version: {
         command: start.command,
-        ...(image === undefined ? { workingDirectory: absolute } : { image }),
+        ...(image === undefined && chart === undefined ? { workingDirectory: absolute } : {}),
+        ...(image === undefined ? {} : { image }),
+        ...(health === undefined ? {} : { health }),
+        ...(chart === undefined ? {} : { chart }),
         environment: environment ?? {},
         durability: durability ?? "accepted",
         inferencePath: inferencePath ?? "/"
@@ -120,11 +129,28 @@ export const load = (directory: string): Effect.Effect<FunctionFile, FunctionFil
     })
   })
 
+/** With the text of its manifests, or what is wrong with that. */
+const chartOf = ({ chart }: Content, directory: string): Chart.Chart | undefined | string => {
+  if (chart?.manifests === undefined) return chart
+  const path = resolve(directory, chart.manifests)
+  const text = Result.try(() => readFileSync(path, "utf8"))
+  if (Result.isFailure(text)) return `chart.manifests: the file ${path} cannot be read (${codeOf(text.failure)})`
+  const { length } = text.success
+  return length <= Chart.manifestsLengthMax
+    ? { ...chart, manifests: text.success }
+    : `chart.manifests: ${path} has ${length} characters, and ${Chart.manifestsLengthMax} are the most: name a chart by url`
+}
+
 /** What starts it, or what is wrong with that. */
 const startOf = (
-  { command, entry, image }: Content,
+  { command, entry, image, chart }: Content,
   directory: string
 ): { readonly command: ReadonlyArray<string>; readonly entry: string | undefined } | string => {
+  if (chart !== undefined) {
+    return command === undefined && entry === undefined && image === undefined
+      ? { command: [], entry }
+      : "chart: it says what runs, so leave out command, entry and image"
+  }
   if (command !== undefined && entry !== undefined) return "command and entry: give one of the two, not both"
   if (command !== undefined) {
     return command.length === 0 && image === undefined

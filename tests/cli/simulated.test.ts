@@ -1,9 +1,10 @@
 /**
  * `millrace dev` on GPUs that are not there: the same functions, the same calls, another backend by one flag.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, describe, expect, it } from "vitest"
+import * as Examples from "../support/Examples.ts"
 import * as Millrace from "../support/MillraceProcess.ts"
 import { root } from "../support/TestPlatform.ts"
 
@@ -38,21 +39,8 @@ const h100 = { gpu: { kind: "H100", count: 1 }, instanceType: "H100.1x", idleWin
 
 describe("millrace dev --backend simulated", () => {
   it("does the README's job with the examples as they are", { timeout: 120_000 }, async () => {
-    const { millrace, gateway } = await start(join(root, "examples"), ["--backend", "simulated"])
-    const hello = await fetch(`${gateway}/f/hello/?name=Ada`)
-    expect(await hello.text()).toBe("Hello, Ada!\n")
-    expect(hello.headers.get("server-timing")).toMatch(/start-process;dur=\d/)
-    const thumbnail = await fetch(`${gateway}/f/thumbnail/?width=200`, {
-      method: "POST",
-      body: readFileSync(join(root, "examples/thumbnail/harbour.jpg"))
-    })
-    expect(thumbnail.headers.get("content-type")).toBe("image/webp")
-    expect((await thumbnail.arrayBuffer()).byteLength).toBeGreaterThan(1_000)
-    const tinylm = await fetch(`${gateway}/f/tinylm/generate`, {
-      method: "POST",
-      body: JSON.stringify({ prompt: "And God said", stream: true })
-    })
-    expect(await tinylm.text()).toMatch(/^data: /m)
+    const { millrace, gateway } = await start(Examples.folder, ["--backend", "simulated"])
+    await Examples.callAll(gateway)
     expect(await millrace.stop("SIGINT")).toEqual({ code: 0, signal: null })
   })
 

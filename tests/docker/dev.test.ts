@@ -9,6 +9,7 @@ import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
 import { labelKeys } from "../../src/backends/docker/ContainerOptions.ts"
+import * as Examples from "../support/Examples.ts"
 import * as Millrace from "../support/MillraceProcess.ts"
 import { eventually, root } from "../support/TestPlatform.ts"
 import * as Daemon from "./Daemon.ts"
@@ -48,26 +49,12 @@ describe.skipIf(why !== undefined)(title, { timeout: 180_000 }, () => {
   const ours = () => Effect.runPromise(world.client.list([labelKeys.cluster]))
 
   it("does the README's job with the examples as they are, and leaves no container", async () => {
-    const { millrace, gateway, ready } = await start(join(root, "examples"), folder(tmpdir()))
+    const { millrace, gateway, ready } = await start(Examples.folder, folder(tmpdir()))
     expect(ready["isolation"]).toBe("container")
-    const hello = await fetch(`${gateway}/f/hello/?name=Ada`)
-    expect(await hello.text()).toBe("Hello, Ada!\n")
-    expect(hello.headers.get("server-timing")).toMatch(/start-process;dur=\d/)
-    const [container] = await ours()
-    expect(container?.Labels[labelKeys.function]).toBe("hello")
-    const thumbnail = await fetch(`${gateway}/f/thumbnail/?width=200`, {
-      method: "POST",
-      body: readFileSync(join(root, "examples/thumbnail/harbour.jpg"))
-    })
-    expect(thumbnail.headers.get("content-type")).toBe("image/webp")
-    expect((await thumbnail.arrayBuffer()).byteLength).toBeGreaterThan(1_000)
-    const tinylm = await fetch(`${gateway}/f/tinylm/generate`, {
-      method: "POST",
-      body: JSON.stringify({ prompt: "And God said", stream: true })
-    })
-    expect(await tinylm.text()).toMatch(/^data: /m)
-    const wrapped = await fetch(`${gateway}/f/wrapped/statistics`, { method: "POST", body: "one two\ntwo\n" })
-    expect(await wrapped.json()).toMatchObject({ lines: 2, words: 3 })
+    for (const name of Examples.names) {
+      await Examples.call(gateway, name)
+      expect((await ours()).map(({ Labels }) => Labels[labelKeys.function])).toContain(name)
+    }
     expect(await millrace.stop("SIGINT")).toEqual({ code: 0, signal: null })
     expect(await ours()).toEqual([])
   })

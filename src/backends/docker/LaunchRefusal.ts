@@ -13,6 +13,7 @@ import {
   NoCapacity,
   OutOfMemory
 } from "../LaunchError.ts"
+import { sidecarRefusal } from "../SidecarRefusal.ts"
 import type { DaemonFailure } from "./DockerClient.ts"
 
 export const unavailable = (operation: string, { detail }: { readonly detail: string }): BackendUnavailable =>
@@ -35,6 +36,8 @@ export interface Places {
 /** Why this cannot be started here, if so; known before the daemon is asked. */
 export const refusal = (spec: InstanceSpec, places: Places): LaunchError | undefined => {
   const { instanceId, gpu } = spec
+  const beside = sidecarRefusal(spec, "docker")
+  if (beside !== undefined) return beside
   if (spec.image === undefined && (!places.runsCommands || spec.command.length === 0)) {
     return badSpec(spec, "image", "the Docker backend runs images: give the version an image that the daemon has")
   }

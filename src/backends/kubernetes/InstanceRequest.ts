@@ -6,6 +6,7 @@
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { healthPathDefault } from "../../core/chart/Chart.ts"
 import type { Exit, InstanceSpec } from "../ComputeBackend.ts"
 import { LaunchError } from "../LaunchError.ts"
 import * as Names from "./Names.ts"
@@ -39,7 +40,8 @@ export const Cause = Schema.Literals([
   "start-deadline",
   "out-of-memory",
   "preempted",
-  "name-taken"
+  "name-taken",
+  "chart-refused"
 ])
 export type Cause = typeof Cause.Type
 
@@ -121,6 +123,10 @@ const Resource = Schema.Struct({
     graceMs: Schema.Int,
     labels: Schema.Record(Schema.String, Schema.String),
     health: Schema.optional(Schema.Struct({ port: Schema.Int, path: Schema.String })),
+    /** What its worker calls; the chart itself is in its MiniService. */
+    chart: Schema.optional(
+      Schema.Struct({ serviceName: Schema.String, servicePort: Schema.Int, healthPath: Schema.String })
+    ),
     terminationMsgInfo: Schema.optional(Schema.Struct({ graceMs: Schema.Int }))
   }),
   status: Schema.optional(Status)
@@ -163,7 +169,7 @@ export const decode = (object: unknown): InstanceRequest | undefined => {
 
 /** For server-side apply. What is worth keeping from others (values of the environment, secrets) goes into a Secret. */
 export const resourceOf = (cluster: string, spec: InstanceSpec): unknown => {
-  const { environment, secrets, arguments: args = [], labels = {}, image = "", ...rest } = spec
+  const { environment, secrets, arguments: args = [], labels = {}, image = "", chart, ...rest } = spec
   return {
     apiVersion: Names.apiVersion,
     kind: "ICMSRequest",
@@ -178,6 +184,7 @@ export const resourceOf = (cluster: string, spec: InstanceSpec): unknown => {
     },
     spec: {
       ...rest,
+      ...(chart === undefined ? {} : { chart: entryOf(chart) }),
       action: "RequestInstances",
       image,
       arguments: args,
@@ -187,6 +194,12 @@ export const resourceOf = (cluster: string, spec: InstanceSpec): unknown => {
     }
   }
 }
+
+const entryOf = ({ serviceName, servicePort, healthPath = healthPathDefault }: NonNullable<InstanceSpec["chart"]>) => ({
+  serviceName,
+  servicePort,
+  healthPath
+})
 
 export interface NewStatus {
   readonly phase: Phase

@@ -34,11 +34,12 @@ import * as LaunchRequest from "./LaunchRequest.ts"
 import { endWaitMs, unavailable } from "./LaunchRequest.ts"
 import * as Leadership from "./Leadership.ts"
 import * as MiniServiceController from "./mini-service/Controller.ts"
+import { chartStateOf } from "./mini-service/OfRequest.ts"
 import * as Names from "./Names.ts"
 import * as Nodes from "./Nodes.ts"
 import { observationsOf } from "./Observations.ts"
 import * as PodLogs from "./PodLogs.ts"
-import { gpuResourceDefault, type PodOptions, podOf } from "./PodOf.ts"
+import { chartPlaceOf, gpuResourceDefault, type PodOptions, podOf } from "./PodOf.ts"
 import { type Thresholds, thresholdsDefault } from "./PodState.ts"
 import { decodeNode, decodePod, type NodeView, type PodView } from "./PodView.ts"
 import * as Reconciler from "./Reconciler.ts"
@@ -59,7 +60,7 @@ export interface Options extends PodOptions {
   readonly timing?: Partial<Api.Timing>
   /** A watch on which nothing comes for so long is given up, milliseconds. Default: 150,000. */
   readonly watchIdleMs?: number
-  /** Carries out `MiniService`s, which needs `deploy/kubernetes/mini-services.yaml`. Default: false. */
+  /** Carries out charts (`MiniService`s), which needs `deploy/kubernetes/mini-services.yaml`. Default: false. */
   readonly miniServices?: boolean
   /** Told after each request to the server, for tests and measurements. */
   readonly onApi?: (api: Api.Api) => void
@@ -89,6 +90,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     { readonly held: Nodes.Held; readonly done: Deferred.Deferred<void, LaunchError> }
   >()
   let reconciler: Reconciler.Reconciler | undefined
+  let charts: MiniServiceController.Controller | undefined
   let leadership: Leadership.Leadership | undefined
   const isActing = () => leadership?.isActing() === true
 
@@ -159,6 +161,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     thresholds: { ...thresholdsDefault, ...options.thresholds },
     failureKeptMs: options.failureKeptMs ?? failureKeptMsDefault,
     isActing,
+    chartOf: ({ name, uid }) => chartStateOf(charts?.get(Names.chartName(name, uid))),
     podOf: (request) => {
       const gpuProducts = Nodes.productsOf(nodes.all(), request.spec.gpu.kind)
       return podOf({ cluster, request, gpuProducts, options })
@@ -173,9 +176,11 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     const seen = new Set<string>()
     for (const request of requests.all()) {
       if (InstanceRequest.isEnded(request)) continue
-      const { instanceId, gpu } = request.spec
+      const { instanceId, gpu, chart } = request.spec
       seen.add(instanceId)
-      all.push({ kind: kindOf(gpu), gpuCount: gpu.count, node: request.instance?.node })
+      // The node of a Helm function is its worker's, and has none of its GPUs.
+      const node = chart === undefined ? request.instance?.node : undefined
+      all.push({ kind: kindOf(gpu), gpuCount: gpu.count, node })
     }
     for (const [instanceId, one] of launching) if (!seen.has(instanceId)) all.push(one.held)
     return all
@@ -198,12 +203,29 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     isActing
   })
 
-  const charts =
-    options.miniServices === true
-      ? yield* Effect.mapError(MiniServiceController.start({ api, cluster, isActing, ...idle }), ({ message }) =>
-          unavailable("be opened", `${message}: apply deploy/kubernetes/mini-services.yaml to the cluster`)
-        )
-      : undefined
+  const chartsOptions: MiniServiceController.Options = {
+    api,
+    cluster,
+    isActing,
+    ...idle,
+    placeOf: ({ gpuKind }) =>
+      chartPlaceOf(gpuKind === undefined ? [] : Nodes.productsOf(nodes.all(), gpuKind), options),
+    isWanted: ({ name, spec: { icmsRequestName = "" } }) => {
+      const isOf = (request: InstanceRequest.InstanceRequest | undefined) =>
+        request !== undefined && Names.chartName(request.name, request.uid) === name
+      if (isOf(requests.get(icmsRequestName))) return Effect.succeed(true)
+      const found = api.find({ method: "GET", path: `${paths.requests}/${icmsRequestName}` })
+      return Effect.map(found, (object) => isOf(InstanceRequest.decode(object)))
+    },
+    onChange: ({ spec: { icmsRequestName } }) => {
+      if (icmsRequestName !== undefined) reconciler?.look(icmsRequestName)
+    }
+  }
+  if (options.miniServices === true) {
+    charts = yield* Effect.mapError(MiniServiceController.start(chartsOptions), ({ message }) =>
+      unavailable("be opened", `${message}: apply deploy/kubernetes/mini-services.yaml to the cluster`)
+    )
+  }
 
   const leaseMs = options.leaseMs ?? leaseMsDefault
   leadership = yield* Leadership.start(api, {
@@ -250,12 +272,14 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const isLive = (request: InstanceRequest.InstanceRequest | undefined): boolean =>
     request !== undefined && !InstanceRequest.isEnded(request)
 
-  const write = LaunchRequest.make({ cluster, api, paths, requests, pods, until })
+  const write = LaunchRequest.make({ cluster, namespace, api, paths, requests, pods, until })
 
   const pack = FunctionBundle.make()
   /** The spec as it is in the Pod; a function that is a folder has its files with it. */
   const insideOf = (spec: InstanceSpec) => {
-    const { image, workingDirectory } = spec
+    const { image, workingDirectory, chart } = spec
+    // What runs as its instance is its worker.
+    if (chart !== undefined) return { spec: { ...spec, image: options.workerImage ?? "" }, bundle: undefined }
     const isImage = image !== undefined || options.functionImage === undefined || workingDirectory === undefined
     return isImage ? { spec, bundle: undefined } : pack(spec, workingDirectory, options.functionImage)
   }
@@ -335,7 +359,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   })
 
   return ComputeBackend.of({
-    abilities: abilitiesOf(() => nodes.all()),
+    abilities: abilitiesOf(() => nodes.all(), options.miniServices === true),
     capacity: Effect.sync(capacity),
     launch,
     terminate,
@@ -367,11 +391,12 @@ const runningOf = ({ spec, instance, createdAtMs }: InstanceRequest.InstanceRequ
   labels: spec.labels
 })
 
-const abilitiesOf = (nodes: () => Iterable<NodeView>): Abilities => ({
+const abilitiesOf = (nodes: () => Iterable<NodeView>, charts: boolean): Abilities => ({
   name: "kubernetes",
   isolation: "container",
   image: true,
   command: false,
+  charts,
   // Nodes come and go.
   get gpuKinds() {
     return [

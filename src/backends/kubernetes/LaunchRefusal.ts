@@ -11,10 +11,18 @@ import { isEnvironmentName, type PodOptions } from "./PodOf.ts"
 const secretBytesMax = 1024 * 1024
 const portMax = 65_535
 
-export const badSpec = (spec: InstanceSpec, capacity: Capacity, options: PodOptions): BadSpec | undefined => {
+export interface Possible extends PodOptions {
+  /** Charts are carried out. */
+  readonly miniServices?: boolean
+}
+
+export const badSpec = (spec: InstanceSpec, capacity: Capacity, options: Possible): BadSpec | undefined => {
   const { instanceId } = spec
   const bad = (field: string, detail: string) => new BadSpec({ instanceId, field, detail })
-  if (spec.image === undefined || spec.image === "") {
+  if (spec.chart !== undefined) {
+    const refused = badChart(spec, options)
+    if (refused !== undefined) return refused
+  } else if (spec.image === undefined || spec.image === "") {
     if (options.functionImage === undefined) {
       return bad(
         "image",
@@ -58,6 +66,22 @@ export const badSpec = (spec: InstanceSpec, capacity: Capacity, options: PodOpti
     return bad("secrets", `environment and secrets are ${bytes} bytes together, and ${secretBytesMax} are the most`)
   }
   return badHealth(spec, options)
+}
+
+const badChart = (spec: InstanceSpec, { miniServices, workerImage }: Possible): BadSpec | undefined => {
+  const { instanceId, command, image, health } = spec
+  const bad = (detail: string) => new BadSpec({ instanceId, field: "chart", detail })
+  if (command.length > 0 || image !== undefined || health !== undefined) {
+    return bad("a chart says what runs: leave out command, image and health")
+  }
+  if (miniServices !== true) {
+    return bad(
+      "this cluster runs no charts: apply deploy/kubernetes/mini-services.yaml and tell the agent (miniServices, agent.charts)"
+    )
+  }
+  return workerImage === undefined
+    ? bad("a worker stands beside a chart: give the backend an image with the millrace command (workerImage)")
+    : undefined
 }
 
 const badHealth = ({ instanceId, health }: InstanceSpec, options: PodOptions): BadSpec | undefined => {

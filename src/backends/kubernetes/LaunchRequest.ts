@@ -5,6 +5,7 @@
  * @module
  */
 import * as Effect from "effect/Effect"
+import type { Chart } from "../../core/chart/Chart.ts"
 import type { InstanceSpec } from "../ComputeBackend.ts"
 import { BackendUnavailable } from "../LaunchError.ts"
 import type { Api, ApiFailure } from "./Api.ts"
@@ -12,6 +13,7 @@ import * as Bundles from "./Bundles.ts"
 import type { Bundle } from "./FunctionBundle.ts"
 import type { Informer } from "./Informer.ts"
 import * as InstanceRequest from "./InstanceRequest.ts"
+import { miniServiceOf } from "./mini-service/OfRequest.ts"
 import * as Names from "./Names.ts"
 import { forceAfterMs } from "./Plan.ts"
 import { secretOf } from "./PodOf.ts"
@@ -20,6 +22,7 @@ import * as Reconciler from "./Reconciler.ts"
 
 export interface Options {
   readonly cluster: string
+  readonly namespace: string
   readonly api: Api
   readonly paths: Names.Paths
   readonly requests: Informer<InstanceRequest.InstanceRequest>
@@ -41,7 +44,7 @@ const triesMax = 10
 export const unavailable = (operation: string, detail: string) =>
   new BackendUnavailable({ backend: "kubernetes", operation, detail })
 
-export const make = ({ cluster, api, paths, requests, pods, until }: Options) => {
+export const make = ({ cluster, namespace, api, paths, requests, pods, until }: Options) => {
   const apply = (path: string, body: unknown) =>
     api.call({
       method: "PATCH",
@@ -69,6 +72,26 @@ export const make = ({ cluster, api, paths, requests, pods, until }: Options) =>
     yield* until(name, () => requests.get(name)?.uid !== uid, endWaitMs, "launch")
   })
 
+  /** Its kind belongs to no namespace, so it is nobody's property: the request's end takes it away. */
+  const makeChart = Effect.fnUntraced(function* (
+    request: InstanceRequest.InstanceRequest,
+    spec: InstanceSpec,
+    chart: Chart
+  ) {
+    const body = miniServiceOf({ cluster, namespace, request, spec, chart })
+    yield* api.call({ method: "POST", path: paths.miniServices, body }).pipe(
+      Effect.catchIf(
+        (failure) => failure.status === 409,
+        () => Effect.void
+      ),
+      Effect.tapError((failure) =>
+        Reconciler.refusalOf(request, failure) === undefined
+          ? Effect.void
+          : Effect.ignore(Reconciler.release({ api, paths }, request))
+      )
+    )
+  })
+
   /** False: somebody else did something to it meanwhile. */
   const finish = Effect.fnUntraced(function* (request: InstanceRequest.InstanceRequest, spec: InstanceSpec) {
     // Created and never changed: so the right to read or to change Secrets is not needed.
@@ -83,6 +106,7 @@ export const make = ({ cluster, api, paths, requests, pods, until }: Options) =>
           : Effect.ignore(Reconciler.release({ api, paths }, request))
       )
     )
+    if (spec.chart !== undefined) yield* makeChart(request, spec, spec.chart)
     const instance = InstanceRequest.newInstance(request.name)
     const pending = InstanceRequest.statusOf(request, { phase: "RequestPending", instance }, Date.now())
     const written = yield* Effect.result(apply(`${paths.requests}/${request.name}/status`, pending))

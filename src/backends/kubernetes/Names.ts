@@ -44,6 +44,9 @@ export const requestNameOf = (pod: string): string => pod.slice(2)
 /** Of one life of the instance: the next one has another uid. */
 export const secretName = (request: string, uid: string): string => `${request}-${uid.slice(0, 8)}`
 
+/** Of the MiniService of one life of a Helm function, and of its namespace. */
+export const chartName = (request: string, uid: string): string => `${request}-${uid.slice(0, 8)}`
+
 export const bundleName = (cluster: string, digest: string): string => `fn-${uuidOf(cluster, digest)}`
 
 /** As it is when it can be a label's value; else a digest of it. */
@@ -78,7 +81,9 @@ export const pathsOf = (namespace: string) => {
     leases: `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`,
     networkPolicies: `/apis/networking.k8s.io/v1/namespaces/${namespace}/networkpolicies`,
     nodes: "/api/v1/nodes",
-    version: "/version"
+    version: "/version",
+    /** Of the whole cluster. */
+    miniServices: `/apis/${group}/${version}/miniservices`
   }
 }
 export type Paths = ReturnType<typeof pathsOf>

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest"
 import { launchedAtMs, pod, request, running, terminated, waiting } from "../../../tests/backends/kubernetes/objects.ts"
 import type { InstanceRequest } from "./InstanceRequest.ts"
-import { type Action, type Facts, forceAfterMs, type Plan, plan, unfinishedLaunchMs } from "./Plan.ts"
+import { type Action, type ChartState, type Facts, forceAfterMs, type Plan, plan, unfinishedLaunchMs } from "./Plan.ts"
 import { thresholdsDefault } from "./PodState.ts"
 import type { PodView } from "./PodView.ts"
 
@@ -15,6 +15,7 @@ const planAt = (ms: number, one: InstanceRequest, its?: PodView, facts: Partial<
     isPodGone: false,
     lastPod: undefined,
     failureKeptMs: hour,
+    chart: undefined,
     ...facts
   })
 
@@ -144,5 +145,62 @@ describe("the plan for a request", () => {
   it("one that is ended before its Pod was made has an end and no Pod", () => {
     const first = planAt(10, request({ graceMs: 0 }))
     expect(written(first.actions)?.instance.end).toMatchObject({ exit: { kind: "lost" }, requested: true })
+  })
+})
+
+describe("the plan for a Helm function", () => {
+  const helm = (parts: Parameters<typeof request>[0] = {}) =>
+    request({ ...parts, spec: { chart: { manifests: "", serviceName: "front", servicePort: 80 } } })
+  const chart = (is: ChartState["is"], detail = "") => ({ chart: { is, detail } })
+
+  it("R5: its worker waits for its chart, as long as a start may take", () => {
+    for (const facts of [{}, chart("installing")]) {
+      const next = planAt(0, helm(), undefined, facts)
+      expect(tags(next)).toEqual([])
+      expect(next.wakeAtMs).toBe(launchedAtMs + 1_000 + helm().spec.startDeadlineMs)
+    }
+    expect(tags(planAt(0, helm(), undefined, chart("installed")))).toEqual(["CreatePod"])
+    const late = planAt(helm().spec.startDeadlineMs + 1_000, helm())
+    expect(written(late.actions)?.instance.end).toMatchObject({ cause: "start-deadline" })
+  })
+
+  it("R5: a chart that is refused is the end of its start, once the chart is gone: a bad spec with the chart's words", () => {
+    const why = chart("refused", "Pod a: privileged is true")
+    const first = planAt(0, helm(), undefined, why)
+    const decided = carriedOut(helm(), first)
+    expect(decided.instance?.end).toBeUndefined()
+    expect(tags(planAt(1, decided, undefined, why))).toEqual(["DeleteChart"])
+    expect(tags(planAt(2, decided, undefined, chart("ending")))).toEqual([])
+    const last = planAt(3, decided)
+    expect(tags(last)).toEqual(["WriteStatus"])
+    const end = written(last.actions)?.instance.end
+    expect(end?.exit).toMatchObject({ kind: "start-failed", error: { _tag: "BadSpec", field: "chart" } })
+    expect(JSON.stringify(end)).toContain("privileged is true")
+  })
+
+  it.each([
+    ["failed", chart("failed", "Deployment model: no progress"), /no progress/],
+    ["deleted by somebody", {}, /its MiniService was deleted/]
+  ] as const)("its worker ends with a chart that %s, and why is told", (_, facts, why) => {
+    const its = pod({ status: running(3) })
+    const next = planAt(10_000, helm({ instance: { podUid: its.uid } }), its, facts)
+    expect(tags(next)).toEqual(["WriteStatus", "DeletePod"])
+    const decided = carriedOut(helm(), next)
+    const gone = planAt(11_000, decided, undefined, { isPodGone: true, lastPod: its })
+    expect(written(gone.actions)?.instance.end?.exit).toMatchObject({
+      kind: "lost",
+      detail: expect.stringMatching(why)
+    })
+  })
+
+  it("R5: asked to end, its worker goes first, then its chart, and then its end is told", () => {
+    const its = pod({ status: running(3) })
+    const ending = helm({ graceMs: 2_000, instance: { podUid: its.uid, phase: "running", startedAtMs: launchedAtMs } })
+    expect(tags(planAt(10_000, ending, its, chart("installed")))).toContain("DeletePod")
+    const gone = { isPodGone: true, lastPod: its }
+    expect(tags(planAt(11_000, ending, undefined, { ...gone, ...chart("installed") }))).toEqual(["DeleteChart"])
+    const waits = planAt(12_000, ending, undefined, { ...gone, ...chart("ending") })
+    expect([tags(waits), Number.isFinite(waits.wakeAtMs)]).toEqual([[], true])
+    expect(written(planAt(13_000, ending, undefined, gone).actions)?.instance.end).toMatchObject({ requested: true })
   })
 })

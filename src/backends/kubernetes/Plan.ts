@@ -4,7 +4,8 @@
  * R1 At most one Pod per life of a request, by its name; a Pod that another life or somebody else has under that name is
  * not taken for it. R2 An end is written before anything that shows it is deleted, and nothing is written after an end.
  * R3 That a Pod is gone is believed only when the server itself has said so. R4 Carried out and looked at again, the plan
- * becomes empty.
+ * becomes empty. R5 The worker of a Helm function is made when its chart is installed, and its end is written when its
+ * chart is gone.
  *
  * @module
  */
@@ -29,8 +30,16 @@ export type Action =
   | { readonly _tag: "ConfirmPodGone" }
   | { readonly _tag: "DeletePod"; readonly uid: string; readonly graceSeconds: number }
   | { readonly _tag: "WriteStatus"; readonly status: NewStatus }
+  | { readonly _tag: "DeleteChart" }
   /** Take the finalizer off and delete it. */
   | { readonly _tag: "Release" }
+
+/** The MiniService of a Helm function, as last seen. */
+export interface ChartState {
+  readonly is: "installing" | "installed" | "refused" | "failed" | "ending"
+  /** Of what was refused or failed. */
+  readonly detail: string
+}
 
 export interface Facts {
   readonly nowMs: number
@@ -42,6 +51,8 @@ export interface Facts {
   readonly lastPod: PodView | undefined
   /** How long a failure stays to be looked at. */
   readonly failureKeptMs: number
+  /** Undefined: there is none, or it was not heard of yet. */
+  readonly chart: ChartState | undefined
 }
 
 export interface Plan {
@@ -58,11 +69,26 @@ const never = Number.POSITIVE_INFINITY
 export const unfinishedLaunchMs = 5 * 60_000
 /** A node that does not answer keeps a Pod for ever. */
 export const forceAfterMs = 30_000
+const chartLookMs = 1_000
 
 const wait = (wakeAtMs: number, suspicion?: Suspicion): Plan => ({ actions: [], suspicion, wakeAtMs })
 const act = (...actions: ReadonlyArray<Action>): Plan => ({ actions, suspicion: undefined, wakeAtMs: never })
 
 export const plan = (request: InstanceRequest, pod: PodView | undefined, facts: Facts): Plan => {
+  const next = planOf(request, pod, facts)
+  const { chart, nowMs } = facts
+  if (chart === undefined || !next.actions.some((action) => isLast(request, action))) return next
+  // Looked at again when it is gone; a little later in any case.
+  const wakeAtMs = nowMs + chartLookMs
+  return { actions: chart.is === "ending" ? [] : [{ _tag: "DeleteChart" }], suspicion: next.suspicion, wakeAtMs }
+}
+
+/** What may only be done when nothing of it runs any more. */
+const isLast = (request: InstanceRequest, action: Action): boolean =>
+  action._tag === "Release" ||
+  (action._tag === "WriteStatus" && action.status.instance.end !== undefined && request.instance?.end === undefined)
+
+const planOf = (request: InstanceRequest, pod: PodView | undefined, facts: Facts): Plan => {
   const end = request.instance?.end
   const own = pod?.ownerUids.includes(request.uid) === true ? pod : undefined
   if (end !== undefined) return planEnded(request, own, { ...facts, end })
@@ -108,9 +134,45 @@ const planWithoutPod = (request: InstanceRequest, facts: Facts): Plan => {
     const exit = { kind: "lost", detail: "it was ended before it began" } as const
     return act(ended(request, { atMs: facts.nowMs, exit, lastOutput: "", requested: true }))
   }
-  if (facts.nowMs < launchedAtMs(request) + request.spec.startDeadlineMs) return act({ _tag: "CreatePod" })
-  return act(ended(request, badEnd(request, "start-deadline", "nobody made its Pod in time", facts)))
+  // Decided while there was a chart; by now it is gone, or it goes.
+  if (instance.terminationCause !== undefined) {
+    return act(ended(request, badEnd(request, instance.terminationCause, instance.terminationDetail ?? "", facts)))
+  }
+  const deadlineMs = launchedAtMs(request) + request.spec.startDeadlineMs
+  if (facts.nowMs >= deadlineMs) {
+    const detail =
+      request.spec.chart === undefined ? "nobody made its Pod in time" : "its chart was not installed in time"
+    return act(ended(request, badEnd(request, "start-deadline", detail, facts)))
+  }
+  if (request.spec.chart === undefined || facts.chart?.is === "installed") return act({ _tag: "CreatePod" })
+  const bad = troubleOfChart(facts.chart)
+  return bad === undefined ? wait(deadlineMs) : act(write("RequestInstancesInProgress", decided(instance, bad)))
 }
+
+interface Bad {
+  readonly cause: Cause
+  readonly detail: string
+}
+
+/** A chart that is being installed is none. */
+const troubleOfChart = (chart: ChartState | undefined): Bad | undefined => {
+  if (chart?.is === "refused") return { cause: "chart-refused", detail: chart.detail }
+  return chart?.is === "failed" ? { cause: "failed", detail: chart.detail } : undefined
+}
+
+/** Of one whose worker is there. */
+const chartLost = (request: InstanceRequest, { chart }: Facts): Bad | undefined => {
+  if (request.spec.chart === undefined) return undefined
+  const isGone = chart === undefined || chart.is === "ending"
+  return isGone ? { cause: "failed", detail: "its MiniService was deleted" } : troubleOfChart(chart)
+}
+
+const decided = (instance: InstanceStatus, { cause, detail }: Bad): InstanceStatus => ({
+  ...instance,
+  status: "shutting-down",
+  terminationCause: cause,
+  terminationDetail: detail.slice(0, 1_000)
+})
 
 /** The server would not have its Pod: what it said. */
 export const refused = (request: InstanceRequest, error: LaunchError, nowMs: number): NewStatus => {
@@ -166,20 +228,12 @@ const planWithPod = (request: InstanceRequest, pod: PodView, facts: Facts): Plan
   if (reading.ended !== undefined) {
     return act(ended({ ...request, instance: seen }, { ...reading.ended, requested: graceMs !== undefined }))
   }
-  if (seen.terminationCause !== undefined || (reading.bad !== undefined && graceMs === undefined)) {
-    const bad = reading.bad
-    const decided: InstanceStatus =
-      seen.terminationCause !== undefined || bad === undefined
-        ? seen
-        : {
-            ...seen,
-            status: "shutting-down",
-            terminationCause: bad.cause,
-            terminationDetail: bad.detail.slice(0, 1_000)
-          }
+  const bad = reading.bad ?? chartLost(request, facts)
+  if (seen.terminationCause !== undefined || (bad !== undefined && graceMs === undefined)) {
+    const next = seen.terminationCause !== undefined || bad === undefined ? seen : decided(seen, bad)
     const graceSeconds = startedAtMs === undefined ? 1 : graceSecondsOf(request.spec.graceMs)
-    const next = ending(pod, graceSeconds, facts)
-    return { ...next, actions: [...changed(request, "RequestInstancesInProgress", decided), ...next.actions] }
+    const ends = ending(pod, graceSeconds, facts)
+    return { ...ends, actions: [...changed(request, "RequestInstancesInProgress", next), ...ends.actions] }
   }
   const phaseOfRequest = startedAtMs === undefined ? "RequestInstancesInProgress" : "RequestCompleted"
   const writes = changed(request, phaseOfRequest, seen)

@@ -87,6 +87,20 @@ describe("the Pod of a request", () => {
     expect(main(one)?.readinessProbe?.httpGet).toEqual({ port: 8_000, path: "/health" })
   })
 
+  it("P2: the worker of a Helm function calls its Service, and has none of its GPUs, files or memory", () => {
+    const chart = { manifests: "", serviceName: "front", servicePort: 80, healthPath: "/ready" }
+    const one = made({ chart, image: "millrace:1" })
+    const { name, uid } = request({ spec: { chart } })
+    expect(main(one)?.command?.slice(3)).toEqual([
+      ...["--forward", `http://front.${Names.chartName(name, uid)}.svc:80`],
+      ...["--health", "/ready"]
+    ])
+    expect(main(one)?.resources?.limits).toEqual({ memory: "512Mi" })
+    expect(one.spec?.affinity).toBeUndefined()
+    expect(one.spec?.initContainers).toEqual([])
+    expect(main(one)?.securityContext).toMatchObject({ readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } })
+  })
+
   it("asks for its GPUs, on nodes of that product and of the given labels, and tolerates their taint", () => {
     const one = made({}, { nodeSelector: { pool: "a" }, gpuResource: "nvidia.com/gpu" })
     expect(main(one)?.resources?.limits).toEqual({ cpu: "4000m", memory: "8589934592", "nvidia.com/gpu": "2" })

@@ -8,6 +8,7 @@
  * @module
  */
 import type { V1Container, V1NetworkPolicy, V1Pod, V1Secret, V1Volume } from "@kubernetes/client-node"
+import type * as ChartRules from "../../core/chart/ChartRules.ts"
 import { type InstanceSpec, secretsVariable } from "../ComputeBackend.ts"
 import * as FunctionBundle from "./FunctionBundle.ts"
 import type { InstanceRequest } from "./InstanceRequest.ts"
@@ -50,6 +51,8 @@ export interface PodOptions {
 }
 
 export const gpuResourceDefault = "nvidia.com/gpu"
+type Chart = NonNullable<InstanceRequest["spec"]["chart"]>
+
 const userDefault = 65_532
 export const mainContainer = "inference"
 export const sidecarContainer = "utils"
@@ -152,9 +155,11 @@ export const podOf = ({ cluster, request, gpuProducts, options }: Translation): 
 
 const placeOf = ({ spec }: InstanceRequest, gpuProducts: ReadonlyArray<string>, options: PodOptions) => {
   const product = { key: productLabel, operator: "In", values: [...gpuProducts] }
+  // GPUs of a Helm function are those of the chart's own pods.
+  const hasNoGpu = spec.gpu.count === 0 || spec.chart !== undefined
   return {
     nodeSelector: { ...options.nodeSelector },
-    ...(spec.gpu.count === 0
+    ...(hasNoGpu
       ? {}
       : {
           affinity: {
@@ -163,12 +168,24 @@ const placeOf = ({ spec }: InstanceRequest, gpuProducts: ReadonlyArray<string>, 
             }
           }
         }),
-    tolerations: [
-      ...(options.tolerations ?? []),
-      ...(spec.gpu.count === 0 ? [] : [{ key: gpuResourceDefault, operator: "Exists", effect: "NoSchedule" }])
-    ]
+    tolerations: [...(options.tolerations ?? []), ...(hasNoGpu ? [] : [gpuToleration])]
   }
 }
+
+const gpuToleration = { key: gpuResourceDefault, operator: "Exists", effect: "NoSchedule" }
+
+/** The same for the pods of a chart, which stand in objects of somebody else's making. */
+export const chartPlaceOf = (
+  gpuProducts: ReadonlyArray<string>,
+  options: Pick<PodOptions, "nodeSelector" | "tolerations">
+): ChartRules.Place => ({
+  nodeSelector: { ...options.nodeSelector },
+  nodeTerms:
+    gpuProducts.length === 0
+      ? []
+      : [{ matchExpressions: [{ key: productLabel, operator: "In", values: gpuProducts }] }],
+  tolerations: [...(options.tolerations ?? []), ...(gpuProducts.length === 0 ? [] : [gpuToleration])]
+})
 
 const hardened = (options: PodOptions) => ({
   allowPrivilegeEscalation: false,
@@ -210,8 +227,25 @@ const volumesOf = ({ name, uid, spec }: InstanceRequest, options: PodOptions): A
   ]
 }
 
+/** Stands alone, outside the chart's namespace: nothing of the chart can read its token. */
+const workerOf = (request: InstanceRequest, chart: Chart, options: PodOptions): V1Container => {
+  const { serviceName, servicePort, healthPath } = chart
+  const forward = `http://${serviceName}.${Names.chartName(request.name, request.uid)}.svc:${servicePort}`
+  return {
+    name: mainContainer,
+    image: request.spec.image,
+    command: wrapping(forward, healthPath),
+    env: environmentOf(request, () => true),
+    resources: workerResources,
+    volumeMounts: [{ name: "temporary", mountPath: "/tmp" }],
+    securityContext: hardened(options),
+    terminationMessagePolicy: "FallbackToLogsOnError"
+  }
+}
+
 const mainOf = (request: InstanceRequest, options: PodOptions): V1Container => {
   const { spec } = request
+  if (spec.chart !== undefined) return workerOf(request, spec.chart, options)
   const gpu = spec.gpu.count === 0 ? {} : { [options.gpuResource ?? gpuResourceDefault]: String(spec.gpu.count) }
   const disk = spec.ephemeralDiskBytes === undefined ? {} : { "ephemeral-storage": String(spec.ephemeralDiskBytes) }
   const amounts = { cpu: `${spec.cpuMillis}m`, memory: String(spec.memoryBytes), ...disk, ...gpu }
@@ -241,6 +275,12 @@ const probesOf = ({ port, path }: { readonly port: number; readonly path: string
   readinessProbe: { httpGet: { port, path }, periodSeconds: 10, failureThreshold: 2, timeoutSeconds: 6 }
 })
 
+const wrapping = (forward: string, health: string) => [
+  ...["millrace", "worker", "wrap", "--forward", forward],
+  ...["--health", health]
+]
+const workerResources = { requests: { cpu: "100m", memory: "128Mi" }, limits: { memory: "512Mi" } }
+
 /** A native sidecar: starts before the server, ends after it, is restarted. */
 const sidecarOf = (request: InstanceRequest, options: PodOptions): V1Container => {
   const { port = 0, path = "/" } = request.spec.health ?? {}
@@ -248,10 +288,10 @@ const sidecarOf = (request: InstanceRequest, options: PodOptions): V1Container =
   return {
     name: sidecarContainer,
     image: options.workerImage ?? "",
-    command: ["millrace", "worker", "wrap", "--forward", forward, "--health", path],
+    command: wrapping(forward, path),
     restartPolicy: "Always",
     env: environmentOf(request, (name) => ownEnvironment.test(name)),
-    resources: { requests: { cpu: "100m", memory: "128Mi" }, limits: { memory: "512Mi" } },
+    resources: workerResources,
     volumeMounts: [{ name: "temporary", mountPath: "/tmp" }],
     securityContext: hardened(options)
   }

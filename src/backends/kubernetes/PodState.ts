@@ -307,6 +307,8 @@ export const errorOf = (cause: Cause, detail: string, facts: Pick<Facts, "spec">
     case "start-deadline":
     case "init-container-stuck":
       return new StartDeadlineExceeded({ instanceId, detail, phase, startDeadlineMs })
+    case "chart-refused":
+      return new BadSpec({ instanceId, detail, field: "chart" })
     case "name-taken":
       return new BadSpec({ instanceId, detail, field: "instanceId" })
     default:

@@ -11,7 +11,7 @@ import type { Api, ApiFailure } from "./Api.ts"
 import type { Informer } from "./Informer.ts"
 import { type InstanceRequest, type NewStatus, statusOf } from "./InstanceRequest.ts"
 import * as Names from "./Names.ts"
-import { type Action, plan, refused } from "./Plan.ts"
+import { type Action, type ChartState, plan, refused } from "./Plan.ts"
 import type { Suspicion, Thresholds } from "./PodState.ts"
 import { decodePod, type PodView } from "./PodView.ts"
 
@@ -21,6 +21,7 @@ export interface Options {
   readonly requests: Informer<InstanceRequest>
   readonly pods: Informer<PodView>
   readonly podOf: (request: InstanceRequest) => unknown
+  readonly chartOf: (request: InstanceRequest) => ChartState | undefined
   readonly thresholds: Thresholds
   readonly failureKeptMs: number
   readonly isActing: () => boolean
@@ -134,6 +135,8 @@ export const start = (options: Options): Effect.Effect<Reconciler, never, Scope.
           return deletePod(request, action.uid, action.graceSeconds)
         case "WriteStatus":
           return writeStatus(request, action.status)
+        case "DeleteChart":
+          return deleteChart(options, request)
         case "Release":
           return release(options, request)
       }
@@ -149,7 +152,8 @@ export const start = (options: Options): Effect.Effect<Reconciler, never, Scope.
       const nowMs = Date.now()
       const { isPodGone, lastPod, suspicion } = memory
       const { thresholds, failureKeptMs } = options
-      const next = plan(request, pod, { nowMs, thresholds, suspicion, isPodGone, lastPod, failureKeptMs })
+      const chart = request.spec.chart === undefined ? undefined : options.chartOf(request)
+      const next = plan(request, pod, { nowMs, thresholds, suspicion, isPodGone, lastPod, failureKeptMs, chart })
       memory.suspicion = next.suspicion
       for (const action of next.actions) yield* perform(request, action)
       memory.failures = 0
@@ -220,7 +224,7 @@ export const start = (options: Options): Effect.Effect<Reconciler, never, Scope.
 /** Takes the finalizer off and deletes it: of this life only. */
 export const release = (
   { api, paths }: Pick<Options, "api" | "paths">,
-  request: Pick<InstanceRequest, "name" | "uid" | "isDeleting">
+  request: Pick<InstanceRequest, "name" | "uid" | "isDeleting" | "spec">
 ): Effect.Effect<void, ApiFailure> => {
   const path = `${paths.requests}/${request.name}`
   const { uid } = request
@@ -232,7 +236,19 @@ export const release = (
   })
   const body = { apiVersion: "v1", kind: "DeleteOptions", propagationPolicy: "Background", preconditions: { uid } }
   const remove = api.find({ method: "DELETE", path, body })
-  return Effect.asVoid(request.isDeleting ? unhold : Effect.andThen(unhold, remove))
+  const released = request.isDeleting ? unhold : Effect.andThen(unhold, remove)
+  // Of a launch that never got further there may be a chart that was not heard of yet.
+  const chart = request.spec.chart === undefined ? Effect.void : deleteChart({ api, paths }, request)
+  return Effect.asVoid(Effect.andThen(chart, released))
+}
+
+const deleteChart = (
+  { api, paths }: Pick<Options, "api" | "paths">,
+  { name, uid }: Pick<InstanceRequest, "name" | "uid">
+): Effect.Effect<void, ApiFailure> => {
+  const body = { apiVersion: "v1", kind: "DeleteOptions", propagationPolicy: "Background" }
+  const path = `${paths.miniServices}/${Names.chartName(name, uid)}`
+  return Effect.asVoid(api.find({ method: "DELETE", path, body }))
 }
 
 /** What the server says about the object itself; undefined: it may take it another time. */

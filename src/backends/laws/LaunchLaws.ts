@@ -110,6 +110,8 @@ export const launchLaws: ReadonlyArray<Law> = [
         { ...good, gpu: { kind: "no-such-gpu", count: 1 } },
         { ...good, instanceType: "no-such-type" },
         { ...good, secrets: { "../outside": "x" } },
+        // A chart is instead of a command and an image.
+        { ...good, chart: { manifests: "kind: Pod", serviceName: "front", servicePort: 80 } },
         ...(backend.abilities.image ? [] : [{ ...good, command: [], image: "registry.invalid/some/image:1" }]),
         ...(backend.abilities.command ? [] : [{ ...imageless, command: ["node", "-e", ""] }])
       ]

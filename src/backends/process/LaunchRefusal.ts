@@ -6,6 +6,7 @@
 import { statSync } from "node:fs"
 import { type InstanceSpec, isSecretName } from "../ComputeBackend.ts"
 import { BackendUnavailable, BadSpec, CommandNotFound, type LaunchError, NoCapacity } from "../LaunchError.ts"
+import { sidecarRefusal } from "../SidecarRefusal.ts"
 
 export interface Places {
   readonly instanceTypeName: string
@@ -17,6 +18,8 @@ export interface Places {
 export const refusal = (spec: InstanceSpec, { instanceTypeName, free, total }: Places): LaunchError | undefined => {
   const { instanceId } = spec
   const bad = (field: string, detail: string) => new BadSpec({ instanceId, field, detail })
+  const beside = sidecarRefusal(spec, "process")
+  if (beside !== undefined) return beside
   if (spec.command.length === 0 || spec.command[0] === "") {
     return bad("command", "the process backend runs commands, not images: give the version a command")
   }
@@ -28,12 +31,6 @@ export const refusal = (spec: InstanceSpec, { instanceTypeName, free, total }: P
   }
   if (spec.gpu.count > 0) {
     return bad("gpu", `${spec.gpu.count} GPUs were asked for and the process backend hands out none: ask for none`)
-  }
-  if (spec.health !== undefined) {
-    return bad(
-      "health",
-      "the process backend has no sidecar: wrap the server, `millrace worker wrap --forward URL --health PATH -- command`"
-    )
   }
   const secret = Object.keys(spec.secrets ?? {}).find((name) => !isSecretName(name))
   if (secret !== undefined) {

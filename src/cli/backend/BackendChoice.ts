@@ -13,7 +13,7 @@ import * as ProcessBackend from "../../backends/process/ProcessBackend.ts"
 import * as SimulatedBackend from "../../backends/simulated/SimulatedBackend.ts"
 import * as GpuKinds from "../../core/simulation/GpuKinds.ts"
 import * as StartModel from "../../core/simulation/StartModel.ts"
-import { type Input, text, usageError } from "../Command.ts"
+import { type Input, isSet, text, usageError } from "../Command.ts"
 import * as ProcessRunner from "./ProcessRunner.ts"
 import * as SimulatedWorker from "./SimulatedWorker.ts"
 
@@ -25,6 +25,9 @@ export type BackendChoice =
       /** For functions without one; it has Node. */
       readonly image: string | undefined
       readonly namespace: string | undefined
+      /** Stands beside charts and servers that speak no worker protocol. */
+      readonly workerImage: string | undefined
+      readonly charts: boolean
       /** A file; undefined: as the environment says. */
       readonly kubeconfig?: string | undefined
       /** Absent: named after the state directory. */
@@ -56,8 +59,10 @@ export const of = (input: Input): BackendChoice => {
   }
   const image = text(input, "image") ?? (process.env["MILLRACE_IMAGE"] || undefined)
   const namespace = text(input, "namespace") ?? (process.env["MILLRACE_NAMESPACE"] || undefined)
-  for (const flag of ["image", "namespace", "worker-address"]) {
-    if (kind !== "kubernetes" && text(input, flag) !== undefined) {
+  const workerImage = text(input, "worker-image") ?? (process.env["MILLRACE_WORKER_IMAGE"] || undefined)
+  const charts = isSet(input, "charts") || process.env["MILLRACE_CHARTS"] === "on"
+  for (const flag of ["image", "namespace", "worker-address", "worker-image", "charts"]) {
+    if (kind !== "kubernetes" && input.values[flag] !== undefined) {
       throw usageError(`--${flag} is for --backend kubernetes`)
     }
   }
@@ -70,7 +75,7 @@ export const of = (input: Input): BackendChoice => {
   }
   if (kind !== "simulated") {
     if (!isSimulatedAsked) {
-      if (kind === "kubernetes") return { kind, image, namespace }
+      if (kind === "kubernetes") return { kind, image, namespace, workerImage, charts }
       return kind === "docker" ? { kind, baseImage } : { kind, isolation }
     }
     throw usageError(
@@ -113,7 +118,15 @@ const clusterOf = (stateDirectory: string): string =>
   `local-${createHash("sha256").update(stateDirectory).digest("hex").slice(0, 12)}`
 
 const kubernetes = (
-  { image, namespace, kubeconfig, cluster, region }: Extract<BackendChoice, { readonly kind: "kubernetes" }>,
+  {
+    image,
+    namespace,
+    workerImage,
+    charts,
+    kubeconfig,
+    cluster,
+    region
+  }: Extract<BackendChoice, { readonly kind: "kubernetes" }>,
   stateDirectory: string
 ) =>
   Layer.unwrap(
@@ -124,7 +137,9 @@ const kubernetes = (
         ...(region === undefined ? {} : { region }),
         ...(kubeconfig === undefined ? {} : { kubeconfig }),
         ...(namespace === undefined ? {} : { namespace }),
-        ...(image === undefined ? {} : { functionImage: image })
+        ...(image === undefined ? {} : { functionImage: image }),
+        ...(workerImage === undefined ? {} : { workerImage }),
+        miniServices: charts
       })
     })
   )

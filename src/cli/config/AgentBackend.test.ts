@@ -43,6 +43,8 @@ describe("the backend of an agent", () => {
         backend: "kubernetes",
         image: "node:24-slim",
         namespace: "functions",
+        workerImage: "millrace:1",
+        charts: "on",
         kubeconfig: "/etc/kube",
         cluster: "east",
         region: "eu",
@@ -52,6 +54,8 @@ describe("the backend of an agent", () => {
         kind: "kubernetes",
         image: "node:24-slim",
         namespace: "functions",
+        workerImage: "millrace:1",
+        charts: true,
         kubeconfig: "/etc/kube",
         cluster: "east",
         region: "eu"

@@ -20,6 +20,8 @@ const owners: Readonly<Record<string, Kind>> = {
   "agent.dockerImage": "docker",
   "agent.image": "kubernetes",
   "agent.namespace": "kubernetes",
+  "agent.workerImage": "kubernetes",
+  "agent.charts": "kubernetes",
   "agent.kubeconfig": "kubernetes"
 }
 
@@ -77,9 +79,10 @@ export const choiceOf = ({ agent }: ServeConfig): BackendChoice => {
     case "docker":
       return { kind: "docker", baseImage: agent.dockerImage }
     case "kubernetes": {
-      const { image, namespace, kubeconfig, cluster, region } = agent
+      const { image, namespace, workerImage, kubeconfig, cluster, region } = agent
+      const charts = agent.charts === "on"
       // Named by the setting and not by a folder: agents of one cluster may be on several machines.
-      return { kind: "kubernetes", image, namespace, kubeconfig, cluster, region }
+      return { kind: "kubernetes", image, namespace, workerImage, charts, kubeconfig, cluster, region }
     }
     case "simulated": {
       const gpus = agent.gpu === undefined ? [] : GpuKinds.parseCluster(agent.gpu)

@@ -68,7 +68,7 @@ describe("the configuration of a service", () => {
       [
         "invocation.prot: there is no such setting: did you mean invocation.port?",
         "contrl: there is no such setting: did you mean control?",
-        "agent: 3 is no object: its settings are cluster, region, group, attributes, compliance, backend, isolation, gpu, startModel, dockerImage, image, namespace, kubeconfig, workerUrl, heartbeatMs, shutdownMs",
+        "agent: 3 is no object: its settings are cluster, region, group, attributes, compliance, backend, isolation, gpu, startModel, dockerImage, image, namespace, workerImage, charts, kubeconfig, workerUrl, heartbeatMs, shutdownMs",
         "health.port: --set needs a value: --set health.port=VALUE",
         "nats.url: there is no such setting: did you mean nats.urls?",
         'nats.durability: "none" (file) is not taken: it is one of power-loss, process-crash-only',

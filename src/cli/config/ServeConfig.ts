@@ -186,6 +186,20 @@ export const settings = {
       about: "where its Pods are, one for each installation; with the backend kubernetes. Left out: millrace",
       variable: "MILLRACE_NAMESPACE"
     }),
+    workerImage: maybeText({
+      pattern: /^[^\s\p{Cc}]{1,512}$/u,
+      expected: "an image such as registry.example/millrace:1",
+      about:
+        "has the millrace command and stands beside charts and servers with a health path; with the backend kubernetes",
+      variable: "MILLRACE_WORKER_IMAGE"
+    }),
+    charts: maybeText({
+      pattern: /^(?:on|off)$/,
+      expected: "on or off",
+      about:
+        "whether it carries out charts, for which deploy/kubernetes/mini-services.yaml is applied; with the backend kubernetes. Left out: off",
+      variable: "MILLRACE_CHARTS"
+    }),
     kubeconfig: maybeText({
       about:
         "file with the address of the API server and the credentials; with the backend kubernetes. Left out: KUBECONFIG, ~/.kube/config, or the Pod's service account"

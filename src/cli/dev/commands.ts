@@ -43,6 +43,15 @@ const flags: ReadonlyArray<Flag> = [
     about: "on Kubernetes, where everything of Millrace's is (MILLRACE_NAMESPACE, default millrace)"
   },
   {
+    name: "worker-image",
+    value: "IMAGE",
+    about: "on Kubernetes, beside charts and servers with a health path: one with millrace (MILLRACE_WORKER_IMAGE)"
+  },
+  {
+    name: "charts",
+    about: "on Kubernetes, carry out charts: deploy/kubernetes/mini-services.yaml is applied (MILLRACE_CHARTS=on)"
+  },
+  {
     name: "worker-address",
     value: "HOST:PORT",
     about:

@@ -64,6 +64,8 @@ export const specOf = (create: CreateInstance, environment: Readonly<Record<stri
   versionId: create.versionId,
   command: create.command,
   ...(create.image === undefined ? {} : { image: create.image }),
+  ...(create.health === undefined ? {} : { health: create.health }),
+  ...(create.chart === undefined ? {} : { chart: create.chart }),
   ...(create.workingDirectory === undefined ? {} : { workingDirectory: create.workingDirectory }),
   environment,
   gpu: create.gpu,

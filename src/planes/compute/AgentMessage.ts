@@ -5,6 +5,7 @@
  * @module
  */
 import * as Schema from "effect/Schema"
+import * as Chart from "../../core/chart/Chart.ts"
 
 export const CreateInstance = Schema.Struct({
   instanceId: Schema.String,
@@ -15,6 +16,8 @@ export const CreateInstance = Schema.Struct({
   generation: Schema.Int,
   command: Schema.Array(Schema.String),
   image: Schema.optionalKey(Schema.String),
+  health: Schema.optionalKey(Schema.Struct({ port: Schema.Int, path: Schema.String })),
+  chart: Schema.optionalKey(Chart.Chart),
   workingDirectory: Schema.optionalKey(Schema.String),
   environment: Schema.Record(Schema.String, Schema.String),
   /** Slots of the worker. */

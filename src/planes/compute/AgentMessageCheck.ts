@@ -4,7 +4,7 @@
  * and says what is wrong. Nothing goes unchecked: these messages also come from other processes.
  *
  * Laws (`tests/compute/AgentMessageCheck.laws.test.ts`): D1 what the check takes, the schema takes, as the same value but for
- * fields that nobody knows. D2 what the schema writes, the check takes.
+ * fields that nobody knows. D2 what the schema writes, the check takes, but for orders with a chart or a health path.
  *
  * @module
  */
@@ -73,6 +73,9 @@ export const isCreateInstance = (value: unknown): value is CreateInstance =>
   isInt(value["generation"]) &&
   isListOf(value["command"], isText) &&
   isTextOrAbsent(value["image"]) &&
+  // Seldom, and with parts of their own: the schema's to say.
+  value["health"] === undefined &&
+  value["chart"] === undefined &&
   isTextOrAbsent(value["workingDirectory"]) &&
   isRecordOf(value["environment"], isText) &&
   isInt(value["concurrency"]) &&

@@ -383,6 +383,8 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       generation,
       command: route.version.command,
       ...(route.version.image === undefined ? {} : { image: route.version.image }),
+      ...(route.version.health === undefined ? {} : { health: route.version.health }),
+      ...(route.version.chart === undefined ? {} : { chart: route.version.chart }),
       ...(route.version.workingDirectory === undefined ? {} : { workingDirectory: route.version.workingDirectory }),
       environment: route.version.environment,
       concurrency: spec.concurrency,

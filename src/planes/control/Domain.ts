@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as Chart from "../../core/chart/Chart.ts"
 import { PolicyChoice } from "../../core/scaling/PolicyChoice.ts"
 
 const Name = Schema.String.check(
@@ -67,13 +68,40 @@ export type VersionId = typeof VersionId.Type
 
 export const Durability = Schema.Literals(["accepted", "always", "memory"])
 
-/** A version without a command is what its image brings. */
-export const startsSomething = Schema.makeFilter(
-  ({ command, image }: { readonly command: ReadonlyArray<string>; readonly image?: string }) =>
-    command.length > 0 || image !== undefined
-      ? undefined
-      : { path: ["command"], issue: "a version has a command, an image, or both" }
-)
+interface Startable {
+  readonly command: ReadonlyArray<string>
+  readonly image?: string
+  readonly chart?: Chart.Chart
+  readonly health?: unknown
+  readonly workingDirectory?: string
+  readonly environment: Readonly<Record<string, string>>
+}
+
+/** A version without a command is what its image brings, or its chart. */
+export const startsSomething = Schema.makeFilter((version: Startable) => {
+  const { command, image, chart, health } = version
+  if (chart !== undefined) return besideChart(version)
+  if (health !== undefined && image === undefined) {
+    return { path: ["health"], issue: "it belongs to an image: a command is wrapped by `millrace worker wrap`" }
+  }
+  return command.length > 0 || image !== undefined
+    ? undefined
+    : { path: ["command"], issue: "a version has a command, an image, or both; or a chart" }
+})
+
+/** A chart says all that its containers are told. */
+const besideChart = ({ command, image, health, workingDirectory, environment }: Startable) => {
+  const given = Object.entries({
+    command: command.length > 0,
+    image: image !== undefined,
+    health: health !== undefined,
+    workingDirectory: workingDirectory !== undefined,
+    environment: Object.keys(environment).length > 0
+  }).find(([, isGiven]) => isGiven)
+  return given === undefined
+    ? undefined
+    : { path: [given[0]], issue: "a version with a chart has none of its own: the chart says what runs" }
+}
 
 /** What to run. Immutable once the version exists. */
 export const VersionSpec = Schema.Struct({
@@ -88,6 +116,10 @@ export const VersionSpec = Schema.Struct({
       description: "name of an image, with tag or digest; visible ASCII, at most 1024 characters"
     })
   ),
+  /** Of an image whose server speaks no worker protocol: where it listens, and what answers 2xx when it takes calls. */
+  health: Schema.optionalKey(Schema.Struct({ port: Chart.Port, path: Chart.HealthPath })),
+  /** A Helm function, for backends that run charts. */
+  chart: Schema.optionalKey(Chart.Chart),
   workingDirectory: Schema.optionalKey(SystemText(4_096).check(Schema.isMinLength(1))),
   environment: Environment,
   durability: Durability,

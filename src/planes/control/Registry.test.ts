@@ -35,6 +35,29 @@ describe("Registry", () => {
     })
   )
 
+  it.effect("a chart that breaks the rules is no version, and what else stands beside a chart is refused", () =>
+    Effect.gen(function* () {
+      const { registry, owner } = yield* withHello
+      const chart = {
+        manifests: "{apiVersion: v1, kind: Node, metadata: {name: a}}",
+        serviceName: "a",
+        servicePort: 80
+      }
+      const refusal = (given: Partial<VersionSpec>) =>
+        Effect.map(
+          Effect.flip(registry.createVersion({ tenant, functionId: owner.id, spec: { ...spec, ...given } })),
+          ({ message }) => message
+        )
+      assert.match(yield* refusal({ command: [], chart }), /chart\.manifests: Node a: v1 Node is not a kind/)
+      assert.match(yield* refusal({ chart }), /command: a version with a chart has none of its own/)
+      assert.match(yield* refusal({ health: { port: 80, path: "/" } }), /health: it belongs to an image/)
+      const both = { ...chart, url: "https://a.example/b-1.tgz" }
+      assert.match(yield* refusal({ command: [], chart: both }), /url or manifests, one of the two/)
+      const values = { ...chart, values: { a: 1 } }
+      assert.match(yield* refusal({ command: [], chart: values }), /rendered manifests take no values/)
+    })
+  )
+
   it.live("of three registries over one store only one can create the same name", () =>
     Effect.gen(function* () {
       const fake = FakeKeyValue.make({ lag: true })

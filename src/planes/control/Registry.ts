@@ -28,6 +28,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as CrashPoint from "../CrashPoint.ts"
 import type { FabricUnavailable } from "../fabric/FabricError.ts"
 import { KeyValue } from "../fabric/KeyValue.ts"
+import * as ChartCheck from "./ChartCheck.ts"
 import {
   type ConcurrentChange,
   FunctionNameTaken,
@@ -280,6 +281,8 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
 
   const createVersion = Effect.fnUntraced(function* (tenant: string, functionId: string, spec: VersionSpec) {
     yield* Schema.decodeUnknownEffect(VersionSpec)(spec).pipe(Effect.mapError(specInvalid("the version")))
+    const refused = yield* ChartCheck.issuesOf(spec.chart)
+    if (refused.length > 0) return yield* new SpecInvalid({ what: "the version", issues: refused })
     yield* functionOf(tenant, functionId)
     if (table.versionsOf(functionId).length >= versionsPerFunctionMax) {
       return yield* new RegistryFull({ what: `versions of function ${functionId}`, limit: versionsPerFunctionMax })

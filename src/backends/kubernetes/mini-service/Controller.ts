@@ -14,11 +14,11 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import * as ChartRules from "../../../core/chart/ChartRules.ts"
+import * as Fields from "../../../core/chart/Fields.ts"
 import type { Api, ApiFailure } from "../Api.ts"
 import * as Informer from "../Informer.ts"
 import * as Names from "../Names.ts"
-import * as ChartRules from "./ChartRules.ts"
-import * as Fields from "./Fields.ts"
 import { type Health, healthOf } from "./Health.ts"
 import * as MiniService from "./MiniService.ts"
 import { networkPolicyOf, quotasOf } from "./Namespace.ts"
@@ -31,20 +31,30 @@ export interface Options {
   readonly idleMs?: number
   /** From the making until it must run, milliseconds. Default: 3 hours. */
   readonly pendingMs?: number
+  /** Which nodes the pods of a chart may stand on. Absent = any. */
+  readonly placeOf?: (spec: MiniService.Spec) => ChartRules.Place
+  /** Of one that was made for a request: whether that one is still there. Absent = it is. */
+  readonly isWanted?: (service: MiniService.MiniService) => Effect.Effect<boolean, ApiFailure>
+  /** Something about this one changed. */
+  readonly onChange?: (service: MiniService.MiniService) => void
   /** Between looks at one that does not run yet, milliseconds. Default: 2,000. */
   readonly lookMs?: number
 }
 
 export interface Controller {
+  /** As last seen. */
+  readonly get: (name: string) => MiniService.MiniService | undefined
   readonly lookAtAll: () => void
 }
 
-export const path = `/apis/${Names.group}/${Names.version}/miniservices`
+export const path = Names.pathsOf("").miniServices
 const finalizer = `${Names.group}/miniservice`
 const serviceLabel = `${Names.group}/miniservice`
 
 const pendingMsDefault = 180 * 60_000
 const lookMsDefault = 2_000
+/** A launch may still be on its way, whose request this agent has not heard of. */
+const orphanAfterMs = 60_000
 /** So much more seldom is one looked at that runs: each 30 s. */
 const runningFactor = 15
 const atOnceMax = 4
@@ -172,7 +182,9 @@ export const start = (options: Options): Effect.Effect<Controller, ApiFailure, S
       const policy = { name, extraKubernetesTypes: validationPolicy?.extraKubernetesTypes ?? [] }
       const wrong = ChartRules.violations(objects, helmChartConfig, policy)
       if (wrong.length > 0) return yield* new Refused({ detail: wrong.join("; ") })
-      return name === "Default" ? objects.map(ChartRules.madeSafe) : objects
+      const place = options.placeOf?.(service.spec)
+      const safe = name === "Default" ? objects.map(ChartRules.madeSafe) : objects
+      return place === undefined ? safe : safe.map((object) => ChartRules.placed(object, place))
     })
 
     const install = Effect.fnUntraced(function* (service: MiniService.MiniService) {
@@ -180,7 +192,7 @@ export const start = (options: Options): Effect.Effect<Controller, ApiFailure, S
       const objects = yield* rendered(service)
       yield* ensureNamespace(service)
       const { namespace } = service.spec
-      const around = [...quotasOf(service.spec), networkPolicyOf()]
+      const around = [...quotasOf(service.spec), networkPolicyOf(service.spec)]
       for (const { target, body } of around) yield* apply(`${target.replace("{namespace}", namespace)}`, body)
       const names: Array<MiniService.ObjectName> = []
       for (const object of objects) {
@@ -274,6 +286,14 @@ export const start = (options: Options): Effect.Effect<Controller, ApiFailure, S
       })
     })
 
+    const isOrphan = (service: MiniService.MiniService) =>
+      service.spec.icmsRequestName === undefined || Date.now() - service.createdAtMs < orphanAfterMs
+        ? Effect.succeed(false)
+        : Effect.map(options.isWanted?.(service) ?? Effect.succeed(true), (isWanted) => !isWanted)
+
+    const endOne = ({ name, uid }: MiniService.MiniService) =>
+      api.find({ method: "DELETE", path: `${path}/${name}`, body: { ...background, preconditions: { uid } } })
+
     const reconcile = Effect.fnUntraced(function* (service: MiniService.MiniService) {
       if (service.isDeleting) return yield* remove(service)
       if (!service.finalizers.includes(finalizer)) {
@@ -288,6 +308,10 @@ export const start = (options: Options): Effect.Effect<Controller, ApiFailure, S
         })
         if (object !== undefined) services.note(object)
         return
+      }
+      if (yield* isOrphan(service)) {
+        yield* Effect.logWarning("a MiniService whose request is gone is deleted", { miniService: service.name })
+        return yield* endOne(service)
       }
       if (MiniService.isFinal(service.phase)) return
       if (service.phase !== "Running" && Date.now() - service.createdAtMs > pendingMs) {
@@ -313,7 +337,9 @@ export const start = (options: Options): Effect.Effect<Controller, ApiFailure, S
 
     const isDone = (name: string): boolean => {
       const service = services.get(name)
-      return service === undefined || (MiniService.isFinal(service.phase) && !service.isDeleting)
+      if (service === undefined) return true
+      const isAlone = service.spec.icmsRequestName === undefined
+      return MiniService.isFinal(service.phase) && !service.isDeleting && isAlone
     }
 
     const look = (name: string) => {
@@ -342,7 +368,10 @@ export const start = (options: Options): Effect.Effect<Controller, ApiFailure, S
       clearTimeout(timers.get(name))
       timers.delete(name)
       if (isClosed || isDone(name)) return
-      const ms = services.get(name)?.phase === "Running" ? runningFactor * lookMs : lookMs
+      const service = services.get(name)
+      const phase = service?.phase ?? ""
+      const isCalm = service?.isDeleting !== true && (phase === "Running" || MiniService.isFinal(phase))
+      const ms = isCalm ? runningFactor * lookMs : lookMs
       timers.set(name, setTimeout(() => look(name), ms).unref())
     }
 
@@ -357,11 +386,15 @@ export const start = (options: Options): Effect.Effect<Controller, ApiFailure, S
       labelSelector: Names.selectorOf(Names.labelsOfCluster(cluster)),
       decode: MiniService.decode,
       // The first list comes before there is something to look with.
-      onChange: ({ last }) => queueMicrotask(() => look(last.name)),
+      onChange: ({ last }) => {
+        queueMicrotask(() => look(last.name))
+        options.onChange?.(last)
+      },
       onGap: () => {},
       ...(options.idleMs === undefined ? {} : { idleMs: options.idleMs })
     })
     return {
+      get: services.get,
       lookAtAll: () => {
         for (const { name } of services.all()) look(name)
       }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import * as Fields from "./Fields.ts"
+import * as Fields from "../../../core/chart/Fields.ts"
 
 /** `failed`: it will not be healthy any more. */
 export interface Health {

@@ -59,7 +59,13 @@ const Spec = Schema.Struct({
       )
     })
   ),
-  gpuCount: Schema.optional(Schema.Int)
+  gpuCount: Schema.optional(Schema.Int),
+  /** Whose nodes its pods stand on. */
+  gpuKind: Schema.optional(Schema.String),
+  /** Pods of another namespace that may call it; absent = nobody outside. */
+  workers: Schema.optional(
+    Schema.Struct({ namespace: Schema.String, labels: Schema.Record(Schema.String, Schema.String) })
+  )
 })
 export type Spec = typeof Spec.Type
 

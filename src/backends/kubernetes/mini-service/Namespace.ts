@@ -34,8 +34,13 @@ export const quotasOf = ({ gpuCount = 0 }: Spec): ReadonlyArray<Around> => [
   quota("max-objects", objectsMax)
 ]
 
-/** Inside the namespace everybody may; from outside nobody; the metadata address of the cloud is out of reach. */
-export const networkPolicyOf = (): Around => ({
+const peerOf = ({ namespace, labels }: NonNullable<Spec["workers"]>) => ({
+  namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": namespace } },
+  podSelector: { matchLabels: labels }
+})
+
+/** Inside the namespace everybody may; from outside its worker alone; the metadata address of the cloud is out of reach. */
+export const networkPolicyOf = ({ workers }: Spec): Around => ({
   target: "/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies/millrace",
   body: {
     apiVersion: "networking.k8s.io/v1",
@@ -44,7 +49,7 @@ export const networkPolicyOf = (): Around => ({
     spec: {
       podSelector: {},
       policyTypes: ["Ingress", "Egress"],
-      ingress: [{ from: [{ podSelector: {} }] }],
+      ingress: [{ from: [{ podSelector: {} }, ...(workers === undefined ? [] : [peerOf(workers)])] }],
       egress: [
         { to: [{ podSelector: {} }] },
         {

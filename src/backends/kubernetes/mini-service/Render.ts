@@ -12,8 +12,9 @@ import { lookup } from "node:dns/promises"
 import { BlockList } from "node:net"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import { objectBytesMax, objectsMax } from "./ChartRules.ts"
-import * as Fields from "./Fields.ts"
+import * as Result from "effect/Result"
+import * as ChartRules from "../../../core/chart/ChartRules.ts"
+import * as Manifests from "../../../core/chart/Manifests.ts"
 import type { Spec } from "./MiniService.ts"
 
 /** `isFinal`: the same again would fail again. */
@@ -25,8 +26,6 @@ export class RenderFailure extends Data.TaggedError("RenderFailure")<{
 const helmMs = 60_000
 /** What the objects may be together; the server takes no request beyond 3 MiB, so this is never the narrower limit. */
 const outputBytesMax = 32 * 1024 * 1024
-/** An alias of YAML stands for what it names, again and again. */
-const valuesMax = 1_000_000
 const releaseName = "mini-service"
 
 const notPublic = new BlockList()
@@ -61,12 +60,9 @@ export const refusalOf = async (
   url: string,
   resolve: (host: string) => Promise<ReadonlyArray<string>> = resolveHost
 ): Promise<string | undefined> => {
-  if (!URL.canParse(url)) return `${url} is not a URL`
-  const { protocol, hostname, pathname, username } = new URL(url)
-  if (protocol !== "https:" && protocol !== "oci:") return `${url}: charts come by https or oci`
-  if (username !== "") return "the URL of a chart holds no credentials"
-  if (!/\/[^/]+-[^-/]+\.tgz$/.test(pathname))
-    return `${url} does not end with NAME-VERSION.tgz, without - in the version`
+  const wrong = ChartRules.addressViolation(url)
+  if (wrong !== undefined) return wrong
+  const { hostname } = new URL(url)
   const host = hostname.replace(/^\[|\]$/g, "")
   const addresses = await resolve(host).catch(() => [])
   if (addresses.length === 0) return `${host} cannot be resolved`
@@ -106,19 +102,12 @@ const helm = (url: string, values: unknown): Effect.Effect<string, RenderFailure
     return Effect.sync(() => child.kill("SIGKILL"))
   })
 
-const parse = (text: string): Effect.Effect<ReadonlyArray<unknown>, RenderFailure> =>
-  Effect.tryPromise({
-    try: async () => {
-      if (text.length > objectsMax * objectBytesMax) throw new Error(`${text.length} characters are too many`)
-      const { CORE_SCHEMA, loadAll } = await import("js-yaml")
-      const documents: ReadonlyArray<unknown> = loadAll(text, { schema: CORE_SCHEMA })
-      let left = valuesMax
-      for (const document of documents) left = Fields.counted(document, left)
-      if (left <= 0) throw new Error(`they have more than ${valuesMax} values`)
-      return documents
-    },
-    catch: (cause) => new RenderFailure({ detail: `the manifests cannot be read: ${String(cause)}`, isFinal: true })
-  })
+const parse = Effect.fnUntraced(function* (text: string) {
+  const { CORE_SCHEMA, loadAll } = yield* Effect.promise(() => import("js-yaml"))
+  const read = Manifests.documentsOf(text, (all) => loadAll(all, { schema: CORE_SCHEMA }))
+  if (Result.isSuccess(read)) return read.success
+  return yield* new RenderFailure({ detail: read.failure, isFinal: true })
+})
 
 /** The documents of the chart, as they are. */
 export const render = Effect.fnUntraced(function* ({ url, manifests, values }: Spec["helmChartConfig"]) {

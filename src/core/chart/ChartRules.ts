@@ -38,6 +38,8 @@ export const objectsMax = 300
 /** A megabyte and a little, for what holds one. */
 export const objectBytesMax = 1024 * 1024 + 1024
 
+const utf8 = new TextEncoder()
+
 /** Plural names, by API version and kind. */
 export const kinds: Readonly<Record<string, string>> = {
   "v1 Pod": "pods",
@@ -75,7 +77,7 @@ export const read = (documents: ReadonlyArray<unknown>): ReadonlyArray<ChartObje
     const which = `object ${index + 1}${kind === undefined ? "" : ` (${kind})`}`
     if (apiVersion === undefined || kind === undefined) return `${which} has no apiVersion or no kind`
     if (name === undefined || name === "") return `${which} has no metadata.name: give it one, names are not made here`
-    const bytes = Buffer.byteLength(JSON.stringify(document))
+    const bytes = utf8.encode(JSON.stringify(document)).byteLength
     if (bytes > objectBytesMax) return `${kind} ${name} has ${bytes} bytes, and ${objectBytesMax} are the most`
     // Read above: it has all that the type says.
     objects.push(document as ChartObject)
@@ -234,12 +236,49 @@ const entryViolations = (
   return objects.some(exposes) ? [] : [`no pod that Service ${serviceName} selects exposes the port ${String(target)}`]
 }
 
+/** Why no chart can be at this address, as far as the address itself says; undefined = one can. */
+export const addressViolation = (url: string): string | undefined => {
+  if (!URL.canParse(url)) return `${url} is not a URL`
+  const { protocol, pathname, username } = new URL(url)
+  if (protocol !== "https:" && protocol !== "oci:") return `${url}: charts come by https or oci`
+  if (username !== "") return "the URL of a chart holds no credentials"
+  return /\/[^/]+-[^-/]+\.tgz$/.test(pathname)
+    ? undefined
+    : `${url} does not end with NAME-VERSION.tgz, without - in the version`
+}
+
 /** Without what ties it to nodes, identities and owners of the chart's choice. */
 export const madeSafe = (object: ChartObject): ChartObject => {
   const { ownerReferences: _, namespace: _namespace, ...metadata } = object.metadata
   const own: ChartObject = { ...object, metadata: { ...metadata, name: object.metadata.name } }
   const path = podPathOf(own)
   return path === undefined ? own : Fields.replaced(own, path, safePod)
+}
+
+/** Which nodes pods of a chart may stand on. */
+export interface Place {
+  readonly nodeSelector: Readonly<Record<string, string>>
+  /** Terms of a required node affinity; empty = none. */
+  readonly nodeTerms: ReadonlyArray<unknown>
+  readonly tolerations: ReadonlyArray<unknown>
+}
+
+/** Its pods stand where the cluster's own do; tolerations of its own it keeps. */
+export const placed = (object: ChartObject, { nodeSelector, nodeTerms, tolerations }: Place): ChartObject => {
+  const path = podPathOf(object)
+  if (path === undefined) return object
+  return Fields.replaced(object, path, (pod) => {
+    const all = Fields.record(pod)
+    const required = { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: nodeTerms } }
+    return {
+      ...all,
+      ...(Object.keys(nodeSelector).length === 0
+        ? {}
+        : { nodeSelector: { ...Fields.record(all["nodeSelector"]), ...nodeSelector } }),
+      ...(nodeTerms.length === 0 ? {} : { affinity: { ...Fields.record(all["affinity"]), nodeAffinity: required } }),
+      ...(tolerations.length === 0 ? {} : { tolerations: [...Fields.list(all, "tolerations"), ...tolerations] })
+    }
+  })
 }
 
 const safePod = (pod: unknown): unknown => {

@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest"
 import * as ChartRules from "./ChartRules.ts"
 import * as Fields from "./Fields.ts"
-import { healthOf } from "./Health.ts"
 
 const policy: ChartRules.Policy = { name: "Default", extraKubernetesTypes: [] }
 const entry = { serviceName: "front", servicePort: 80 }
@@ -169,33 +168,21 @@ describe("rules of charts", () => {
     expect(ChartRules.madeSafe(safe)).toEqual(safe)
     expect(check([safe, service()])).toEqual([])
   })
-})
 
-describe("health of a chart's objects", () => {
-  const condition = (type: string, more: object = {}) => ({ conditions: [{ type, status: "True", ...more }] })
-  it.each([
-    ["Pod", { status: { phase: "Running", ...condition("Ready") } }, "healthy"],
-    ["Pod", { status: { phase: "Running" } }, "waiting"],
-    ["Pod", { status: { phase: "Failed" } }, "failed"],
-    [
-      "Deployment",
-      { metadata: { generation: 2 }, spec: { replicas: 2 }, status: { observedGeneration: 2, availableReplicas: 2 } },
-      "healthy"
-    ],
-    [
-      "Deployment",
-      { metadata: { generation: 3 }, spec: { replicas: 2 }, status: { observedGeneration: 2, availableReplicas: 2 } },
-      "waiting"
-    ],
-    ["Deployment", { status: condition("ReplicaFailure", { message: "forbidden" }) }, "failed"],
-    ["Deployment", { status: condition("Progressing", { reason: "ProgressDeadlineExceeded" }) }, "failed"],
-    ["StatefulSet", { spec: { replicas: 1 }, status: { readyReplicas: 0 } }, "waiting"],
-    ["Job", { status: condition("Complete") }, "healthy"],
-    ["Job", { status: { ready: 1 } }, "healthy"],
-    ["Job", { status: condition("Failed") }, "failed"],
-    ["ConfigMap", {}, "healthy"],
-    ["ConfigMap", undefined, "waiting"]
-  ])("%s %j is %s", (kind, object, is) => {
-    expect(healthOf(kind, object).is).toBe(is)
+  it("pods of a chart are put on the nodes of the cluster, whatever makes them, and keep what else they say", () => {
+    const place = { nodeSelector: { pool: "a" }, nodeTerms: [{ a: 1 }], tolerations: [{ key: "gpu" }] }
+    const tied = { ...podSpec, affinity: { podAffinity: { kept: true } }, tolerations: [{ key: "own" }] }
+    expect(Fields.at(ChartRules.placed(deployment(tied), place), "spec", "template", "spec")).toEqual({
+      ...tied,
+      nodeSelector: { pool: "a" },
+      affinity: {
+        podAffinity: { kept: true },
+        nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [{ a: 1 }] } }
+      },
+      tolerations: [{ key: "own" }, { key: "gpu" }]
+    })
+    expect(ChartRules.placed(service(), place)).toEqual(service())
+    const anywhere = { nodeSelector: {}, nodeTerms: [], tolerations: [] }
+    expect(ChartRules.placed(deployment(), anywhere)).toEqual(deployment())
   })
 })
