@@ -47,6 +47,15 @@ describe("what a function needs", () => {
     expect(common).toBe(root)
   })
 
+  it("packages in a folder of modules that is a link are found through it, wherever all of it stands", () => {
+    write("f/server.ts", `import "one"`)
+    write("store/node_modules/one/index.js")
+    symlinkSync(join(root, "store/node_modules"), join(root, "f/node_modules"))
+    const { packages, collected } = found()
+    expect(packages).toEqual(["f/node_modules", "store/node_modules/one/index.js"])
+    expect(collected.packages.find(({ path }) => path.endsWith("f/node_modules"))?.target).toBe("../store/node_modules")
+  })
+
   it("ends when function and packages have nothing in common but the root", () => {
     write("packages/one/index.js")
     mkdirSync(join(root, "f/node_modules"), { recursive: true })

@@ -10,7 +10,7 @@
  */
 import { type Dirent, lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from "node:fs"
 import { isBuiltin } from "node:module"
-import { dirname, join, resolve, sep } from "node:path"
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path"
 
 export interface Item {
   /** Absolute, on this machine. */
@@ -79,6 +79,20 @@ function* ancestorsOf(folder: string): Generator<string> {
   }
 }
 
+/** Of a package: from where it is, since all packages may stand below another root. A function's own means what it says. */
+const linkTargetOf = (link: string, isOfPackage: boolean): string => {
+  const target = readlinkSync(link)
+  return isOfPackage && isAbsolute(target) ? relative(dirname(link), target) : target
+}
+
+/** A package's folder, its scope's and `node_modules`, as far as they are links. */
+function* linksOf(folder: string): Generator<string> {
+  for (const each of ancestorsOf(folder)) {
+    if (lstatSync(each).isSymbolicLink()) yield each
+    if (basename(each) === "node_modules") return
+  }
+}
+
 const packageNameOf = (specifier: string): string => specifier.split("/", specifier.startsWith("@") ? 2 : 1).join("/")
 
 /**
@@ -100,7 +114,7 @@ export const collect = (
   const add = (path: string, into: Map<string, Item>) => {
     if (own.has(path) || packages.has(path)) return
     const facts = lstatSync(path)
-    const target = facts.isSymbolicLink() ? readlinkSync(path) : undefined
+    const target = facts.isSymbolicLink() ? linkTargetOf(path, into === packages) : undefined
     const size = target === undefined ? facts.size : 0
     into.set(path, { path, mode: facts.mode, size, mtimeMs: facts.mtimeMs, target })
     bytes += size
@@ -133,7 +147,7 @@ export const collect = (
     seenPackages.add(key)
     const real = realpathSync(folder)
     if (real !== folder) {
-      if (lstatSync(folder).isSymbolicLink()) addPlace(folder)
+      for (const link of linksOf(folder)) addPlace(link)
       return addPackage(real, fromInside)
     }
     const manifest = manifestOf(folder)

@@ -1,7 +1,7 @@
 /**
- * One installation whose agent is given another backend by one line: the same function, deployed once, answers from each.
+ * One installation whose agent is given another backend by one line: the README's examples, deployed once, answer from each.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
@@ -10,7 +10,8 @@ import { labelKeys } from "../../src/backends/docker/ContainerOptions.ts"
 import * as Daemon from "../docker/Daemon.ts"
 import { openWorld, type World } from "../docker/dockerHarness.ts"
 import { natsIsMissing, type RunningNats, startNats } from "../services/RunningNats.ts"
-import { eventually, root } from "../support/TestPlatform.ts"
+import * as Examples from "../support/Examples.ts"
+import { eventually } from "../support/TestPlatform.ts"
 import * as Services from "./Services.ts"
 
 const whyNoDocker = Daemon.whyNot()
@@ -23,7 +24,6 @@ describe.skipIf(natsIsMissing)("serve agent with any backend", { timeout: 240_00
   let agent: Services.Service | undefined
   /** Short: a socket's path has 107 bytes at most. */
   const state = mkdtempSync(join(tmpdir(), "mr-"))
-  let folder = ""
 
   beforeAll(async () => {
     nats = await startNats()
@@ -32,7 +32,17 @@ describe.skipIf(natsIsMissing)("serve agent with any backend", { timeout: 240_00
       services.start("invocation", { "invocation.workerSocket": join(state, "workers", "worker.sock") }),
       services.start("control")
     ])
-    await services.cli(control, "deploy", greeting())
+    for (const name of Examples.names) await services.cli(control, "deploy", join(Examples.folder, name))
+    // A call of what is known waits for an agent.
+    await eventually("the gateway knows the last one", async () => {
+      const url = `${invocation.facts["gateway"]}/f/${Examples.names.at(-1)}/`
+      const signal = AbortSignal.timeout(1_000)
+      const seen = await fetch(url, { signal }).then(
+        ({ status }) => status,
+        () => 0
+      )
+      return seen !== 404 || undefined
+    })
   }, 60_000)
   afterEach(async () => {
     await agent?.stop("SIGTERM")
@@ -41,49 +51,25 @@ describe.skipIf(natsIsMissing)("serve agent with any backend", { timeout: 240_00
   afterAll(async () => {
     await services?.close()
     await nats?.remove()
-    for (const directory of [state, folder]) rmSync(directory, { recursive: true, force: true })
+    rmSync(state, { recursive: true, force: true })
   })
 
-  /** In this repository, where its `millrace/worker` is. */
-  const greeting = () => {
-    mkdirSync(join(root, "tests/.tmp"), { recursive: true })
-    folder = mkdtempSync(join(root, "tests/.tmp/mr-"))
-    const file = { name: "greeting", entry: "./server.mjs", deployment: { maxAttempts: 1, startDeadlineMs: 60_000 } }
-    writeFileSync(join(folder, "millrace.json"), JSON.stringify(file))
-    writeFileSync(
-      join(folder, "server.mjs"),
-      `import { serve } from "millrace/worker"
-       serve({ fetch: (request) => new Response("Hello, " + new URL(request.url).searchParams.get("name") + "!") })`
-    )
-    return folder
-  }
-
-  const answerOf = async (
-    settings: Readonly<Record<string, string>>,
-    environment?: Readonly<Record<string, string>>
-  ) => {
+  const start = async (settings: Readonly<Record<string, string>>, environment?: Readonly<Record<string, string>>) => {
     agent = await services.start("agent", { state, ...settings }, environment)
-    return eventually(
-      "the function answers",
-      async () => {
-        // A call waits for its start: one that never comes must not keep the reason from being seen.
-        const signal = AbortSignal.timeout(60_000)
-        const response = await fetch(`${invocation.facts["gateway"]}/f/greeting/?name=Ada`, { signal })
-        const body = await response.text()
-        return response.status === 200 ? body.trim() : undefined
-      },
-      60_000
-    )
+    return agent
   }
+  const doTheJob = (name: Examples.Name) => Examples.call(String(invocation.facts["gateway"]), name)
 
   it("process", async () => {
-    assert.strictEqual(await answerOf({ "agent.backend": "process" }), "Hello, Ada!")
-    assert.deepStrictEqual([agent?.facts["backend"], agent?.facts["isolation"]], ["process", "none"])
+    const { facts } = await start({ "agent.backend": "process" })
+    for (const name of Examples.names) await doTheJob(name)
+    assert.deepStrictEqual([facts["backend"], facts["isolation"]], ["process", "none"])
   })
 
   it("simulated, with GPUs that are counted", async () => {
-    assert.strictEqual(await answerOf({ "agent.backend": "simulated", "agent.gpu": "h100x8x2" }), "Hello, Ada!")
-    assert.strictEqual(agent?.facts["backend"], "simulated")
+    const { facts } = await start({ "agent.backend": "simulated", "agent.gpu": "h100x8x2" })
+    for (const name of Examples.names) await doTheJob(name)
+    assert.strictEqual(facts["backend"], "simulated")
     const clusters = JSON.parse(await services.cli(control, "clusters", "list", "--json"))
     const [local] = clusters.clusters ?? clusters
     const types: ReadonlyArray<{ readonly name: string; readonly total: number }> = local.instanceTypes
@@ -105,12 +91,20 @@ describe.skipIf(natsIsMissing)("serve agent with any backend", { timeout: 240_00
         await world?.close()
       }, 60_000)
 
-      it("docker, in a container without a network", async () => {
-        const environment = { DOCKER_HOST: `unix://${world.daemon.socketPath}` }
-        assert.strictEqual(await answerOf({ "agent.backend": "docker" }, environment), "Hello, Ada!")
-        assert.strictEqual(agent?.facts["isolation"], "container")
-        const [container] = await Effect.runPromise(world.client.list([labelKeys.cluster]))
-        assert.strictEqual(container?.Labels[labelKeys.function], "greeting")
+      it("docker, in containers without a network", async () => {
+        const { facts } = await start(
+          { "agent.backend": "docker" },
+          { DOCKER_HOST: `unix://${world.daemon.socketPath}` }
+        )
+        assert.strictEqual(facts["isolation"], "container")
+        for (const name of Examples.names) {
+          await doTheJob(name)
+          const containers = await Effect.runPromise(world.client.list([labelKeys.cluster]))
+          assert.include(
+            containers.map(({ Labels }) => Labels[labelKeys.function]),
+            name
+          )
+        }
       })
     }
   )
