@@ -113,7 +113,6 @@ export const make = ({ version, of }: ControlGroups.Places, name: string): Contr
         write("cpu", "cpu.max", `${quota} ${cpuPeriodMicros}`)
         optional(() => write("cpu", "cpu.max.burst", quota))
         optional(() => write("memory", "memory.swap.max", "0"))
-        optional(() => write("memory", "memory.oom.group", "1"))
         return write("memory", "memory.max", String(memoryBytes))
       }
       write("pids", "pids.max", String(pidsMax))

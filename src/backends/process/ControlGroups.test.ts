@@ -46,22 +46,21 @@ describe.skipIf(process.platform !== "linux")("places of control groups", () => 
     expect(places === undefined ? [] : ControlGroups.directoriesOf(places)).toHaveLength(1)
   })
 
-  it("version 2: the figures of a spec stand in the files of the kernel, swap is none, and all of it ends at once", () => {
+  it("version 2: the figures of a spec stand in the files of the kernel, and swap is none", () => {
     const root = fakeTree({ ...delegated, "s/own/cgroup.subtree_control": "cpu memory pids\n" })
     const { places } = ControlGroups.claim("m", systemOf([mount(root, "cgroup2", "x")], "0::/s/own\n"))
     if (places?.of.memory === undefined) throw new Error("there are no places")
     const group = ControlGroup.make(places, "i1")
     group.limit({ memoryBytes: 1_048_576, cpuMillis: 1_500 })
     const file = (name: string) => read(join(places.of.memory?.directory ?? "", "i1", name))
-    expect(["memory.max", "memory.swap.max", "memory.oom.group", "cpu.max", "pids.max"].map(file)).toEqual([
+    expect(["memory.max", "memory.swap.max", "cpu.max", "pids.max"].map(file)).toEqual([
       "1048576",
       "0",
-      "1",
       "15000 10000",
       "512"
     ])
     expect(group.hadNoMemory()).toBe(false)
-    writeFileSync(join(places.of.memory.directory, "i1/memory.events"), "low 0\noom 2\noom_kill 1\noom_group_kill 1\n")
+    writeFileSync(join(places.of.memory.directory, "i1/memory.events"), "low 0\noom 2\noom_kill 1\noom_group_kill 0\n")
     expect(group.hadNoMemory()).toBe(true)
     expect(read(join(root, "s/own/cgroup.subtree_control"))).toBe("cpu memory pids\n")
   })
