@@ -83,8 +83,8 @@ export interface AgentInstancesOptions {
 const rememberedMs = 10 * 60_000
 const rememberedMax = 10_000
 
-/** Goes on until the agent ends. */
-const terminateAgain = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])
+/** After the first try and one 100 ms later. Goes on until the agent ends. */
+const terminateAgain = Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("5 seconds")])
 
 export const make = ({ cluster, backend, reports, clock, epoch, fork }: AgentInstancesOptions): AgentInstances => {
   const entries = new Map<string, Entry>()

@@ -50,8 +50,8 @@ const noWorkerUrlAgainMs = 500
 /** When an order comes again that came while this agent did not act for its cluster. */
 const notActingAgainMs = 500
 
-/** About six seconds; then the control plane hears of it. */
-const launchAgain = { times: 6, schedule: Schedule.exponential("100 millis") }
+/** After the first try and one 100 ms later: seven tries in about six seconds, then the control plane hears of it. */
+const launchAgain = { times: 5, schedule: Schedule.exponential("200 millis") }
 
 export const make = (options: AgentOrdersOptions): AgentOrders => {
   const { cluster, backend, instances, reports, clock, epoch, fork } = options
