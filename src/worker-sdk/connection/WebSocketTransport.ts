@@ -41,6 +41,18 @@ const upgradeRequest = (url: URL): string => {
   )
 }
 
+let heartbeat: Buffer | undefined
+
+/** The same for all connections of a process. Made when the first is due: long after a cold start. */
+const heartbeatFrame = (): Buffer => {
+  if (heartbeat !== undefined) return heartbeat
+  const writer = new MessagepackWriter()
+  writer.begin(frameHeaderBytesMax)
+  writeFromWorker(writer, { _tag: "Heartbeat" })
+  heartbeat = Buffer.from(sealFrame(writer.finish(), "binary"))
+  return heartbeat
+}
+
 /** `name`: of the peer, for people. */
 interface Target {
   readonly name: string
@@ -201,7 +213,8 @@ class WebSocketConnection implements WorkerConnection {
 
   send(message: FrameFromWorker): boolean {
     if (this.phase !== "open") return false
-    this.write(message)
+    if (message._tag === "Heartbeat" && this.batched === 0) this.socket?.write(heartbeatFrame())
+    else this.write(message)
     const waiting = (this.socket?.writableLength ?? 0) + (this.batched > 0 ? this.writer.size : 0)
     if (waiting < highWaterBytes) return true
     this.blocked = true

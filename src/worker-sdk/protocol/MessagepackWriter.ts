@@ -5,43 +5,54 @@
  * and a frame of known shape needs no type dispatch. What it writes is plain MessagePack; a test reads it with msgpackr.
  *
  * Chunks are filled from front to back, and never again where bytes were given away, so a frame may wait in a socket while
- * the next one is written. A writer has a chunk only while it writes a frame: ten thousand idle connections have none.
+ * the next one is written. A writer has a part of a chunk only while it writes a frame: ten thousand idle connections have
+ * none, and ten thousand that begin a frame in the same turn share their chunks. A frame that is alone has the whole chunk.
  *
  * @module
  */
 const chunkBytes = 64 * 1024
-/** A frame does not begin in a chunk that has less left. */
+/** A frame begins with so much of a chunk, and with the rest of it when it needs that and nobody else has it. */
+const partBytes = 2 * 1024
+/** A frame does not begin where less is left. */
 const roomMin = 1024
 /** Frames that are written at the same time are few. */
 const partlyFilledMax = 16
 
-/** Bytes from `position` on are nobody's. */
-interface Chunk {
+/** Bytes from `position` to `end` are nobody's. */
+interface Part {
   readonly buffer: Buffer
   readonly position: number
+  readonly end: number
 }
 
-const partlyFilled: Array<Chunk> = []
+/** The last one is the next to be filled. */
+const partlyFilled: Array<Part> = []
 const none: Buffer = Buffer.allocUnsafeSlow(0)
+
+const giveBack = (part: Part): void => {
+  if (part.end - part.position >= roomMin && partlyFilled.length < partlyFilledMax) partlyFilled.push(part)
+}
 
 export class MessagepackWriter {
   /** `none` between frames. */
   private buffer: Buffer = none
   private start = 0
   private position = 0
+  private end = 0
   private reserved = 0
 
   /** Begins a frame; `headroom` bytes before it are left for the carrier's own header. */
   begin(headroom: number): void {
-    if (this.buffer.length - this.position < roomMin + headroom) {
-      const chunk = partlyFilled.pop()
-      const hasRoom = chunk !== undefined && chunk.buffer.length - chunk.position >= roomMin + headroom
-      this.buffer = hasRoom ? chunk.buffer : Buffer.allocUnsafeSlow(chunkBytes)
-      this.position = hasRoom ? chunk.position : 0
-    }
-    this.start = this.position
+    const found = partlyFilled.pop()
+    const hasRoom = found !== undefined && found.end - found.position >= roomMin + headroom
+    const part = hasRoom ? found : { buffer: Buffer.allocUnsafeSlow(chunkBytes), position: 0, end: chunkBytes }
+    this.buffer = part.buffer
+    this.start = part.position
+    this.position = part.position + headroom
+    const cut = this.position + partBytes
+    this.end = part.end - cut >= roomMin ? cut : part.end
     this.reserved = headroom
-    this.position += headroom
+    giveBack({ buffer: part.buffer, position: this.end, end: part.end })
   }
 
   /** Bytes of the frame so far, without the headroom. */
@@ -51,26 +62,37 @@ export class MessagepackWriter {
 
   /** Gives the frame away, headroom included. */
   finish(): Buffer {
-    const { buffer, position } = this
+    this.takeRest()
+    const { buffer, position, end } = this
     const frame = buffer.subarray(this.start, position)
-    if (buffer.length - position >= roomMin && partlyFilled.length < partlyFilledMax) {
-      partlyFilled.push({ buffer, position })
-    }
+    giveBack({ buffer, position, end })
     this.buffer = none
     this.start = 0
     this.position = 0
+    this.end = 0
     this.reserved = 0
     return frame
   }
 
+  /** What lies behind its part, if that is still the next to be filled. */
+  private takeRest(): void {
+    const next = partlyFilled.at(-1)
+    if (next === undefined || next.buffer !== this.buffer || next.position !== this.end) return
+    this.end = next.end
+    partlyFilled.pop()
+  }
+
   private ensure(bytes: number): void {
-    if (this.buffer.length - this.position >= bytes) return
+    if (this.end - this.position >= bytes) return
+    this.takeRest()
+    if (this.end - this.position >= bytes) return
     const used = this.position - this.start
     const larger = Buffer.allocUnsafeSlow(Math.max(chunkBytes, 2 * (used + bytes)))
     this.buffer.copy(larger, 0, this.start, this.position)
     this.buffer = larger
     this.start = 0
     this.position = used
+    this.end = larger.length
   }
 
   array(length: number): void {

@@ -31,6 +31,14 @@ const workerPath = "/v1/worker"
 const subprotocol = "millrace.worker.v1"
 
 const closeCodes = { fault: 1002, ended: 1001, refused: 4003 } as const
+/** The same for all: thousands are due in the same turn, and a frame of its own for each would be most of what they cost. */
+const heartbeat: Buffer = (() => {
+  const writer = new MessagepackWriter()
+  writer.begin(0)
+  writeToWorker(writer, { _tag: "Heartbeat" })
+  return Buffer.from(writer.finish())
+})()
+
 /** A peer that does not answer our close is cut off. */
 const lingerMs = 1000
 
@@ -125,12 +133,16 @@ export class WebSocketPeer implements Carrier {
   private readonly flush = (): void => {
     if (this.batched === 0) return
     this.batched = 0
-    const frame = this.writer.finish()
+    this.sendFrame(this.writer.finish())
+  }
+
+  private sendFrame(frame: Buffer): void {
     if (this.webSocket.readyState === WebSocket.OPEN) this.webSocket.send(frame)
   }
 
   send(message: ToWorker): void {
-    this.write(message)
+    if (message._tag === "Heartbeat" && this.batched === 0 && !this.isEnding) this.sendFrame(heartbeat)
+    else this.write(message)
   }
 
   waitingBytes(): number {
