@@ -1,5 +1,6 @@
 import { afterEach, assert, describe, it } from "vitest"
 import { subjects } from "../../src/planes/compute/AgentMessage.ts"
+import * as HeartbeatPart from "../../src/planes/compute/HeartbeatPart.ts"
 import { FabricUnavailable, OutcomeUnknown } from "../../src/planes/fabric/FabricError.ts"
 import { makeWorld, V1, V2, type World } from "./controllerWorld.ts"
 import { instanceReport } from "./FakeSources.ts"
@@ -339,6 +340,30 @@ describe("controller: what it finds", () => {
     heartbeat(1, ["late"])
     heartbeat(1, [])
     assert.deepStrictEqual(w.ids(V1, "ready").toSorted(), ["of-one", "of-two"])
+  })
+
+  it("a heartbeat of a part says nothing of instances of the others, and two without an instance of it that it is gone", async () => {
+    const w = await world()
+    const ids = ["one", "two", "three", "four"]
+    const partOf = (index: number) => ids.filter((id) => HeartbeatPart.has({ index, count: 2 }, id))
+    const heartbeat = (index: number, listed: ReadonlyArray<string>) => {
+      const instances = listed.map((instanceId) => instanceReport({ instanceId, versionId: V1, cluster: "c1" }))
+      const facts = { cluster: "c1", region: "r", backend: "fake", isolation: "none", instanceTypes: [] }
+      const part = { index, count: 2 }
+      w.publish(subjects.report("c1"), JSON.stringify({ _tag: "Heartbeat", ...facts, part, instances }))
+    }
+    w.deploy(V1, { minInstances: 4 })
+    const [first, second] = [partOf(0), partOf(1)]
+    assert.isTrue(first.length > 0 && second.length > 1)
+    heartbeat(0, first)
+    heartbeat(1, second)
+    assert.deepStrictEqual(w.ids(V1, "ready").toSorted(), ids.toSorted())
+    for (let count = 0; count < 4; count++) heartbeat(0, first)
+    assert.deepStrictEqual(w.ids(V1, "ready").toSorted(), ids.toSorted())
+    heartbeat(1, second.slice(1))
+    assert.deepStrictEqual(w.ids(V1, "ready").toSorted(), ids.toSorted())
+    heartbeat(1, second.slice(1))
+    assert.deepStrictEqual(w.ids(V1, "ready").toSorted(), ids.filter((id) => id !== second[0]).toSorted())
   })
 
   it("after a restart, heartbeats bring the instances back and nothing is started or ended for it", async () => {

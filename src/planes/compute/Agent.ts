@@ -148,9 +148,9 @@ export const make: (
       else instances.observe(observation)
     })
     yield* pubSub.subscribe(subjects.worker, onWorker)
-    yield* pubSub.subscribe(subjects.reportWanted, () => void fork(heartbeat.beat))
+    yield* pubSub.subscribe(subjects.reportWanted, () => void fork(heartbeat.beatWhole))
     yield* Effect.addFinalizer(() => shutdown)
-    yield* heartbeat.beat
+    yield* heartbeat.beatWhole
     yield* workQueue.consume(subjects.terminate(cluster), consumeOptions, orders.onTerminate)
     yield* workQueue.consume(subjects.create(cluster), consumeOptions, orders.onCreate)
     yield* heartbeat.beat.pipe(
@@ -161,7 +161,7 @@ export const make: (
 
     return Agent.of({
       cluster,
-      instances: Effect.sync(instances.reports),
+      instances: Effect.sync(() => instances.reports()),
       logs: (instanceId) =>
         Effect.catch(backend.logs(instanceId), ({ message }) =>
           Effect.succeed([{ atMs: nowMs(), stream: "stderr" as const, text: message }])

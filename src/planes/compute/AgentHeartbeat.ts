@@ -12,13 +12,16 @@ import * as CrashPoint from "../CrashPoint.ts"
 import { knownOf, reported } from "./AgentInstance.ts"
 import type { AgentInstances } from "./AgentInstances.ts"
 import type { AgentReports } from "./AgentReports.ts"
+import * as HeartbeatPart from "./HeartbeatPart.ts"
 import * as Reconcile from "./Reconcile.ts"
 
 export interface AgentHeartbeat {
   /** Makes what runs what is wanted; a failure is logged, and the next time makes it good. */
   readonly reconcile: Effect.Effect<void>
-  /** The same, and tells the control plane all that is. */
+  /** The same, and tells the control plane what is: in turn a part of the instances where they are many. */
   readonly beat: Effect.Effect<void>
+  /** The same, of all instances. */
+  readonly beatWhole: Effect.Effect<void>
 }
 
 export interface AgentHeartbeatOptions {
@@ -81,17 +84,31 @@ export const make = (options: AgentHeartbeatOptions): AgentHeartbeat => {
     }
   })
 
-  return {
-    reconcile: Effect.catchCause(reconcile, (cause) =>
-      Effect.logError("the agent could not see what runs", cause, { cluster })
-    ),
-    beat: Effect.gen(function* () {
+  let turn = 0
+  /** To be told now. */
+  const partsOf = (isWhole: boolean): ReadonlyArray<HeartbeatPart.HeartbeatPart | undefined> => {
+    const count = HeartbeatPart.countFor(instances.entries.size)
+    if (count === 1) return [undefined]
+    if (isWhole) return Array.from({ length: count }, (_, index) => ({ index, count }))
+    turn = (turn + 1) % count
+    return [{ index: turn, count }]
+  }
+
+  const tell = (isWhole: boolean) =>
+    Effect.gen(function* () {
       CrashPoint.hit("agent.heartbeat.before")
       if (epoch() === undefined) return
       yield* reconcile
       const { instanceTypes } = yield* backend.capacity
-      reports.heartbeat(instanceTypes, instances.reports())
+      for (const part of partsOf(isWhole)) reports.heartbeat(instanceTypes, instances.reports(part), part)
       CrashPoint.hit("agent.heartbeat.after")
     }).pipe(Effect.catchCause((cause) => Effect.logError("a heartbeat of the agent failed", cause, { cluster })))
+
+  return {
+    reconcile: Effect.catchCause(reconcile, (cause) =>
+      Effect.logError("the agent could not see what runs", cause, { cluster })
+    ),
+    beat: tell(false),
+    beatWhole: tell(true)
   }
 }

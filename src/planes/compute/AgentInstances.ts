@@ -18,6 +18,7 @@ import { describeExit, isExitRetryable, type Known, reported, reportOf } from ".
 import type { InstanceReport, WorkerReport } from "./AgentMessage.ts"
 import type { AgentReports } from "./AgentReports.ts"
 import * as Alarms from "./Alarms.ts"
+import * as HeartbeatPart from "./HeartbeatPart.ts"
 
 export interface Entry extends Alarms.Alarmed {
   readonly create: Known
@@ -63,7 +64,8 @@ export interface AgentInstances {
   readonly adopt: (one: RunningInstance, known: Known) => void
   readonly observe: (observation: Exclude<InstanceObservation, { _tag: "Gap" }>) => void
   readonly onWorker: (report: WorkerReport) => void
-  readonly reports: () => ReadonlyArray<InstanceReport>
+  /** `part`: of those; absent = of all. */
+  readonly reports: (part?: HeartbeatPart.HeartbeatPart) => ReadonlyArray<InstanceReport>
   /** Asks a backend that does not answer again; what it did meanwhile is done once. */
   readonly terminateSurely: (instanceId: string, graceMs: number) => Effect.Effect<void>
 }
@@ -272,7 +274,13 @@ export const make = ({ cluster, backend, reports, clock, epoch, fork }: AgentIns
           return unreachable(report)
       }
     },
-    reports: () => [...entries.values()].map((entry) => reportOf(cluster, entry.create, entry.state)),
+    reports: (part) => {
+      const all: Array<InstanceReport> = []
+      for (const { create, state } of entries.values()) {
+        if (HeartbeatPart.has(part, create.instanceId)) all.push(reportOf(cluster, create, state))
+      }
+      return all
+    },
     terminateSurely
   }
 }

@@ -94,7 +94,9 @@ export const AgentReport = Schema.Union([
         free: Schema.Int
       })
     ),
-    /** All that run, so that a control plane that was away knows again. */
+    /** Which of the instances that run it lists. Absent: all of them. */
+    part: Schema.optionalKey(Schema.Struct({ index: Schema.Int, count: Schema.Int })),
+    /** Of its part all that run, so that a control plane that was away knows again. */
     instances: Schema.Array(InstanceReport)
   })
 ])

@@ -134,6 +134,9 @@ const isInstanceType = (value: unknown): boolean =>
   isInt(value["total"]) &&
   isInt(value["free"])
 
+const isPartOrAbsent = (value: unknown): boolean =>
+  value === undefined || (isFields(value) && isInt(value["index"]) && isInt(value["count"]))
+
 export const isAgentReport = (value: unknown): value is AgentReport => {
   if (!isFields(value) || !isText(value["cluster"]) || !isIntOrAbsent(value["agentEpoch"])) return false
   if (value["_tag"] === "InstanceChanged") return isInstanceReport(value["instance"])
@@ -146,6 +149,7 @@ export const isAgentReport = (value: unknown): value is AgentReport => {
     isText(value["backend"]) &&
     isText(value["isolation"]) &&
     isListOf(value["instanceTypes"], isInstanceType) &&
+    isPartOrAbsent(value["part"]) &&
     isListOf(value["instances"], isInstanceReport)
   )
 }

@@ -1,16 +1,22 @@
 /**
  * What an agent tells the control plane, over pub/sub: each change of an instance when it happens, and all that it has in
- * each heartbeat. An agent that does not act for its cluster tells nothing (A9).
+ * heartbeats. An agent that does not act for its cluster tells nothing (A9).
  *
  * @module
  */
 import type { Capacity, ComputeBackend } from "../../backends/ComputeBackend.ts"
 import type { PubSub } from "../fabric/PubSub.ts"
 import { type AgentReport, type InstanceReport, subjects } from "./AgentMessage.ts"
+import type { HeartbeatPart } from "./HeartbeatPart.ts"
 
 export interface AgentReports {
   readonly changed: (instance: InstanceReport) => void
-  readonly heartbeat: (instanceTypes: Capacity["instanceTypes"], instances: ReadonlyArray<InstanceReport>) => void
+  /** `part`: which of its instances these are; undefined = all. */
+  readonly heartbeat: (
+    instanceTypes: Capacity["instanceTypes"],
+    instances: ReadonlyArray<InstanceReport>,
+    part: HeartbeatPart | undefined
+  ) => void
   /** To the owner of the shard of its worker: give it nothing new. */
   readonly drain: (instance: {
     readonly instanceId: string
@@ -51,9 +57,10 @@ export const make = ({ cluster, site, abilities, pubSub, epoch }: AgentReportsOp
 
   return {
     changed: (instance) => publish({ _tag: "InstanceChanged", cluster, instance }),
-    heartbeat: (instanceTypes, instances) => {
+    heartbeat: (instanceTypes, instances, part) => {
       const { name, isolation } = abilities
-      publish({ _tag: "Heartbeat", cluster, ...site, backend: name, isolation, instanceTypes, instances })
+      const which = part === undefined ? {} : { part }
+      publish({ _tag: "Heartbeat", cluster, ...site, backend: name, isolation, instanceTypes, ...which, instances })
     },
     drain: ({ instanceId, versionId, reason }) =>
       pubSub.publish(subjects.drain, Buffer.from(JSON.stringify({ instanceId, versionId, reason })))

@@ -25,6 +25,7 @@ import {
   type WorkerReport
 } from "../compute/AgentMessage.ts"
 import * as AgentMessageCheck from "../compute/AgentMessageCheck.ts"
+import * as HeartbeatPart from "../compute/HeartbeatPart.ts"
 import { PubSub } from "../fabric/PubSub.ts"
 import { WorkQueue } from "../fabric/WorkQueue.ts"
 import * as ControllerClusters from "./ControllerClusters.ts"
@@ -206,7 +207,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
         if (isEnd) versions.evaluateBlocked(nowMs)
         return
       }
-      clusters.heartbeat(report, nowMs, instances.isLiving)
+      clusters.heartbeat(report, nowMs, (instanceId) => instances.get(instanceId)?.state._tag === "Requested")
       const touched = new Set<string>()
       const listed = new Set<string>()
       for (const instance of report.instances) {
@@ -215,6 +216,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
         reported(instance, nowMs)
       }
       for (const entry of instances.ofCluster(report.cluster)) {
+        if (!HeartbeatPart.has(report.part, entry.instanceId)) continue
         if (!listed.has(entry.instanceId)) entry.missedHeartbeats += 1
         // One can miss what was ordered while it was on its way.
         if (entry.missedHeartbeats < 2) continue

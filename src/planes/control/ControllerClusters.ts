@@ -8,6 +8,7 @@
  */
 import type * as Placement from "../../core/placement/Placement.ts"
 import type { AgentReport } from "../compute/AgentMessage.ts"
+import * as HeartbeatPart from "../compute/HeartbeatPart.ts"
 import type { ClusterOrder } from "./ClusterOrders.ts"
 import type { ClusterView } from "./ControlView.ts"
 
@@ -20,11 +21,11 @@ interface Tally {
 }
 
 interface ClusterEntry {
-  heartbeat: Heartbeat
+  heartbeat: Omit<Heartbeat, "instances">
   heardAtMs: number
-  /** Ids in the heartbeat. */
-  listed: ReadonlySet<string>
-  /** Ordered and not in a heartbeat yet. */
+  /** Ids of what takes room in `free` of the heartbeat, as far as it is known. */
+  readonly counted: Set<string>
+  /** Ordered, and no heartbeat has counted it yet. */
   readonly ordered: Tally
   /** Ended since the heartbeat. */
   readonly ended: Tally
@@ -35,8 +36,11 @@ export interface ControllerClusters {
   readonly isNewest: (report: AgentReport) => boolean
   /** Of any report of this cluster's agent. */
   readonly heard: (cluster: string, nowMs: number) => void
-  /** `isLiving`: an order for an instance that was given up is no claim any more. */
-  readonly heartbeat: (heartbeat: Heartbeat, nowMs: number, isLiving: (instanceId: string) => boolean) => void
+  /**
+   * `isOpen`: it was ordered, and its agent has said nothing of it: what the agent has told of before, or was given up, is no
+   * claim beside the heartbeat any more.
+   */
+  readonly heartbeat: (heartbeat: Heartbeat, nowMs: number, isOpen: (instanceId: string) => boolean) => void
   readonly ordered: (cluster: string, instanceId: string, instanceType: string) => void
   /** The order certainly did not leave. */
   readonly forgotten: (cluster: string, instanceId: string) => void
@@ -77,24 +81,26 @@ export const make = (unreachableAfterMs: number): ControllerClusters => {
       const entry = clusters.get(cluster)
       if (entry !== undefined) entry.heardAtMs = nowMs
     },
-    heartbeat: (heartbeat, nowMs, isLiving) => {
-      const entry = clusters.get(heartbeat.cluster)
-      if (entry === undefined) {
-        clusters.set(heartbeat.cluster, {
-          heartbeat,
-          heardAtMs: nowMs,
-          listed: idsOf(heartbeat),
-          ordered: emptyTally(),
-          ended: emptyTally()
-        })
-        return
+    heartbeat: ({ instances, ...heartbeat }, nowMs, isOpen) => {
+      const entry = clusters.get(heartbeat.cluster) ?? {
+        heartbeat,
+        heardAtMs: nowMs,
+        counted: new Set(),
+        ordered: emptyTally(),
+        ended: emptyTally()
       }
+      clusters.set(heartbeat.cluster, entry)
       entry.heartbeat = heartbeat
       entry.heardAtMs = nowMs
-      entry.listed = idsOf(heartbeat)
+      const { counted } = entry
+      for (const instanceId of counted) if (HeartbeatPart.has(heartbeat.part, instanceId)) counted.delete(instanceId)
+      for (const { instanceId } of instances) counted.add(instanceId)
       for (const instanceId of entry.ended.typeOf.keys()) remove(entry.ended, instanceId)
       for (const instanceId of entry.ordered.typeOf.keys()) {
-        if (entry.listed.has(instanceId) || !isLiving(instanceId)) remove(entry.ordered, instanceId)
+        if (!counted.has(instanceId) && isOpen(instanceId)) continue
+        remove(entry.ordered, instanceId)
+        // Of another part: its room is taken all the same.
+        if (!HeartbeatPart.has(heartbeat.part, instanceId)) counted.add(instanceId)
       }
     },
     ordered: (cluster, instanceId, instanceType) => {
@@ -108,7 +114,7 @@ export const make = (unreachableAfterMs: number): ControllerClusters => {
     ended: (cluster, instanceId, instanceType) => {
       const entry = clusters.get(cluster)
       if (entry === undefined || remove(entry.ordered, instanceId)) return
-      if (entry.listed.has(instanceId)) add(entry.ended, instanceId, instanceType)
+      if (entry.counted.delete(instanceId)) add(entry.ended, instanceId, instanceType)
     },
     isReachable: (cluster, nowMs) => {
       const entry = clusters.get(cluster)
@@ -147,7 +153,7 @@ export const make = (unreachableAfterMs: number): ControllerClusters => {
 }
 
 /** What it is said to be; what is not said stays unknown. */
-const siteOf = ({ region, group, attributes, compliance }: Heartbeat) => ({
+const siteOf = ({ region, group, attributes, compliance }: Omit<Heartbeat, "instances">) => ({
   region,
   ...(group === undefined ? {} : { group }),
   ...(attributes === undefined ? {} : { attributes }),
@@ -155,9 +161,6 @@ const siteOf = ({ region, group, attributes, compliance }: Heartbeat) => ({
 })
 
 const emptyTally = (): Tally => ({ typeOf: new Map(), countOf: new Map() })
-
-const idsOf = (heartbeat: Heartbeat): ReadonlySet<string> =>
-  new Set(heartbeat.instances.map(({ instanceId }) => instanceId))
 
 const count = ({ countOf }: Tally, instanceType: string): number => countOf.get(instanceType) ?? 0
 

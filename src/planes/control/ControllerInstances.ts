@@ -28,7 +28,6 @@ export interface ControllerInstances {
   readonly add: (entry: InstanceEntry) => void
   /** From the living to the remembered. */
   readonly retire: (entry: InstanceEntry) => void
-  readonly isLiving: (instanceId: string) => boolean
   readonly get: (instanceId: string) => InstanceEntry | undefined
   /** Living ones. */
   readonly ofVersion: (versionId: string) => ReadonlyMap<string, InstanceEntry>
@@ -70,7 +69,6 @@ export const make = (): ControllerInstances => {
         return
       }
     },
-    isLiving: (instanceId) => living.has(instanceId),
     get: (instanceId) => living.get(instanceId) ?? ended.get(instanceId),
     ofVersion: (versionId) => byVersion.get(versionId) ?? none,
     ofCluster: (cluster) => [...living.values()].filter((entry) => entry.cluster === cluster),

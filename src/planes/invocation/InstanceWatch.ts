@@ -6,19 +6,15 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { AgentReport, type InstanceReport, subjects, WorkerReport } from "../compute/AgentMessage.ts"
+import { type InstanceReport, subjects } from "../compute/AgentMessage.ts"
+import * as AgentMessageCheck from "../compute/AgentMessageCheck.ts"
 import type { ControlView, StartTimeline } from "../control/ControlView.ts"
 import { PubSub } from "../fabric/PubSub.ts"
 import { nowMs } from "./PlaneClock.ts"
 
 /** Beyond it the one heard of longest ago is forgotten, with its receipt. */
 const instancesMax = 20_000
-
-const decodeAgent = Schema.decodeUnknownResult(Schema.fromJsonString(AgentReport))
-const decodeWorker = Schema.decodeUnknownResult(Schema.fromJsonString(WorkerReport))
-const decoder = new TextDecoder()
 
 export interface InstanceWatch extends Pick<ControlView, "startTimeline" | "whyWaiting"> {
   /** For what this process itself says of its workers: heard here at once, before an answer can come. */
@@ -44,13 +40,13 @@ export const make: Effect.Effect<InstanceWatch, never, PubSub | Scope.Scope> = E
   }
 
   yield* pubSub.subscribe(subjects.reports, (payload) => {
-    const decoded = decodeAgent(decoder.decode(payload))
+    const decoded = AgentMessageCheck.agentReport(payload)
     if (Result.isFailure(decoded)) return
     const message = decoded.success
     for (const report of message._tag === "Heartbeat" ? message.instances : [message.instance]) take(report)
   })
   const hearWorker = (payload: Uint8Array) => {
-    const decoded = decodeWorker(decoder.decode(payload))
+    const decoded = AgentMessageCheck.workerReport(payload)
     if (Result.isFailure(decoded) || decoded.success._tag !== "WorkerReady") return
     const { instanceId } = decoded.success
     phases.set(instanceId, decoded.success.phases)

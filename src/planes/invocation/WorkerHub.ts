@@ -28,6 +28,7 @@ export interface WorkerHubOptions {
 
 /** Workers between `ConnectOnce` and their stream. Beyond this the oldest is forgotten, and has to ask again. */
 const announcedMax = 10_000
+const heartbeatStart = '{"_tag":"Heartbeat"'
 /** Instances that are to end and have not. Beyond this the oldest is forgotten, and a late worker of it may be given work. */
 const leavingMax = 10_000
 
@@ -65,10 +66,10 @@ export const make = (
 
     // An instance whose end was seen by its agent will not come back: its leases are over at once.
     yield* pubSub.subscribe(subjects.reports, (payload) => {
-      const text = Buffer.from(payload).toString("utf8")
-      // Megabytes, every other second, that say nothing of an end.
-      if (text.startsWith('{"_tag":"Heartbeat"')) return
-      const message: AgentReport = JSON.parse(text)
+      const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
+      // Hundreds of kilobytes, every other second, that say nothing of an end.
+      if (bytes.toString("latin1", 0, heartbeatStart.length) === heartbeatStart) return
+      const message: AgentReport = JSON.parse(bytes.toString("utf8"))
       if (message._tag !== "InstanceChanged") return
       const { instanceId, state } = message.instance
       if (state !== "stopped" && state !== "failed") return
