@@ -66,8 +66,9 @@ interface Live {
   readonly key: number
   readonly launchedAtMs: number
   readonly output: OutputTail.OutputTail
-  readonly onLaunch: Set<(failure: LaunchError | undefined) => void>
-  readonly onGone: Set<() => void>
+  /** Who waits; undefined = nobody did. */
+  onLaunch: Set<(failure: LaunchError | undefined) => void> | undefined
+  onGone: Set<() => void> | undefined
   instance: Instance | undefined
   isLaunched: boolean
   launchFailure: LaunchError | undefined
@@ -118,8 +119,9 @@ export const make = Effect.fnUntraced(function* (
     if (one.isLaunched) return
     one.isLaunched = true
     one.launchFailure = failure
-    for (const resume of one.onLaunch) resume(failure)
-    one.onLaunch.clear()
+    const waiting = one.onLaunch ?? []
+    one.onLaunch = undefined
+    for (const resume of waiting) resume(failure)
   }
 
   const isLive = (one: Live) => live.get(one.spec.instanceId) === one
@@ -140,7 +142,7 @@ export const make = Effect.fnUntraced(function* (
       : exit
     launched(one, undefined)
     tell(observers, { _tag: "Exited", instanceId, atMs, exit: why, phase, lastOutput, requested })
-    for (const resume of one.onGone) resume()
+    for (const resume of one.onGone ?? []) resume()
   }
 
   const lifeOf = (one: Live): Life => {
@@ -158,6 +160,7 @@ export const make = Effect.fnUntraced(function* (
         one.running = { startedAtMs: Date.now(), ...known }
         one.phase = "running"
         clearTimeout(one.deadline)
+        one.deadline = undefined
         ended.forget(instanceId)
         launched(one, undefined)
         tell(observers, { _tag: "Started", instanceId, atMs: one.running.startedAtMs, ...known })
@@ -169,7 +172,7 @@ export const make = Effect.fnUntraced(function* (
         if (!isLive(one)) return
         leave(one)
         launched(one, error)
-        for (const resume of one.onGone) resume()
+        for (const resume of one.onGone ?? []) resume()
       },
       ended: (exit) => onEnded(one, exit)
     }
@@ -184,8 +187,8 @@ export const make = Effect.fnUntraced(function* (
       key,
       launchedAtMs: Date.now(),
       output: OutputTail.make((line) => tell(followers, instanceId, line)),
-      onLaunch: new Set(),
-      onGone: new Set(),
+      onLaunch: undefined,
+      onGone: undefined,
       instance: undefined,
       isLaunched: false,
       launchFailure: undefined,
@@ -219,8 +222,9 @@ export const make = Effect.fnUntraced(function* (
         const one = found ?? start(spec)
         // It may have had its first word while it was started.
         if (one.isLaunched) return known(one.launchFailure)
+        one.onLaunch ??= new Set()
         one.onLaunch.add(known)
-        return Effect.sync(() => one.onLaunch.delete(known))
+        return Effect.sync(() => one.onLaunch?.delete(known))
       } catch (cause) {
         const one = live.get(instanceId)
         if (one !== undefined) leave(one)
@@ -246,9 +250,10 @@ export const make = Effect.fnUntraced(function* (
       const one = live.get(instanceId)
       if (one === undefined) return resume(Effect.void)
       const gone = () => resume(Effect.void)
+      one.onGone ??= new Set()
       one.onGone.add(gone)
       end(one, graceMs)
-      return Effect.sync(() => one.onGone.delete(gone))
+      return Effect.sync(() => one.onGone?.delete(gone))
     })
 
   const listed = ({ spec, launchedAtMs, running }: Live): RunningInstance => {

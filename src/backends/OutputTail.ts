@@ -30,40 +30,60 @@ export interface OutputTail {
   readonly shrink: (bytesMax: number) => void
 }
 
-export const make = (onLine: (line: LogLine) => void, bounds: Bounds = defaultBounds): OutputTail => {
-  const kept: Array<{ readonly line: LogLine; readonly bytes: number }> = []
-  const open = { stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) }
-  let keptBytes = 0
+interface Kept {
+  readonly line: LogLine
+  readonly bytes: number
+}
 
-  const dropTo = (linesMax: number, bytesMax: number) => {
-    while (kept.length > linesMax || (keptBytes > bytesMax && kept.length > 0)) {
-      const oldest = kept.shift()
-      keptBytes -= oldest === undefined ? 0 : oldest.bytes
+const nothing: Buffer = Buffer.alloc(0)
+const nothingKept: ReadonlyArray<Kept> = []
+
+/** Most instances say little: until they do, theirs is one small object. */
+class Tail implements OutputTail {
+  readonly #onLine: (line: LogLine) => void
+  readonly #bounds: Bounds
+  #kept: Array<Kept> | undefined
+  #keptBytes = 0
+  /** Unfinished last lines. */
+  #stdout = nothing
+  #stderr = nothing
+
+  constructor(onLine: (line: LogLine) => void, bounds: Bounds) {
+    this.#onLine = onLine
+    this.#bounds = bounds
+  }
+
+  write(stream: LogLine["stream"], chunk: Buffer, atMs: number): void {
+    let from = 0
+    let end = chunk.indexOf(10)
+    while (end !== -1) {
+      const part = chunk.subarray(from, end)
+      const begun = this.#begun(stream)
+      this.#keep(stream, this.#cut(stream, begun.length === 0 ? part : Buffer.concat([begun, part]), atMs), atMs)
+      this.#setBegun(stream, nothing)
+      from = end + 1
+      end = chunk.indexOf(10, from)
+    }
+    if (from < chunk.length) {
+      const rest = this.#cut(stream, Buffer.concat([this.#begun(stream), chunk.subarray(from)]), atMs)
+      // Copied, so that 8 KiB of a line do not hold on to the 64 KiB buffer it was read into.
+      this.#setBegun(stream, Buffer.concat([rest]))
     }
   }
 
-  const keep = (stream: LogLine["stream"], bytes: Buffer, atMs: number) => {
-    const end = bytes.length > 0 && bytes[bytes.length - 1] === 13 ? bytes.length - 1 : bytes.length
-    const line: LogLine = { atMs, stream, text: bytes.toString("utf8", 0, end) }
-    // What stays in memory is counted, the newline included, so that empty lines cost something too.
-    kept.push({ line, bytes: bytes.length + 1 })
-    keptBytes += bytes.length + 1
-    dropTo(bounds.linesMax, bounds.bytesMax)
-    onLine(line)
-  }
-
-  /** Cuts a line that is too long into pieces; answers the rest, shorter than the bound. */
-  const cut = (stream: LogLine["stream"], bytes: Buffer, atMs: number): Buffer => {
-    let rest = bytes
-    while (rest.length > bounds.lineBytesMax) {
-      const at = characterBoundary(rest, bounds.lineBytesMax)
-      keep(stream, rest.subarray(0, at), atMs)
-      rest = rest.subarray(at)
+  end(atMs: number): void {
+    for (const stream of ["stdout", "stderr"] as const) {
+      if (this.#begun(stream).length > 0) this.#keep(stream, this.#begun(stream), atMs)
+      this.#setBegun(stream, nothing)
     }
-    return rest
   }
 
-  const text = (bytesMax: number): string => {
+  lines(): ReadonlyArray<LogLine> {
+    return (this.#kept ?? nothingKept).map((entry) => entry.line)
+  }
+
+  text(bytesMax: number): string {
+    const kept = this.#kept ?? nothingKept
     const last: Array<string> = []
     let bytes = 0
     for (let index = kept.length - 1; index >= 0 && bytes < bytesMax; index--) {
@@ -77,33 +97,54 @@ export const make = (onLine: (line: LogLine) => void, bounds: Bounds = defaultBo
     return joined.toString("utf8", nextCharacter(joined, from))
   }
 
-  return {
-    write: (stream, chunk, atMs) => {
-      let from = 0
-      let end = chunk.indexOf(10)
-      while (end !== -1) {
-        const part = chunk.subarray(from, end)
-        keep(stream, cut(stream, open[stream].length === 0 ? part : Buffer.concat([open[stream], part]), atMs), atMs)
-        open[stream] = Buffer.alloc(0)
-        from = end + 1
-        end = chunk.indexOf(10, from)
-      }
-      if (from < chunk.length) {
-        // Copied, so that 8 KiB of a line do not hold on to the 64 KiB buffer it was read into.
-        open[stream] = Buffer.concat([cut(stream, Buffer.concat([open[stream], chunk.subarray(from)]), atMs)])
-      }
-    },
-    end: (atMs) => {
-      for (const stream of ["stdout", "stderr"] as const) {
-        if (open[stream].length > 0) keep(stream, open[stream], atMs)
-        open[stream] = Buffer.alloc(0)
-      }
-    },
-    lines: () => kept.map((entry) => entry.line),
-    text,
-    shrink: (bytesMax) => dropTo(bounds.linesMax, bytesMax)
+  shrink(bytesMax: number): void {
+    this.#dropTo(this.#bounds.linesMax, bytesMax)
+  }
+
+  #begun(stream: LogLine["stream"]): Buffer {
+    return stream === "stdout" ? this.#stdout : this.#stderr
+  }
+
+  #setBegun(stream: LogLine["stream"], bytes: Buffer): void {
+    if (stream === "stdout") this.#stdout = bytes
+    else this.#stderr = bytes
+  }
+
+  #dropTo(linesMax: number, bytesMax: number): void {
+    const kept = this.#kept
+    if (kept === undefined) return
+    while (kept.length > linesMax || (this.#keptBytes > bytesMax && kept.length > 0)) {
+      const oldest = kept.shift()
+      this.#keptBytes -= oldest === undefined ? 0 : oldest.bytes
+    }
+  }
+
+  #keep(stream: LogLine["stream"], bytes: Buffer, atMs: number): void {
+    const end = bytes.length > 0 && bytes[bytes.length - 1] === 13 ? bytes.length - 1 : bytes.length
+    const line: LogLine = { atMs, stream, text: bytes.toString("utf8", 0, end) }
+    // What stays in memory is counted, the newline included, so that empty lines cost something too.
+    this.#kept ??= []
+    this.#kept.push({ line, bytes: bytes.length + 1 })
+    this.#keptBytes += bytes.length + 1
+    this.#dropTo(this.#bounds.linesMax, this.#bounds.bytesMax)
+    this.#onLine(line)
+  }
+
+  /** Cuts a line that is too long into pieces; answers the rest, shorter than the bound. */
+  #cut(stream: LogLine["stream"], bytes: Buffer, atMs: number): Buffer {
+    const { lineBytesMax } = this.#bounds
+    let rest = bytes
+    while (rest.length > lineBytesMax) {
+      const at = characterBoundary(rest, lineBytesMax)
+      this.#keep(stream, rest.subarray(0, at), atMs)
+      rest = rest.subarray(at)
+    }
+    return rest
   }
 }
+
+export const make = (onLine: (line: LogLine) => void, bounds: Bounds = defaultBounds): OutputTail =>
+  new Tail(onLine, bounds)
 
 const isContinuation = (byte: number | undefined) => byte !== undefined && (byte & 0b1100_0000) === 0b1000_0000
 

@@ -103,7 +103,7 @@ export class Shard {
   readonly #byRequestId = new Map<string, Entry>()
   readonly #workers = new Map<string, WorkerState>()
   /** The same by instance: one usually, more when it was told apart by another id after a restart. */
-  readonly #workersByInstance = new Map<string, Set<WorkerState>>()
+  readonly #workersByInstance = new Map<string, ReadonlyArray<WorkerState>>()
   readonly #log: LogWriter
   #state: Buffer_.State
   #queue: Array<Event> = []
@@ -346,23 +346,21 @@ export class Shard {
   }
 
   workersOf(instanceId: string): ReadonlyArray<WorkerState> {
-    return [...(this.#workersByInstance.get(instanceId) ?? [])]
+    return this.#workersByInstance.get(instanceId) ?? []
   }
 
   #addWorker(worker: WorkerState): void {
     const { workerId, instanceId } = worker.identity
     this.#workers.set(workerId, worker)
-    const siblings = this.#workersByInstance.get(instanceId)
-    if (siblings === undefined) this.#workersByInstance.set(instanceId, new Set([worker]))
-    else siblings.add(worker)
+    this.#workersByInstance.set(instanceId, [...this.workersOf(instanceId), worker])
   }
 
   #removeWorker(worker: WorkerState): void {
     const { workerId, instanceId } = worker.identity
     this.#workers.delete(workerId)
-    const siblings = this.#workersByInstance.get(instanceId)
-    siblings?.delete(worker)
-    if (siblings?.size === 0) this.#workersByInstance.delete(instanceId)
+    const siblings = this.workersOf(instanceId).filter((sibling) => sibling !== worker)
+    if (siblings.length > 0) this.#workersByInstance.set(instanceId, siblings)
+    else this.#workersByInstance.delete(instanceId)
   }
 
   workerClosed(worker: WorkerState, connection: WorkerConnection, clean: boolean): void {

@@ -46,7 +46,8 @@ export class WebSocketPeer implements Carrier {
   private readonly webSocket: WebSocket
   private readonly options: CarrierOptions
   private readonly writer = new MessagepackWriter()
-  private readonly handshake: NodeJS.Timeout
+  /** Undefined: it is over. */
+  private handshake: NodeJS.Timeout | undefined
   private peer: WorkerPeer | undefined
   private batched = 0
   private isEnding = false
@@ -59,12 +60,17 @@ export class WebSocketPeer implements Carrier {
     // ws closes the connection itself after an error of the framing; the reason arrives with `close`.
     webSocket.on("error", (error) => this.peer?.fault(error.message))
     webSocket.on("close", (code, reason) => {
-      clearTimeout(this.handshake)
+      this.endHandshake()
       this.isEnding = true
       const text = reason.length > 0 ? reason.toString() : `connection closed (${code})`
       this.peer?.onCarrierClosed({ goodbye: code === 1000, reason: text })
     })
     socket.on("drain", () => this.peer?.onCarrierDrain())
+  }
+
+  private endHandshake(): void {
+    clearTimeout(this.handshake)
+    this.handshake = undefined
   }
 
   private onFrame(data: WebSocket.RawData, isBinary: boolean): void {
@@ -89,7 +95,7 @@ export class WebSocketPeer implements Carrier {
       return message._tag === "Open" ? this.open(message.token, { _tag: "Opened" }) : this.connectOnce(message)
     }
     if (this.peer === undefined) return this.fault(`${message._tag} before ConnectOnce`)
-    if (message._tag === "Ready") clearTimeout(this.handshake)
+    if (message._tag === "Ready") this.endHandshake()
     this.peer.receive(message)
   }
 
@@ -157,7 +163,7 @@ export class WebSocketPeer implements Carrier {
     if (this.isEnding) return
     this.flush()
     this.isEnding = true
-    clearTimeout(this.handshake)
+    this.endHandshake()
     this.webSocket.close(closeCodes[kind], reason.slice(0, 40))
     setTimeout(() => this.webSocket.terminate(), lingerMs).unref()
   }
@@ -186,6 +192,7 @@ export const makeWebSocketServer = (options: CarrierOptions): Http.Server => {
   })
   server.on("upgrade", (request, socket, head) => {
     clearTimeout(waiting.get(socket))
+    waiting.delete(socket)
     if (request.url?.split("?", 1)[0] !== workerPath) {
       socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n")
       return
