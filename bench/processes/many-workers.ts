@@ -6,7 +6,12 @@
  * @module
  */
 import type { Exit, InstanceSpec } from "../../src/backends/ComputeBackend.ts"
-import * as SimulatedWorker from "../../src/cli/backend/SimulatedWorker.ts"
+import { built } from "./built.ts"
+
+// Built of the source that its type is of.
+const SimulatedWorker = (await built(
+  "cli/backend/SimulatedWorker"
+)) as typeof import("../../src/cli/backend/SimulatedWorker.ts")
 
 export type ToWorkers =
   | { readonly kind: "start"; readonly spec: InstanceSpec }

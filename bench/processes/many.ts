@@ -1,7 +1,8 @@
 /**
  * All planes in one process with very many functions, for `bench/many.ts`: `many.ts STATE_DIRECTORY COUNT`. Functions
  * `function-0` ... are registered and deployed where the state directory has none; their instances are SDK workers in a child
- * process (`many-workers.ts`), started at once.
+ * process (`many-workers.ts`), started at once. Both run what is built, as `millrace up` does: reading types out of the sources
+ * would take a second of each start and tens of megabytes.
  *
  * Says `ManyStarted` when it takes calls. Ends when its channel closes.
  *
@@ -15,12 +16,9 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Scope from "effect/Scope"
 import type * as BackendKit from "../../src/backends/BackendKit.ts"
-import { ComputeBackend } from "../../src/backends/ComputeBackend.ts"
-import * as SimulatedBackend from "../../src/backends/simulated/SimulatedBackend.ts"
-import * as StartModel from "../../src/core/simulation/StartModel.ts"
-import { deploymentDefaults } from "../../src/planes/control/Domain.ts"
-import { defaultTenant, type Registry } from "../../src/planes/control/Registry.ts"
-import * as Platform from "../../src/planes/Platform.ts"
+import type * as SimulatedBackend from "../../src/backends/simulated/SimulatedBackend.ts"
+import type { Registry } from "../../src/planes/control/Registry.ts"
+import { built } from "./built.ts"
 import type { FromWorkers, ToWorkers } from "./many-workers.ts"
 
 export interface ManyStarted {
@@ -29,6 +27,22 @@ export interface ManyStarted {
   readonly readyMs: number
   readonly registered: number
 }
+
+// Each is built of the source that its type is of.
+const { ComputeBackend } = (await built(
+  "backends/ComputeBackend"
+)) as typeof import("../../src/backends/ComputeBackend.ts")
+const Simulated = (await built("backends/simulated/SimulatedBackend")) as typeof SimulatedBackend
+const StartModel = (await built(
+  "core/simulation/StartModel"
+)) as typeof import("../../src/core/simulation/StartModel.ts")
+const { deploymentDefaults } = (await built(
+  "planes/control/Domain"
+)) as typeof import("../../src/planes/control/Domain.ts")
+const { defaultTenant } = (await built(
+  "planes/control/Registry"
+)) as typeof import("../../src/planes/control/Registry.ts")
+const Platform = (await built("planes/Platform")) as typeof import("../../src/planes/Platform.ts")
 
 const instancesMax = 20_000
 /** Writes on their way at once while the functions are made. */
@@ -56,7 +70,7 @@ const elsewhere: SimulatedBackend.Runner = (spec, life): BackendKit.Instance => 
 const backend = Layer.effect(
   ComputeBackend,
   Effect.map(
-    SimulatedBackend.make({ slots: instancesMax, start: StartModel.fixed(0), run: elsewhere }),
+    Simulated.make({ slots: instancesMax, start: StartModel.fixed(0), run: elsewhere }),
     (simulated) => simulated.backend
   )
 )
