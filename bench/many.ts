@@ -4,7 +4,8 @@
  * one (none has been called before), each by one caller. `MANY_REGISTERED` and `MANY_ACTIVE` ask for other numbers.
  *
  * Instances are SDK workers in a process of their own and start at once, so `cold` is the platform's part of a cold start.
- * `rss_mb` is of the process with all planes; `restart_ms` from the start of a process on the same state directory, after a
+ * `rss_mb` is of the process with all planes, at the end, and that process found its functions when it started;
+ * `rss_made_mb` is of the one that made them, right after it had. `restart_ms` from the start of a process on the same state directory, after a
  * SIGKILL, until it takes calls.
  *
  * @module
@@ -121,9 +122,12 @@ export const many: Bench = async ({ repetitions, say }) => {
   const grounds: Array<Ground> = []
   try {
     const made = performance.now()
+    const { ground: maker } = await open(0, registered, active)
+    say(`${registered} functions were made in ${round((performance.now() - made) / 1_000, 1)} s`)
+    const rssMadeMb = maker.rssMb()
+    await maker.kill()
     const { ground: large, child } = await open(0, registered, active)
     grounds.push(large)
-    say(`${registered} functions were made in ${round((performance.now() - made) / 1_000, 1)} s`)
     const { ground: small } = await open(1, few.active + few.cold, few.active)
     grounds.push(small)
     const woken = performance.now()
@@ -170,6 +174,7 @@ export const many: Bench = async ({ repetitions, say }) => {
         cold_p50_ms: round(median(seen.cold)),
         ratio_cold: round(median(seen.cold) / median(seen.coldFew)),
         rss_mb: Math.round(rssMb),
+        rss_made_mb: Math.round(rssMadeMb),
         restart_ms: Math.round(median(restarts))
       },
       budgets: [

@@ -1,6 +1,7 @@
 /**
  * The registry in memory: what the key-value store holds about functions, versions and deployments, as maps, kept
- * current by watching. Reads never wait and never scan; a route is built once and kept until something under it changes.
+ * current by watching. Reads never wait and never scan; a route that is asked for is kept until something under it changes,
+ * or many others were asked for.
  *
  * Laws (`property-tests/Registry.laws.test.ts`): T1 after any sequence of changes, each read equals what a fold over the store's
  * entries gives. T2 a change of a route tells its version to the listeners, and nothing else is told. T3 the order in
@@ -57,6 +58,8 @@ export interface RegistryTable {
   readonly apply: (area: Area, change: Change) => { readonly key: string; readonly reason: string } | undefined
 }
 
+const routesMaxDefault = 32_768
+
 const textOf = (bytes: Uint8Array): string =>
   (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)).toString("utf8")
 
@@ -95,7 +98,12 @@ const makeSortedNames = () => {
   }
 }
 
-export const make = (options: { readonly onListenerFailure: (failure: unknown) => void }): RegistryTable => {
+export const make = (options: {
+  readonly onListenerFailure: (failure: unknown) => void
+  /** Kept of those that are called or run; the one built first goes first, and is built again when it is wanted. Default 32,768. */
+  readonly routesMax?: number
+}): RegistryTable => {
+  const { routesMax = routesMaxDefault } = options
   const tenants = makeTenants()
   const names = new NameRecords()
   const functions = new FunctionRecords(tenants, names)
@@ -132,6 +140,7 @@ export const make = (options: { readonly onListenerFailure: (failure: unknown) =
       deployment: deployment === undefined ? undefined : { spec: deployment.spec, generation: deployment.generation }
     }
     routes.set(versionId, route)
+    if (routes.size > routesMax) for (const oldest of routes.keys()) if (routes.delete(oldest)) break
     return route
   }
 
@@ -222,6 +231,7 @@ export const make = (options: { readonly onListenerFailure: (failure: unknown) =
 
   const remember = (tenant: string, name: string, route: Route) => {
     const routes = named.get(tenant) ?? new Map<string, Route>()
+    if (routes.size >= routesMax) routes.clear()
     routes.set(name, route)
     named.set(tenant, routes)
   }
