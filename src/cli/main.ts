@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=64
+#!/usr/bin/env -S node --max-semi-space-size=16
 /**
  * The `millrace` command. Looks at its Node first, before anything is imported that an older one could not load.
  *
