@@ -93,14 +93,15 @@ const run = (
     event: GpuCluster.Event,
     after: GpuCluster.State,
     commands: ReadonlyArray<GpuCluster.Command>
-  ) => void
+  ) => void,
+  isOwn = false
 ) => {
   let current = state
   let nowMs = 0
   for (const [passMs, make] of acts) {
     nowMs += passMs
     const event = make(nowMs)
-    const [after, commands] = GpuCluster.step(current, event)
+    const [after, commands] = GpuCluster.step(current, event, isOwn)
     each(current, event, after, commands)
     current = after
   }
@@ -195,15 +196,17 @@ describe("GpuCluster", () => {
     )
   })
 
-  it("M4: the same seed and the same events give the same commands", () => {
+  it("M4: the same seed and the same events give the same commands, also where no state is kept", () => {
     upholds(
       fc.property(...inputs, (seed, faults, acts) => {
-        const told = () => {
+        const told = (isOwn: boolean) => {
           const all: Array<GpuCluster.Command> = []
-          run(start(seed, faults), acts, (_before, _event, _after, commands) => all.push(...commands))
+          run(start(seed, faults), acts, (_before, _event, _after, commands) => all.push(...commands), isOwn)
           return all
         }
-        assert.deepStrictEqual(told(), told())
+        const kept = told(false)
+        assert.deepStrictEqual(told(false), kept)
+        assert.deepStrictEqual(told(true), kept)
       })
     )
   })

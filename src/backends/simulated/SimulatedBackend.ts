@@ -109,7 +109,7 @@ export const make: (options?: Options) => Effect.Effect<Simulated, never, Scope.
   ]
 
   const apply = (event: GpuCluster.Event): void => {
-    const [next, commands] = GpuCluster.step(state, event)
+    const [next, commands] = GpuCluster.step(state, event, true)
     state = next
     for (const command of commands) perform(command)
     arm()

@@ -46,6 +46,9 @@ const nothing: Plan = { create: 0, drain: [], retryAtMs: null }
 export const plan = (desire: Desire): Plan => {
   // Most versions have nothing and want nothing.
   if (desire.members.length === 0 && desire.desired === 0) return nothing
+  const [only] = desire.members
+  // And of most others the one that is wanted is there.
+  if (desire.members.length === 1 && only !== undefined && isRight(only, desire)) return nothing
   const live = desire.members.filter((member) => member.state !== "draining")
   const counted = live.filter((member) => isCounted(member, desire.generation))
   const replaced = live.filter((member) => !isCounted(member, desire.generation))
@@ -67,6 +70,9 @@ export const plan = (desire: Desire): Plan => {
 
 const isCounted = (member: Member, generation: number | null) =>
   generation !== null && member.generation >= generation && !member.leaving
+
+const isRight = (only: Member, { desired, generation }: Desire): boolean =>
+  only.state === "draining" ? desired === 0 : desired === 1 && isCounted(only, generation)
 
 /** A version that is broken starts one process at a time, not `desired` of them. */
 const create = (missing: number, counted: ReadonlyArray<Member>, budget: RestartBudget.State): number => {

@@ -13,7 +13,7 @@
  * @module
  */
 import * as ArrivalRate from "./ArrivalRate.ts"
-import type { Decision, Observation, Policy } from "./Policy.ts"
+import type { Decision, Inputs, Observation, Policy } from "./Policy.ts"
 import { plural, seconds } from "./Policy.ts"
 import * as ReturnTimes from "./ReturnTimes.ts"
 import * as StickyMaximum from "./StickyMaximum.ts"
@@ -35,13 +35,9 @@ const decide = (memory: Memory, observation: Observation): readonly [Memory, Dec
   }
 
   const slots = Math.max(1, observation.slotsPerInstance)
-  const sample = {
-    nowMs,
-    pending,
-    leased,
-    arrivalsTotal:
-      observation.arrivalsTotal === "unknown" ? (memory.rate?.arrivalsTotal ?? 0) : observation.arrivalsTotal
-  }
+  const arrivalsTotal =
+    observation.arrivalsTotal === "unknown" ? (memory.rate?.arrivalsTotal ?? 0) : observation.arrivalsTotal
+  const sample = { nowMs, pending, leased, arrivalsTotal }
   const [rate, arrived] =
     memory.rate === null ? ([ArrivalRate.first(sample), 0] as const) : ArrivalRate.observe(memory.rate, sample)
   const present = pending + leased
@@ -63,29 +59,44 @@ const decide = (memory: Memory, observation: Observation): readonly [Memory, Dec
   const kept = highestLeft(levels, returns, nowMs, idleWindowMs)
   const desired = Math.max(held, kept?.need ?? 0)
   const wakeAtMs = kept !== undefined && kept.need > held ? nowMs + kept.forMs : null
-  return [
-    { rate, held, levels, returns },
-    {
-      desired,
-      reason: explain({ observation, pending, leased, slots, expected, held, desired, kept }),
-      inputs: {
-        pending,
-        leased,
-        expectedConcurrency: Math.round(expected * 100) / 100,
-        slotsPerInstance: slots,
-        needed: held,
-        kept: kept?.need ?? 0,
-        keptSinceMs: kept === undefined ? null : nowMs - kept.level.atMs,
-        keptForMs: kept?.forMs ?? null,
-        highestNeeded: kept?.level.value ?? 0,
-        ready,
-        starting,
-        idleWindowMs,
-        oldestPendingMs: observation.oldestPendingMs
-      },
-      wakeAtMs
+  const explained = { observation, pending, leased, slots, expected, held, desired, kept }
+  return [{ rate, held, levels, returns }, new DemandDecision(explained, wakeAtMs)]
+}
+
+/** Its sentence and its figures are made when somebody reads them. */
+class DemandDecision implements Decision {
+  readonly #facts: Explained
+  readonly desired: number
+  readonly wakeAtMs: number | null
+
+  constructor(facts: Explained, wakeAtMs: number | null) {
+    this.#facts = facts
+    this.desired = facts.desired
+    this.wakeAtMs = wakeAtMs
+  }
+
+  get reason(): string {
+    return explain(this.#facts)
+  }
+
+  get inputs(): Inputs {
+    const { observation, pending, leased, slots, expected, held, kept } = this.#facts
+    return {
+      pending,
+      leased,
+      expectedConcurrency: Math.round(expected * 100) / 100,
+      slotsPerInstance: slots,
+      needed: held,
+      kept: kept?.need ?? 0,
+      keptSinceMs: kept === undefined ? null : observation.nowMs - kept.level.atMs,
+      keptForMs: kept?.forMs ?? null,
+      highestNeeded: kept?.level.value ?? 0,
+      ready: observation.ready,
+      starting: observation.starting,
+      idleWindowMs: observation.spec.idleWindowMs,
+      oldestPendingMs: observation.oldestPendingMs
     }
-  ]
+  }
 }
 
 interface Kept extends ReturnTimes.Left {

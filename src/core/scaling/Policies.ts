@@ -40,7 +40,7 @@ export const start = (choice: PolicyChoice, desired = 0): Machine => {
 }
 
 /** Whether a machine under the one is a machine under the other. */
-export const isSame = (one: PolicyChoice, other: PolicyChoice): boolean => Equal.equals(one, other)
+export const isSame = (one: PolicyChoice, other: PolicyChoice): boolean => one === other || Equal.equals(one, other)
 
 const none: ReadonlyArray<ShadowPolicy.Difference> = []
 

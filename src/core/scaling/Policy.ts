@@ -45,6 +45,10 @@ export interface Observation {
 
 export type Inputs = Readonly<Record<string, number | string | null>>
 
+/**
+ * Most decisions change nothing, and nobody asks why: a policy may make `reason` and `inputs` when they are read, out of
+ * what it saw. So a decision is copied field by field and not by a spread, which takes no getters along.
+ */
 export interface Decision {
   readonly desired: number
   /** A sentence with its figures. */

@@ -51,9 +51,12 @@ type Step<Memory> = readonly [State<Memory>, ReadonlyArray<Command>]
 
 export const step = <Memory>(policy: Policy<Memory>, state: State<Memory>, event: Event): Step<Memory> => {
   if (event._tag === "Undeployed") return undeployed(policy, state)
-  const observation = { ...event.observation, desired: state.desired }
+  const seen = event.observation
+  const observation = seen.desired === state.desired ? seen : { ...seen, desired: state.desired }
   const [memory, answer] = policy.decide(state.memory, observation)
   const decision = lawful(answer, observation)
+  const next: State<Memory> = { memory, desired: decision.desired }
+  if (decision.desired === state.desired && decision.wakeAtMs === null) return [next, none]
   const commands: Array<Command> = []
   if (decision.desired !== state.desired) {
     commands.push({
@@ -68,8 +71,10 @@ export const step = <Memory>(policy: Policy<Memory>, state: State<Memory>, event
   if (decision.wakeAtMs !== null) {
     commands.push({ _tag: "WakeAt", atMs: Math.max(decision.wakeAtMs, observation.nowMs + 1) })
   }
-  return [{ memory, desired: decision.desired }, commands]
+  return [next, commands]
 }
+
+const none: ReadonlyArray<Command> = []
 
 const undeployed = <Memory>(policy: Policy<Memory>, state: State<Memory>): Step<Memory> => {
   const next: State<Memory> = { memory: policy.empty, desired: 0 }
@@ -114,7 +119,7 @@ export const lawful = (answer: Decision, observation: Observation): Decision => 
           : hasWork && kept < 1
             ? "a request waits or runs, so one instance stays"
             : `the answer was ${answer.desired}`
-  return { ...answer, desired, reason: `${answer.reason}; ${why}` }
+  return { desired, reason: `${answer.reason}; ${why}`, inputs: answer.inputs, wakeAtMs: answer.wakeAtMs }
 }
 
 /** A machine whose policy is chosen at run time. */

@@ -59,7 +59,8 @@ export const shadow = <Acting, Watched>(
       { ...memory, acting: actingMemory, watched: watchedMemory },
       { observation, acted: lawful(decision, observation), imagined: lawful(answer, imagined) }
     )
-    return [next, { ...decision, wakeAtMs: earlier(decision.wakeAtMs, answer.wakeAtMs) }]
+    const { desired, reason, inputs } = decision
+    return [next, { desired, reason, inputs, wakeAtMs: earlier(decision.wakeAtMs, answer.wakeAtMs) }]
   }
 })
 

@@ -25,8 +25,10 @@ export const empty: Levels = []
 /** `value` was seen at `nowMs`. Zero is not kept: nothing is below it. */
 export const seen = (levels: Levels, value: number, nowMs: number): Levels => {
   if (value <= 0) return levels
-  const higher = levels.filter((level) => level.value > value)
-  const next = [...higher, { value, atMs: nowMs }]
+  let higher = 0
+  while (higher < levels.length && levels[higher]!.value > value) higher++
+  const next = levels.slice(0, higher)
+  next.push({ value, atMs: nowMs })
   if (next.length <= levelsMax) return next
   // The value of the one and the time of the other: instances stay a little longer, never shorter.
   return [...next.slice(0, levelsMax - 1), { value: next[levelsMax - 1]!.value, atMs: nowMs }]

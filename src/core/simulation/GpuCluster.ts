@@ -132,12 +132,16 @@ export const make = (options: Options, nowMs: number): State => {
   return numbers.reduce((state, number) => withFate(state, number, nowMs), empty)
 }
 
-export const step = (state: State, event: Event): Step => {
+/**
+ * `isOwn`: nobody else holds `state`, which must not be used again: what starts and ends is then written into its figures
+ * of the nodes, which are copied otherwise.
+ */
+export const step = (state: State, event: Event, isOwn = false): Step => {
   switch (event._tag) {
     case "Asked":
-      return ask(state, event)
+      return ask(state, event, isOwn)
     case "ProcessEnded":
-      return [leave(state, event.instanceId), []]
+      return [leave(state, event.instanceId, isOwn), []]
     case "Ticked":
       return tick(state, event.nowMs)
     case "Faulted":
@@ -186,7 +190,8 @@ const rowOf = (state: State, instanceId: string): Instances.Row | undefined => {
 
 const ask = (
   state: State,
-  { nowMs, instanceId, gpuKind, gpuCount }: Extract<Event, { readonly _tag: "Asked" }>
+  { nowMs, instanceId, gpuKind, gpuCount }: Extract<Event, { readonly _tag: "Asked" }>,
+  isOwn: boolean
 ): Step => {
   const group = state.packings.findIndex(
     (packing, index) =>
@@ -219,7 +224,7 @@ const ask = (
   }
   const placed: State = {
     ...state,
-    packings: withTaken(state.packings, row, 1),
+    packings: withTaken(state.packings, row, 1, isOwn),
     instances: Table.add(state.instances, instanceId, row),
     due: DueMap.set(state.due, state.instances.next, nowMs, nowMs),
     imagePullsToFail: Math.max(0, state.imagePullsToFail - 1),
@@ -264,13 +269,13 @@ const end = (state: State, row: Instances.Row, cause: Cause): Step => {
   return [breaksGpu(row, cause) ? breakGpu(left, row) : left, [Command.Ended({ instanceId, cause })]]
 }
 
-const leave = (state: State, instanceId: string): State => {
+const leave = (state: State, instanceId: string, isOwn = false): State => {
   const number = Table.find(state.instances, instanceId)
   const row = number === undefined ? undefined : Table.row(state.instances, number)
   if (number === undefined || row === undefined) return state
   return {
     ...state,
-    packings: withTaken(state.packings, row, -1),
+    packings: withTaken(state.packings, row, -1, isOwn),
     instances: Table.drop(state.instances, instanceId, number),
     due: DueMap.remove(state.due, number)
   }
@@ -279,8 +284,13 @@ const leave = (state: State, instanceId: string): State => {
 const withTaken = (
   packings: ReadonlyArray<NodePacking.NodePacking>,
   { group, node, gpuCount }: Instances.Row,
-  sign: 1 | -1
+  sign: 1 | -1,
+  isOwn: boolean
 ) => {
+  if (isOwn) {
+    NodePacking.take(packings[group]!, node, gpuCount, sign)
+    return packings
+  }
   const next = NodePacking.copyToTake(packings[group]!, gpuCount)
   NodePacking.take(next, node, gpuCount, sign)
   return packings.with(group, next)
