@@ -204,8 +204,9 @@ export const make = Effect.fnUntraced(function* (
       one.isLate = true
       one.instance?.signal("SIGKILL")
     }, spec.startDeadlineMs)
-    const environment = secrets === undefined ? {} : { [secretsVariable]: secrets }
-    one.instance = maker.start({ ...spec, environment: { ...spec.environment, ...environment } }, lifeOf(one))
+    const given =
+      secrets === undefined ? spec : { ...spec, environment: { ...spec.environment, [secretsVariable]: secrets } }
+    one.instance = maker.start(given, lifeOf(one))
     return one
   }
 

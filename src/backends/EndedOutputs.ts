@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { RecentMap } from "../core/collections/RecentMap.ts"
 import type * as OutputTail from "./OutputTail.ts"
 
 /** For so long, so many, and so much of each: 12.5 MiB at most. */
@@ -20,12 +21,13 @@ export interface EndedOutputs {
 }
 
 export const make = (): EndedOutputs => {
-  const kept = new Map<string, { readonly output: OutputTail.OutputTail; readonly endedAtMs: number }>()
+  const kept = new RecentMap<string, { readonly output: OutputTail.OutputTail; readonly endedAtMs: number }>()
 
   const forgetOld = () => {
-    for (const [instanceId, { endedAtMs }] of kept) {
-      if (kept.size <= keptMax && performance.now() - endedAtMs < keptMs) return
-      kept.delete(instanceId)
+    kept.trim(keptMax)
+    for (let oldest = kept.oldest(); oldest !== undefined; oldest = kept.oldest()) {
+      if (performance.now() - oldest[1].endedAtMs < keptMs) return
+      kept.delete(oldest[0])
     }
   }
 
@@ -34,7 +36,6 @@ export const make = (): EndedOutputs => {
       output.end(atMs)
       const last = output.text(lastBytesMax)
       output.shrink(keptBytesMax)
-      kept.delete(instanceId)
       kept.set(instanceId, { output, endedAtMs: performance.now() })
       forgetOld()
       return last

@@ -84,6 +84,7 @@ class Tail implements OutputTail {
 
   text(bytesMax: number): string {
     const kept = this.#kept ?? nothingKept
+    if (kept.length === 0) return ""
     const last: Array<string> = []
     let bytes = 0
     for (let index = kept.length - 1; index >= 0 && bytes < bytesMax; index--) {

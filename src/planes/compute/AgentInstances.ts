@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import type { ComputeBackend, InstanceObservation, RunningInstance } from "../../backends/ComputeBackend.ts"
+import { RecentMap } from "../../core/collections/RecentMap.ts"
 import * as Instance from "../../core/instance/Instance.ts"
 import * as CrashPoint from "../CrashPoint.ts"
 import { describeExit, isExitRetryable, type Known, reported, reportOf } from "./AgentInstance.ts"
@@ -90,7 +91,7 @@ const terminateAgain = Schedule.min([Schedule.exponential("200 millis"), Schedul
 
 export const make = ({ cluster, backend, reports, clock, epoch, fork }: AgentInstancesOptions): AgentInstances => {
   const entries = new Map<string, Entry>()
-  const remembered = new Map<string, { readonly atMs: number; readonly report: InstanceReport | null }>()
+  const remembered = new RecentMap<string, { readonly atMs: number; readonly report: InstanceReport | null }>()
   const now = () => clock.currentTimeMillisUnsafe()
 
   const alarms = Alarms.make<Entry>({
@@ -167,11 +168,11 @@ export const make = ({ cluster, backend, reports, clock, epoch, fork }: AgentIns
 
   const remember = (instanceId: string, report: InstanceReport | null) => {
     const atMs = now()
-    remembered.delete(instanceId)
     remembered.set(instanceId, { atMs, report })
-    for (const [oldest, entry] of remembered) {
-      if (remembered.size <= rememberedMax && atMs - entry.atMs < rememberedMs) break
-      remembered.delete(oldest)
+    remembered.trim(rememberedMax)
+    for (let oldest = remembered.oldest(); oldest !== undefined; oldest = remembered.oldest()) {
+      if (atMs - oldest[1].atMs < rememberedMs) return
+      remembered.delete(oldest[0])
     }
   }
 

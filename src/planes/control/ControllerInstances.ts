@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { RecentMap } from "../../core/collections/RecentMap.ts"
 import * as Instance from "../../core/instance/Instance.ts"
 import type { InstanceReport } from "../compute/AgentMessage.ts"
 import type { StartTimeline } from "./ControlView.ts"
@@ -43,7 +44,7 @@ const none: ReadonlyMap<string, InstanceEntry> = new Map()
 
 export const make = (): ControllerInstances => {
   const living = new Map<string, InstanceEntry>()
-  const ended = new Map<string, InstanceEntry>()
+  const ended = new RecentMap<string, InstanceEntry>()
   const byVersion = new Map<string, Map<string, InstanceEntry>>()
 
   const remove = (entry: InstanceEntry) => {
@@ -63,11 +64,7 @@ export const make = (): ControllerInstances => {
     retire: (entry) => {
       remove(entry)
       ended.set(entry.instanceId, entry)
-      if (ended.size <= endedMax) return
-      for (const oldest of ended.keys()) {
-        ended.delete(oldest)
-        return
-      }
+      ended.trim(endedMax)
     },
     get: (instanceId) => living.get(instanceId) ?? ended.get(instanceId),
     ofVersion: (versionId) => byVersion.get(versionId) ?? none,

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { RecentMap } from "../../core/collections/RecentMap.ts"
 import type { Entry } from "./Entry.ts"
 import { bytesOf } from "./PayloadCache.ts"
 
@@ -13,7 +14,7 @@ const objectBytes = 400
 
 export class AnswerCache {
   readonly #bytesMax: number
-  readonly #held = new Map<Entry, number>()
+  readonly #held = new RecentMap<Entry, number>()
   #bytes = 0
 
   constructor(bytesMax = bytesMaxDefault) {
@@ -30,9 +31,9 @@ export class AnswerCache {
     const bytes = objectBytes + bytesOf(entry.answer.body)
     this.#held.set(entry, bytes)
     this.#bytes += bytes
-    for (const oldest of this.#held.keys()) {
+    for (let oldest = this.#held.oldest(); oldest !== undefined; oldest = this.#held.oldest()) {
       if (this.#bytes <= this.#bytesMax) return
-      this.drop(oldest)
+      this.drop(oldest[0])
     }
   }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import * as Buffer_ from "../../core/buffer/Buffer.ts"
+import { RecentMap } from "../../core/collections/RecentMap.ts"
 import type { ControlView } from "../control/ControlView.ts"
 import type { Entry } from "./Entry.ts"
 import { nowMs } from "./PlaneClock.ts"
@@ -18,7 +19,7 @@ const endedMax = 1000
 
 export class RequestBook implements RequestDirectory {
   readonly #control: Pick<ControlView, "startTimeline" | "whyWaiting">
-  readonly #ended = new Map<string, Entry>()
+  readonly #ended = new RecentMap<string, Entry>()
   #shards: Shards | undefined
 
   constructor(control: Pick<ControlView, "startTimeline" | "whyWaiting">) {
@@ -31,11 +32,7 @@ export class RequestBook implements RequestDirectory {
 
   readonly remember = (entry: Entry): void => {
     this.#ended.set(entry.requestId, entry)
-    if (this.#ended.size <= endedMax) return
-    for (const oldest of this.#ended.keys()) {
-      this.#ended.delete(oldest)
-      return
-    }
+    this.#ended.trim(endedMax)
   }
 
   readonly list = (filter: RequestFilter): ReadonlyArray<RequestView> => {

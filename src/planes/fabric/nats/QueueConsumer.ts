@@ -12,6 +12,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import type { ConsumerInfo } from "@nats-io/jetstream"
 import { nanos } from "@nats-io/transport-node"
+import { RecentMap } from "../../../core/collections/RecentMap.ts"
 import type { ReportFault } from "../embedded/ReportFault.ts"
 import { UnsafeServer } from "../FabricError.ts"
 import type { ConsumeOptions } from "../WorkQueue.ts"
@@ -65,7 +66,7 @@ export class QueueConsumer {
   /** By sequence: out, in time. */
   readonly #held = new Map<number, Held>()
   readonly #delayed = new Map<number, Held>()
-  readonly #settled = new Set<number>()
+  readonly #settled = new RecentMap<number, true>()
   readonly #counts = new Map<number, number>()
   readonly #acks = new Set<Promise<unknown>>()
   #isClosed = false
@@ -249,10 +250,9 @@ export class QueueConsumer {
   }
 
   #settle(sequence: number): void {
-    this.#settled.add(sequence)
+    this.#settled.set(sequence, true)
+    this.#settled.trim(settledMax)
     this.#counts.delete(sequence)
-    const [oldest] = this.#settled
-    if (this.#settled.size > settledMax && oldest !== undefined) this.#settled.delete(oldest)
     const delayed = this.#delayed.get(sequence)
     clearTimeout(delayed?.timer)
     this.#delayed.delete(sequence)
