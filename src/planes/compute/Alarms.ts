@@ -13,18 +13,15 @@
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import * as DueHeap from "../../core/collections/DueHeap.ts"
 
-/** What can be woken. Its fields are written by `Alarms` alone. */
-export interface Alarmed {
+/** What can be woken; it is due by the monotonic clock. Its fields are written by `Alarms` alone. */
+export interface Alarmed extends DueHeap.Due {
   /** As it was set; null: it is not set. */
   alarmAtMs: number | null
-  /** On the monotonic clock. */
-  alarmDueMs: number
-  /** Place in the heap; -1: it is not there. */
-  alarmPlace: number
 }
 
-export const unset = (): Alarmed => ({ alarmAtMs: null, alarmDueMs: 0, alarmPlace: -1 })
+export const unset = (): Alarmed => ({ ...DueHeap.unset(), alarmAtMs: null })
 
 export interface Alarms<A extends Alarmed> {
   /** Wall clock, Unix ms; null takes it back. */
@@ -40,59 +37,16 @@ export interface AlarmsOptions<A extends Alarmed> {
 }
 
 export const make = <A extends Alarmed>({ clock, fork, onDue }: AlarmsOptions<A>): Alarms<A> => {
-  /** A binary heap by `alarmDueMs`. */
-  const heap: Array<A> = []
+  const heap = new DueHeap.DueHeap<A>()
   let sleeping: { readonly dueMs: number; readonly fiber: Fiber.Fiber<void> } | undefined
   const monotonicMs = () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
 
-  const put = (item: A, place: number) => {
-    heap[place] = item
-    item.alarmPlace = place
-  }
-
-  const rise = (item: A, from: number) => {
-    let place = from
-    while (place > 0) {
-      const above = (place - 1) >> 1
-      const parent = heap[above]!
-      if (parent.alarmDueMs <= item.alarmDueMs) break
-      put(parent, place)
-      place = above
-    }
-    put(item, place)
-  }
-
-  const sink = (item: A, from: number) => {
-    let place = from
-    for (;;) {
-      let below = 2 * place + 1
-      if (below >= heap.length) break
-      if (below + 1 < heap.length && heap[below + 1]!.alarmDueMs < heap[below]!.alarmDueMs) below += 1
-      const child = heap[below]!
-      if (child.alarmDueMs >= item.alarmDueMs) break
-      put(child, place)
-      place = below
-    }
-    put(item, place)
-  }
-
-  const remove = (item: A) => {
-    const place = item.alarmPlace
-    if (place < 0) return
-    item.alarmPlace = -1
-    // An item that is there makes the heap hold one at least.
-    const last = heap.pop()!
-    if (last === item) return
-    rise(last, place)
-    sink(last, last.alarmPlace)
-  }
-
   const sleep = () => {
-    const first = heap[0]
+    const first = heap.first
     // One that is too early wakes for nothing, once; a later one is not worth a new sleep.
-    if (first === undefined || (sleeping !== undefined && sleeping.dueMs <= first.alarmDueMs)) return
+    if (first === undefined || (sleeping !== undefined && sleeping.dueMs <= first.dueMs)) return
     sleeping?.fiber.interruptUnsafe()
-    const dueMs = first.alarmDueMs
+    const dueMs = first.dueMs
     // Never no time at all: a sleep that is over at once would ring before it is known that somebody sleeps.
     const fiber = fork(
       Effect.andThen(
@@ -107,9 +61,9 @@ export const make = <A extends Alarmed>({ clock, fork, onDue }: AlarmsOptions<A>
     sleeping = undefined
     // The sleep was as long as it had to be, whatever is left of it after rounding.
     const untilMs = Math.max(sleptUntilMs, monotonicMs())
-    for (let first = heap[0]; first !== undefined && first.alarmDueMs <= untilMs; first = heap[0]) {
+    for (let first = heap.first; first !== undefined && first.dueMs <= untilMs; first = heap.first) {
       const atMs = first.alarmAtMs ?? 0
-      remove(first)
+      heap.remove(first)
       first.alarmAtMs = null
       onDue(first, Math.max(atMs, clock.currentTimeMillisUnsafe()))
     }
@@ -119,12 +73,9 @@ export const make = <A extends Alarmed>({ clock, fork, onDue }: AlarmsOptions<A>
   return {
     set: (item, atMs) => {
       if (item.alarmAtMs === atMs) return
-      remove(item)
       item.alarmAtMs = atMs
-      if (atMs === null) return
-      item.alarmDueMs = monotonicMs() + (atMs - clock.currentTimeMillisUnsafe())
-      heap.push(item)
-      rise(item, heap.length - 1)
+      if (atMs === null) return heap.remove(item)
+      heap.set(item, monotonicMs() + (atMs - clock.currentTimeMillisUnsafe()))
       sleep()
     }
   }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Due } from "../../core/collections/DueHeap.ts"
 import type * as Deployment from "../../core/deployment/Deployment.ts"
 import type * as Fleet from "../../core/instance/Fleet.ts"
 import * as Instance from "../../core/instance/Instance.ts"
@@ -15,7 +16,8 @@ import type { Waiting } from "./ControllerExplain.ts"
 import type { ControllerInstances } from "./ControllerInstances.ts"
 import type { RoutingTable } from "./RoutingTable.ts"
 
-export interface VersionEntry {
+/** `dueMs`: when it must be looked at again, though nothing is heard of it. */
+export interface VersionEntry extends Due {
   readonly versionId: string
   readonly demand: ControllerDemand
   scaling: Policies.Machine
@@ -27,7 +29,6 @@ export interface VersionEntry {
   demandAtMs: number
   nowhere: string | null
   ordersHeldUntilMs: number | null
-  timer: { readonly atMs: number; readonly cancel: () => void } | undefined
   isEvaluating: boolean
   isStale: boolean
   /** Something was reported or decided: what it remembers of that must last. */

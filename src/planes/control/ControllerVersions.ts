@@ -9,6 +9,8 @@
  *
  * @module
  */
+
+import * as DueHeap from "../../core/collections/DueHeap.ts"
 import type * as Deployment from "../../core/deployment/Deployment.ts"
 import * as Fleet from "../../core/instance/Fleet.ts"
 import * as Instance from "../../core/instance/Instance.ts"
@@ -25,6 +27,7 @@ import type { ControllerOrders } from "./ControllerOrders.ts"
 import type { ControllerTime } from "./ControllerTimers.ts"
 import type { VersionEntry } from "./ControllerVersionFacts.ts"
 import * as ControllerVersionFacts from "./ControllerVersionFacts.ts"
+import * as ControllerWakes from "./ControllerWakes.ts"
 import type { ScaleDecision } from "./ControlView.ts"
 import { type DeploymentSpec, deploymentDefaults } from "./Domain.ts"
 import type { Route, RoutingTable } from "./RoutingTable.ts"
@@ -107,7 +110,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       demandAtMs: nowMs,
       nowhere: null,
       ordersHeldUntilMs: null,
-      timer: undefined,
+      ...DueHeap.unset(),
       isEvaluating: false,
       isStale: false,
       isHeardOf: false,
@@ -141,22 +144,26 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     if (version !== undefined) version.isChanged = true
   }
 
-  const perform = (entry: InstanceEntry, command: Instance.Command, nowMs: number): void =>
-    Instance.Command.$match(command, {
-      OrderTerminate: ({ drainMs, graceMs, reason }) => {
+  const perform = (entry: InstanceEntry, command: Instance.Command, nowMs: number): void => {
+    switch (command._tag) {
+      case "OrderTerminate": {
         // Whoever acts orders it.
         if (!options.isActing()) return
         const { instanceId, versionId } = entry
+        const { drainMs, graceMs, reason } = command
         // Before the order, so that no request is given to it in the meantime.
         options.onDrain(entry, reason)
-        orders.terminate(entry.cluster, { instanceId, versionId, drainMs, graceMs, reason })
-      },
-      AmendFailure: ({ detail }) => {
+        return orders.terminate(entry.cluster, { instanceId, versionId, drainMs, graceMs, reason })
+      }
+      case "AmendFailure": {
+        const { detail } = command
         const version = versions.get(entry.versionId)
         if (version === undefined || entry.generation !== version.generation) return
         version.budget = RestartBudget.step(version.budget, { _tag: "Amended", nowMs, detail })
-      },
-      CountFailure: ({ readyForMs, retryable, detail }) => {
+        return
+      }
+      case "CountFailure": {
+        const { readyForMs, retryable, detail } = command
         const version = ensureHeardOf(entry.versionId, nowMs)
         // What an older generation did says nothing about the present one.
         if (version.generation !== null && entry.generation < version.generation) return
@@ -169,8 +176,12 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
           retryable,
           detail
         })
+        return
       }
-    })
+      default:
+        return unreachable(command)
+    }
+  }
 
   const adopt = (report: InstanceReport, nowMs: number): InstanceEntry | undefined => {
     if (report.state === "stopped" || report.state === "failed") return undefined
@@ -293,11 +304,15 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       version.scaling = Policies.start(deployment.spec.policy, version.scaling.desired)
     }
     const counts = facts.count(version)
+    const { pending, leased, arrivalsTotal, oldestPendingMs } = version.demand.figures(nowMs)
     const [next, commands] = version.scaling.next({
       _tag: "Observed",
       observation: {
         nowMs,
-        ...version.demand.figures(nowMs),
+        pending,
+        leased,
+        arrivalsTotal,
+        oldestPendingMs,
         ready: counts.ready,
         starting: counts.starting,
         draining: counts.draining,
@@ -333,8 +348,9 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     const { instanceType, gpu, regions, groups, attributes, compliance } = spec
     const demands = { clusters: spec.clusters, regions, groups, attributes, compliance }
     const request: Placement.Request = { instanceType, gpu, ...demands }
-    const warm = new Set([...instances.ofVersion(version.versionId).values()].map(({ cluster }) => cluster))
-    let candidates = clusters.candidates(nowMs, (cluster) => warm.has(cluster))
+    const there = instances.ofVersion(version.versionId)
+    const warm = there.size === 0 ? undefined : new Set([...there.values()].map(({ cluster }) => cluster))
+    let candidates = clusters.candidates(nowMs, (cluster) => warm?.has(cluster) === true)
     for (let index = 0; index < wanted; index++) {
       // An order, or a start, that failed in this very turn: the rest would fail alike.
       if (version.ordersHeldUntilMs !== null || !RestartBudget.mayTry(version.budget, nowMs)) return
@@ -344,7 +360,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
         blocked.add(version.versionId)
         return
       }
-      candidates = Placement.reserve(candidates, placed.cluster, request)
+      if (index + 1 < wanted) candidates = Placement.reserve(candidates, placed.cluster, request)
       order(version, { route, deployment, cluster: placed.cluster, nowMs })
     }
     unblock(version)
@@ -426,24 +442,32 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
   const isHeldBack = (version: VersionEntry, nowMs: number): boolean =>
     version.nowhere !== null || version.ordersHeldUntilMs !== null || !RestartBudget.mayTry(version.budget, nowMs)
 
+  /** Nothing is there, waits or is wanted, and no policy looks at the time: it would be decided as it was. */
+  const isQuiet = (version: VersionEntry): boolean => {
+    const deployment = routes.byVersionId(version.versionId)?.deployment
+    return (
+      version.scaling.desired === 0 &&
+      deployment?.generation === version.generation &&
+      !isWatchedAlways(deployment.spec) &&
+      !version.demand.isBusy() &&
+      instances.ofVersion(version.versionId).size === 0
+    )
+  }
+
   const unblock = (version: VersionEntry): void => {
     version.nowhere = null
     blocked.delete(version.versionId)
   }
 
+  const wakes = ControllerWakes.make<VersionEntry>(time, ({ versionId }) => evaluate(versionId, time.nowMs()))
+
   const wake = (version: VersionEntry, atMs: number): void => {
-    if (isClosed || (version.timer !== undefined && version.timer.atMs <= atMs)) return
-    version.timer?.cancel()
-    const cancel = time.after(atMs - time.nowMs(), () => {
-      version.timer = undefined
-      evaluate(version.versionId, time.nowMs())
-    })
-    version.timer = { atMs, cancel }
+    if (!isClosed) wakes.set(version, atMs)
   }
 
   const dropWhenOver = (version: VersionEntry): void => {
     if (instances.ofVersion(version.versionId).size > 0 || version.demand.isBusy()) return
-    version.timer?.cancel()
+    wakes.clear(version)
     blocked.delete(version.versionId)
     versions.delete(version.versionId)
   }
@@ -492,7 +516,8 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
           inTurn = versions.keys()
           return
         }
-        evaluate(next.value, nowMs)
+        const version = versions.get(next.value)
+        if (version !== undefined && !isQuiet(version)) evaluate(next.value, nowMs)
       }
     },
     evaluateAll: (nowMs) => {
@@ -502,7 +527,11 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     waitingFacts: (versionId, nowMs) => facts.waiting(versionId, versions.get(versionId), nowMs),
     close: () => {
       isClosed = true
-      for (const version of versions.values()) version.timer?.cancel()
+      wakes.close()
     }
   }
+}
+
+const unreachable = (value: never): never => {
+  throw new Error(`unreachable case ${JSON.stringify(value)}`)
 }
