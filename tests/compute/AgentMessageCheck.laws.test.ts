@@ -11,6 +11,7 @@ import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import * as AgentMessage from "../../src/planes/compute/AgentMessage.ts"
 import * as AgentMessageCheck from "../../src/planes/compute/AgentMessageCheck.ts"
+import type { Read } from "../../src/planes/fabric/Message.ts"
 
 const int = fc.oneof(fc.integer(), fc.constantFrom(0, -1, Number.MAX_SAFE_INTEGER))
 const number = fc.oneof(int, fc.double({ noNaN: true, noDefaultInfinity: true }))
@@ -96,7 +97,7 @@ const spoilt = (message: fc.Arbitrary<unknown>) =>
 const laws = <A, I>(
   what: string,
   schema: Schema.Codec<A, I>,
-  check: { readonly is: (value: unknown) => boolean; readonly read: AgentMessageCheck.Read<A> }
+  check: { readonly is: (value: unknown) => boolean; readonly read: Read<A> }
 ) =>
   describe(what, () => {
     const message = described(schema.ast)

@@ -16,6 +16,7 @@ import { ComputeBackend, type InstanceObservation, type InstanceSpec } from "../
 import { BackendUnavailable } from "../../src/backends/LaunchError.ts"
 import * as Agent from "../../src/planes/compute/Agent.ts"
 import type { CreateInstance, InstanceReport, TerminateInstance } from "../../src/planes/compute/AgentMessage.ts"
+import { bytesOf } from "../../src/planes/fabric/Message.ts"
 import { PubSub } from "../../src/planes/fabric/PubSub.ts"
 import { type Delivery, WorkQueue } from "../../src/planes/fabric/WorkQueue.ts"
 
@@ -178,6 +179,7 @@ export const make = (fault: Fault) => {
       queue: message.queue,
       messageId: message.messageId,
       payload: message.payload,
+      content: message.payload,
       deliveryCount: message.count,
       ack: remove,
       nak: () => undefined,
@@ -214,8 +216,12 @@ export const make = (fault: Fault) => {
     for (const instanceId of seen) if (wanted.get(slotOf(instanceId)) !== instanceId) terminate(instanceId, 0)
   }
 
-  const fabricOf = (life: { isCut: boolean }) =>
-    Layer.mergeAll(
+  const fabricOf = (life: { isCut: boolean }) => {
+    const subscribe: PubSub["Service"]["subscribe"] = (subject, onMessage) =>
+      Effect.sync(() => {
+        if (!life.isCut) subscribers = [...subscribers, [subject, onMessage]]
+      })
+    return Layer.mergeAll(
       Layer.succeed(
         WorkQueue,
         WorkQueue.of({
@@ -233,15 +239,14 @@ export const make = (fault: Fault) => {
         PubSub,
         PubSub.of({
           publish: (subject, payload) => {
-            if (!life.isCut && subject === "cluster.here.report") onReport(payload)
+            if (!life.isCut && subject === "cluster.here.report") onReport(bytesOf(payload))
           },
-          subscribe: (subject, onMessage) =>
-            Effect.sync(() => {
-              if (!life.isCut) subscribers = [...subscribers, [subject, onMessage]]
-            })
+          subscribe,
+          hear: subscribe
         })
       )
     )
+  }
 
   // --- the control plane ---------------------------------------------------------------------------------------------
 

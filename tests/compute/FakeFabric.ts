@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { InstanceReport } from "../../src/planes/compute/AgentMessage.ts"
+import { bytesOf, type Payload } from "../../src/planes/fabric/Message.ts"
 import { PubSub } from "../../src/planes/fabric/PubSub.ts"
 import { type Delivery, WorkQueue } from "../../src/planes/fabric/WorkQueue.ts"
 
@@ -41,7 +42,8 @@ export const make = (): FakeFabric => {
   const subscribers = new Set<readonly [string, (payload: Uint8Array, subject: string) => void]>()
   const published: Array<{ subject: string; value: Message }> = []
 
-  const publish = (subject: string, payload: Uint8Array) => {
+  const publish = (subject: string, given: Payload) => {
+    const payload = bytesOf(given)
     published.push({ subject, value: JSON.parse(new TextDecoder().decode(payload)) })
     for (const [pattern, listener] of subscribers) if (pattern === subject) listener(payload, subject)
   }
@@ -52,6 +54,7 @@ export const make = (): FakeFabric => {
       queue,
       messageId,
       payload,
+      content: payload,
       deliveryCount,
       ack: () => outcomes.set(messageId, "acked"),
       nak: () => deliver(queue, messageId, payload, deliveryCount + 1),
@@ -68,7 +71,7 @@ export const make = (): FakeFabric => {
   const workQueue = WorkQueue.of({
     publish: (queue, messageId, payload) =>
       Effect.sync(() => {
-        deliver(queue, messageId, payload, 1)
+        deliver(queue, messageId, bytesOf(payload), 1)
         return "published" as const
       }),
     consume: (queue, _options, onDelivery) =>
@@ -85,18 +88,16 @@ export const make = (): FakeFabric => {
     deadLetters: () => Effect.succeed([])
   })
 
-  const pubSub = PubSub.of({
-    publish,
-    subscribe: (subject, onMessage) => {
-      const entry = [subject, onMessage] as const
-      return Effect.asVoid(
-        Effect.acquireRelease(
-          Effect.sync(() => subscribers.add(entry)),
-          () => Effect.sync(() => subscribers.delete(entry))
-        )
+  const subscribe: PubSub["Service"]["subscribe"] = (subject, onMessage) => {
+    const entry = [subject, onMessage] as const
+    return Effect.asVoid(
+      Effect.acquireRelease(
+        Effect.sync(() => subscribers.add(entry)),
+        () => Effect.sync(() => subscribers.delete(entry))
       )
-    }
-  })
+    )
+  }
+  const pubSub = PubSub.of({ publish, subscribe, hear: subscribe })
 
   return {
     layer: Layer.mergeAll(Layer.succeed(WorkQueue, workQueue), Layer.succeed(PubSub, pubSub)),

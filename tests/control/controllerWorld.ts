@@ -24,6 +24,7 @@ import type { ControllerTime } from "../../src/planes/control/ControllerTimers.t
 import { type DeploymentSpec, deploymentDefaults } from "../../src/planes/control/Domain.ts"
 import type { Route, RoutingTable } from "../../src/planes/control/RoutingTable.ts"
 import type { FabricUnavailable, OutcomeUnknown } from "../../src/planes/fabric/FabricError.ts"
+import { bytesOf } from "../../src/planes/fabric/Message.ts"
 import { PubSub } from "../../src/planes/fabric/PubSub.ts"
 import { WorkQueue } from "../../src/planes/fabric/WorkQueue.ts"
 
@@ -69,22 +70,21 @@ const makePubSub = () => {
     readonly pattern: RegExp
     readonly onMessage: (payload: Uint8Array, subject: string) => void
   }>()
-  const service = PubSub.of({
-    publish: (subject, payload) => {
-      for (const { pattern, onMessage } of [...subscribers]) if (pattern.test(subject)) onMessage(payload, subject)
-    },
-    subscribe: (subject, onMessage) => {
-      const pattern = new RegExp(`^${subject.replaceAll(".", "\\.").replaceAll("*", "[^.]+")}$`)
-      const entry = { pattern, onMessage }
-      return Effect.acquireRelease(
-        Effect.sync(() => {
-          subscribers.add(entry)
-        }),
-        () => Effect.sync(() => subscribers.delete(entry))
-      )
-    }
-  })
-  return service
+  const publish: PubSub["Service"]["publish"] = (subject, given) => {
+    const payload = bytesOf(given)
+    for (const { pattern, onMessage } of [...subscribers]) if (pattern.test(subject)) onMessage(payload, subject)
+  }
+  const subscribe: PubSub["Service"]["subscribe"] = (subject, onMessage) => {
+    const pattern = new RegExp(`^${subject.replaceAll(".", "\\.").replaceAll("*", "[^.]+")}$`)
+    const entry = { pattern, onMessage }
+    return Effect.acquireRelease(
+      Effect.sync(() => {
+        subscribers.add(entry)
+      }),
+      () => Effect.sync(() => subscribers.delete(entry))
+    )
+  }
+  return PubSub.of({ publish, subscribe, hear: subscribe })
 }
 
 export interface Sent {
@@ -108,7 +108,7 @@ const makeQueue = () => {
         const isNew = !ids.has(messageId)
         ids.add(messageId)
         if (isNew) {
-          const text = new TextDecoder().decode(payload)
+          const text = new TextDecoder().decode(bytesOf(payload))
           sent.push({ queue, messageId, payload: text })
           consumers.get(queue)?.(text)
         }

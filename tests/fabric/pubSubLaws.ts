@@ -4,8 +4,11 @@
  * @module
  */
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as fc from "fast-check"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import * as AgentMessageCheck from "../../src/planes/compute/AgentMessageCheck.ts"
+import { Message } from "../../src/planes/fabric/Message.ts"
 import { PubSub } from "../../src/planes/fabric/PubSub.ts"
 import { eventually, type FabricMaker, type FabricPlace, type OpenFabric, open } from "./FabricMaker.ts"
 
@@ -147,6 +150,29 @@ export const pubSubLaws = (maker: FabricMaker): void => {
         )
       )
       assert.deepStrictEqual(heard, ["inside", "inside"])
+    })
+
+    it("S5: a message is heard as its bytes, or as the value that its reader reads from them", async () => {
+      const root = freshRoot()
+      const heard: Array<unknown> = []
+      const read = AgentMessageCheck.drain
+      const drain = { instanceId: "i", versionId: "v", reason: "it is to end" }
+      await fabric.run(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const pubSub = yield* PubSub
+            yield* pubSub.subscribe(`${root}.x`, (bytes) => heard.push(JSON.parse(Buffer.from(bytes).toString())))
+            yield* pubSub.hear(`${root}.*`, (payload) => heard.push(Result.getOrThrow(read(payload))))
+            // Another reader gets what is in it for him, which is what he finds in the bytes.
+            yield* pubSub.hear(`${root}.x`, (payload) =>
+              heard.push(Result.isFailure(AgentMessageCheck.demandReport(payload)))
+            )
+            pubSub.publish(`${root}.x`, new Message(read, drain))
+            yield* afterAllPublished(root)
+          })
+        )
+      )
+      assert.sameDeepMembers(heard, [drain, drain, true])
     })
   })
 }

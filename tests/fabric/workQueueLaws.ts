@@ -4,8 +4,11 @@
  * @module
  */
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as fc from "fast-check"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import * as AgentMessageCheck from "../../src/planes/compute/AgentMessageCheck.ts"
+import { Message } from "../../src/planes/fabric/Message.ts"
 import { type Delivery, WorkQueue } from "../../src/planes/fabric/WorkQueue.ts"
 import {
   eventually,
@@ -101,6 +104,28 @@ export const workQueueLaws = (maker: FabricMaker): void => {
     afterAll(async () => {
       await fabric?.close()
       await place?.remove()
+    })
+
+    it("Q1: a message comes as the value that was published, and after a restart as what its bytes say", async () => {
+      const drain = { instanceId: "i", versionId: "v", reason: "it is to end" }
+      const read = (delivery: Delivery) => Result.getOrThrow(AgentMessageCheck.drain(delivery.content))
+      await withPlace(maker, async (place) => {
+        const first = await using(maker, place, (fabric) =>
+          fabric.run(
+            Effect.gen(function* () {
+              const workQueue = yield* WorkQueue
+              yield* workQueue.publish("q", "m", new Message(AgentMessageCheck.drain, drain))
+              return yield* consumeUntil("q", patient, keep, (seen) => seen.length > 0)
+            })
+          )
+        )
+        assert.deepStrictEqual(first.map(read), [drain])
+        const again = await using(maker, place, (fabric) =>
+          fabric.run(consumeUntil("q", patient, ack, (seen) => seen.length > 0))
+        )
+        assert.deepStrictEqual(again.map(read), [drain])
+        assert.deepStrictEqual(JSON.parse(Buffer.from(again[0]?.payload ?? "").toString()), drain)
+      })
     })
 
     it("Q1, Q3: after a restart come the messages that were neither acked nor terminated, and no others", async () => {

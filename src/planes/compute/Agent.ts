@@ -31,6 +31,7 @@ import { ComputeBackend, type LogLine } from "../../backends/ComputeBackend.ts"
 import * as Instance from "../../core/instance/Instance.ts"
 import * as CrashPoint from "../CrashPoint.ts"
 import type { FabricUnavailable } from "../fabric/FabricError.ts"
+import type { Payload } from "../fabric/Message.ts"
 import { PubSub } from "../fabric/PubSub.ts"
 import { WorkQueue } from "../fabric/WorkQueue.ts"
 import * as AgentHeartbeat from "./AgentHeartbeat.ts"
@@ -117,7 +118,7 @@ export const make: (
     })
     const heartbeat = AgentHeartbeat.make({ cluster, backend, instances, reports, nowMs, epoch, fork })
 
-    const onWorker = (payload: Uint8Array) => {
+    const onWorker = (payload: Payload) => {
       const report = AgentMessageCheck.workerReport(payload)
       // A hint of another's making; what it should have said comes again with the next one.
       if (Result.isSuccess(report)) instances.onWorker(report.success)
@@ -147,7 +148,7 @@ export const make: (
       if (observation._tag === "Gap") fork(heartbeat.reconcile)
       else instances.observe(observation)
     })
-    yield* pubSub.subscribe(subjects.worker, onWorker)
+    yield* pubSub.hear(subjects.worker, onWorker)
     yield* pubSub.subscribe(subjects.reportWanted, () => void fork(heartbeat.beatWhole))
     yield* Effect.addFinalizer(() => shutdown)
     yield* heartbeat.beatWhole

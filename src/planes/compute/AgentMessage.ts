@@ -147,6 +147,15 @@ export const DemandSnapshot = Schema.Struct({
 })
 export type DemandSnapshot = typeof DemandSnapshot.Type
 
+/** To the owners of shards, `instance.drain`: give the workers of this instance nothing new, it is to end. */
+export const Drain = Schema.Struct({
+  instanceId: Schema.String,
+  versionId: Schema.String,
+  /** For people. */
+  reason: Schema.String
+})
+export type Drain = typeof Drain.Type
+
 export const subjects = {
   create: (cluster: string) => `agent.${cluster}.create`,
   terminate: (cluster: string) => `agent.${cluster}.terminate`,
@@ -161,6 +170,6 @@ export const subjects = {
   demandWanted: "demand.wanted",
   /** What the leader decided, for the copies of the control plane that stand by. */
   decision: "control.decision",
-  /** Ask the owner to drain the workers of an instance before it is terminated; payload: `{ instanceId, versionId, reason }`. */
+  /** Ask the owner to drain the workers of an instance before it is terminated. */
   drain: "instance.drain"
 } as const

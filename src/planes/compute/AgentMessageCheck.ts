@@ -1,7 +1,7 @@
 /**
  * Reads the messages of `AgentMessage` that come with every start and every change of demand. What is as its schema
  * says is known by a check written by hand, at a tenth of the price; all else goes to the schema, which has the last word
- * and says what is wrong. Nothing goes unchecked: these messages also come from other processes.
+ * and says what is wrong. No bytes go unchecked: these messages also come from other processes.
  *
  * Laws (`tests/compute/AgentMessageCheck.laws.test.ts`): D1 what the check takes, the schema takes, as the same value but for
  * fields that nobody knows. D2 what the schema writes, the check takes, but for orders with a chart or a health path.
@@ -10,24 +10,28 @@
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { Message, type Read } from "../fabric/Message.ts"
 import {
   AgentReport,
   CreateInstance,
   DemandReport,
   DemandSnapshot,
+  Drain,
   type InstanceReport,
   TerminateInstance,
   WorkerReport
 } from "./AgentMessage.ts"
-
-export type Read<A> = (payload: Uint8Array) => Result.Result<A, string>
 
 const text = new TextDecoder()
 
 /** `isAsWritten`: the check that spares the schema; absent where messages are rare. */
 export const reader = <A, I>(schema: Schema.Codec<A, I>, isAsWritten?: (value: unknown) => value is A): Read<A> => {
   const decode = Schema.decodeUnknownResult(schema)
-  return (payload) => {
+  const read: Read<A> = (payload) => {
+    if (payload instanceof Message) {
+      const told = payload.valueFor(read)
+      return told === undefined ? read(payload.bytes) : Result.succeed(told)
+    }
     let value: unknown
     try {
       value = JSON.parse(text.decode(payload))
@@ -36,6 +40,7 @@ export const reader = <A, I>(schema: Schema.Codec<A, I>, isAsWritten?: (value: u
     }
     return isAsWritten?.(value) === true ? Result.succeed(value) : Result.mapError(decode(value), String)
   }
+  return read
 }
 
 type Fields = Readonly<Record<string, unknown>>
@@ -174,6 +179,9 @@ export const isWorkerReport = (value: unknown): value is WorkerReport => {
   }
 }
 
+export const isDrain = (value: unknown): value is Drain =>
+  isFields(value) && isText(value["instanceId"]) && isText(value["versionId"]) && isText(value["reason"])
+
 export const isDemandReport = (value: unknown): value is DemandReport =>
   isFields(value) &&
   isText(value["shard"]) &&
@@ -188,5 +196,6 @@ export const create = reader(CreateInstance, isCreateInstance)
 export const terminate = reader(TerminateInstance, isTerminateInstance)
 export const agentReport = reader(AgentReport, isAgentReport)
 export const workerReport = reader(WorkerReport, isWorkerReport)
+export const drain = reader(Drain, isDrain)
 export const demandSnapshot = reader(DemandSnapshot)
 export const demandReport = reader(DemandReport, isDemandReport)

@@ -15,6 +15,7 @@ import type { ComputeBackend } from "../../backends/ComputeBackend.ts"
 import { isLaunchError, isRetryable, type LaunchError } from "../../backends/LaunchError.ts"
 import * as Instance from "../../core/instance/Instance.ts"
 import * as CrashPoint from "../CrashPoint.ts"
+import type { Read } from "../fabric/Message.ts"
 import type { Delivery } from "../fabric/WorkQueue.ts"
 import { environmentOf, reported, reportOf, specOf } from "./AgentInstance.ts"
 import type { AgentInstances, Entry } from "./AgentInstances.ts"
@@ -150,7 +151,7 @@ export const make = (options: AgentOrdersOptions): AgentOrders => {
   }
 
   const handle =
-    <A>(read: AgentMessageCheck.Read<A>, act: (order: A, delivery: Delivery) => void) =>
+    <A>(read: Read<A>, act: (order: A, delivery: Delivery) => void) =>
     (delivery: Delivery) => {
       const facts = () => ({ cluster, queue: delivery.queue, messageId: delivery.messageId })
       const putAside = (reason: string) => {
@@ -158,7 +159,7 @@ export const make = (options: AgentOrdersOptions): AgentOrders => {
         delivery.terminate(reason)
       }
       if (epoch() === undefined) return delivery.nak(notActingAgainMs)
-      const order = read(delivery.payload)
+      const order = read(delivery.content)
       if (Result.isFailure(order)) return putAside(`it cannot be read: ${order.failure}`.slice(0, 1000))
       try {
         act(order.success, delivery)

@@ -5,8 +5,10 @@
  * @module
  */
 import type { Capacity, ComputeBackend } from "../../backends/ComputeBackend.ts"
+import { Message } from "../fabric/Message.ts"
 import type { PubSub } from "../fabric/PubSub.ts"
-import { type AgentReport, type InstanceReport, subjects } from "./AgentMessage.ts"
+import { type AgentReport, type Drain, type InstanceReport, subjects } from "./AgentMessage.ts"
+import * as AgentMessageCheck from "./AgentMessageCheck.ts"
 import type { HeartbeatPart } from "./HeartbeatPart.ts"
 
 export interface AgentReports {
@@ -18,11 +20,7 @@ export interface AgentReports {
     part: HeartbeatPart | undefined
   ) => void
   /** To the owner of the shard of its worker: give it nothing new. */
-  readonly drain: (instance: {
-    readonly instanceId: string
-    readonly versionId: string
-    readonly reason: string
-  }) => void
+  readonly drain: (drain: Drain) => void
 }
 
 /** What functions may demand of the place where they run. */
@@ -52,7 +50,7 @@ export const make = ({ cluster, site, abilities, pubSub, epoch }: AgentReportsOp
     const agentEpoch = epoch()
     if (agentEpoch === undefined) return
     const message = agentEpoch === 0 ? report : { ...report, agentEpoch }
-    pubSub.publish(subject, Buffer.from(JSON.stringify(message)))
+    pubSub.publish(subject, new Message(AgentMessageCheck.agentReport, message))
   }
 
   return {
@@ -62,7 +60,6 @@ export const make = ({ cluster, site, abilities, pubSub, epoch }: AgentReportsOp
       const which = part === undefined ? {} : { part }
       publish({ _tag: "Heartbeat", cluster, ...site, backend: name, isolation, instanceTypes, ...which, instances })
     },
-    drain: ({ instanceId, versionId, reason }) =>
-      pubSub.publish(subjects.drain, Buffer.from(JSON.stringify({ instanceId, versionId, reason })))
+    drain: (drain) => pubSub.publish(subjects.drain, new Message(AgentMessageCheck.drain, drain))
   }
 }

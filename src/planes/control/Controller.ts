@@ -26,6 +26,7 @@ import {
 } from "../compute/AgentMessage.ts"
 import * as AgentMessageCheck from "../compute/AgentMessageCheck.ts"
 import * as HeartbeatPart from "../compute/HeartbeatPart.ts"
+import { Message, type Read } from "../fabric/Message.ts"
 import { PubSub } from "../fabric/PubSub.ts"
 import { WorkQueue } from "../fabric/WorkQueue.ts"
 import * as ControllerClusters from "./ControllerClusters.ts"
@@ -143,7 +144,7 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       },
       onDrain: (entry, reason) => {
         const payload = { instanceId: entry.instanceId, versionId: entry.versionId, reason }
-        pubSub.publish(subjects.drain, Buffer.from(JSON.stringify(payload)))
+        pubSub.publish(subjects.drain, new Message(AgentMessageCheck.drain, payload))
       }
     })
 
@@ -244,8 +245,8 @@ export const make = (options: ControllerOptions): Effect.Effect<Controller, neve
       versions.evaluateNext(nowMs)
     }
 
-    const heard = <A>(subject: string, read: AgentMessageCheck.Read<A>, handle: (value: A) => void) =>
-      pubSub.subscribe(subject, (payload, from) => {
+    const heard = <A>(subject: string, read: Read<A>, handle: (value: A) => void) =>
+      pubSub.hear(subject, (payload, from) => {
         const result = read(payload)
         if (Result.isSuccess(result)) return handle(result.success)
         warn("a report could not be read and was left out", { subject: from, reason: result.failure })

@@ -10,6 +10,8 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as CrashPoint from "../CrashPoint.ts"
 import { type CreateInstance, subjects, type TerminateInstance } from "../compute/AgentMessage.ts"
+import * as AgentMessageCheck from "../compute/AgentMessageCheck.ts"
+import { Message } from "../fabric/Message.ts"
 import type { WorkQueue } from "../fabric/WorkQueue.ts"
 import type { ControllerTime } from "./ControllerTimers.ts"
 
@@ -47,20 +49,21 @@ export const make = (options: {
     timers.add(cancel)
   }
 
-  interface Message {
+  interface Order {
     readonly queue: string
     readonly messageId: string
-    readonly order: CreateInstance | TerminateInstance
+    /** `epoch`: of the leader that orders it. */
+    readonly payload: (epoch: number) => Message<CreateInstance | TerminateInstance>
     /** Undefined: a failure that is certain is retried like one that is not. */
     readonly onNotSent: ((reason: string) => void) | undefined
   }
 
-  const publish = (message: Message, tries: number): void => {
+  const publish = (message: Order, tries: number): void => {
     const leading = epoch()
     // Asked at the last moment: whoever leads now decides itself.
     if (leading === undefined) return message.onNotSent?.("another control plane leads")
     CrashPoint.hit("controller.order.beforePublish")
-    const payload = Buffer.from(JSON.stringify(leading === 0 ? message.order : { ...message.order, epoch: leading }))
+    const payload = message.payload(leading)
     Effect.runCallback(queue.publish(message.queue, message.messageId, payload), {
       onExit: (exit) => {
         CrashPoint.hit("controller.order.published")
@@ -78,7 +81,15 @@ export const make = (options: {
 
   return {
     create: (cluster, order, onNotSent) =>
-      publish({ queue: subjects.create(cluster), messageId: `create-${order.instanceId}`, order, onNotSent }, 1),
+      publish(
+        {
+          queue: subjects.create(cluster),
+          messageId: `create-${order.instanceId}`,
+          payload: (epoch) => new Message(AgentMessageCheck.create, epoch === 0 ? order : { ...order, epoch }),
+          onNotSent
+        },
+        1
+      ),
     terminate: (cluster, order) => {
       terminations += 1
       publish(
@@ -86,7 +97,7 @@ export const make = (options: {
           queue: subjects.terminate(cluster),
           // An instance can be told to end more than once, with less patience each time.
           messageId: `terminate-${order.instanceId}-${terminations}-${Math.trunc(time.nowMs())}`,
-          order,
+          payload: (epoch) => new Message(AgentMessageCheck.terminate, epoch === 0 ? order : { ...order, epoch }),
           onNotSent: undefined
         },
         1

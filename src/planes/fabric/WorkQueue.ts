@@ -13,11 +13,14 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { FabricUnavailable, OutcomeUnknown } from "./FabricError.ts"
+import type { Payload } from "./Message.ts"
 
 export interface Delivery {
   readonly queue: string
   readonly messageId: string
   readonly payload: Uint8Array
+  /** The same, or the message that this process published and that never became bytes. */
+  readonly content: Payload
   /** 1 for the first. */
   readonly deliveryCount: number
   /** Done: never again. */
@@ -45,7 +48,7 @@ export class WorkQueue extends Context.Service<
     readonly publish: (
       queue: string,
       messageId: string,
-      payload: Uint8Array
+      payload: Payload
     ) => Effect.Effect<"published" | "duplicate", FabricUnavailable | OutcomeUnknown>
     /** `queue` may end in `.>`: every queue below that name. Runs until the scope closes; unacked messages come again. */
     readonly consume: (

@@ -4,6 +4,8 @@
  * @module
  */
 import { subjects } from "../compute/AgentMessage.ts"
+import * as AgentMessageCheck from "../compute/AgentMessageCheck.ts"
+import { Message } from "../fabric/Message.ts"
 import type { PubSub } from "../fabric/PubSub.ts"
 import * as Demand from "./Demand.ts"
 import type { Shard } from "./Shard.ts"
@@ -33,7 +35,7 @@ export const make = (pubSub: PubSub["Service"], shardOf: () => Shard) => {
     const report = Demand.reportOf(shardOf(), versionId)
     if (report.pending + report.leased === 0) toldIdle.add(versionId)
     else toldIdle.delete(versionId)
-    pubSub.publish(subjects.demand, Buffer.from(JSON.stringify(report)))
+    pubSub.publish(subjects.demand, new Message(AgentMessageCheck.demandReport, report))
   }
   const flush = () => {
     timer = undefined

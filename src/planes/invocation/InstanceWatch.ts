@@ -7,9 +7,11 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import { RecentMap } from "../../core/collections/RecentMap.ts"
 import { type InstanceReport, subjects } from "../compute/AgentMessage.ts"
 import * as AgentMessageCheck from "../compute/AgentMessageCheck.ts"
 import type { ControlView, StartTimeline } from "../control/ControlView.ts"
+import type { Payload } from "../fabric/Message.ts"
 import { PubSub } from "../fabric/PubSub.ts"
 import { nowMs } from "./PlaneClock.ts"
 
@@ -23,36 +25,35 @@ export interface InstanceWatch extends Pick<ControlView, "startTimeline" | "whyW
 
 export const make: Effect.Effect<InstanceWatch, never, PubSub | Scope.Scope> = Effect.gen(function* () {
   const pubSub = yield* PubSub
-  const reports = new Map<string, InstanceReport>()
+  const reports = new RecentMap<string, InstanceReport>()
   const phases = new Map<string, StartTimeline["phases"]>()
   /** When its worker said that it is ready: its agent tells later. */
   const readyAtMs = new Map<string, number>()
 
   const take = (report: InstanceReport) => {
-    reports.delete(report.instanceId)
     reports.set(report.instanceId, report)
-    for (const oldest of reports.keys()) {
-      if (reports.size <= instancesMax) break
-      reports.delete(oldest)
-      phases.delete(oldest)
-      readyAtMs.delete(oldest)
-    }
+    const oldest = reports.size > instancesMax ? reports.oldest() : undefined
+    if (oldest === undefined) return
+    const [instanceId] = oldest
+    reports.delete(instanceId)
+    phases.delete(instanceId)
+    readyAtMs.delete(instanceId)
   }
 
-  yield* pubSub.subscribe(subjects.reports, (payload) => {
+  yield* pubSub.hear(subjects.reports, (payload) => {
     const decoded = AgentMessageCheck.agentReport(payload)
     if (Result.isFailure(decoded)) return
     const message = decoded.success
     for (const report of message._tag === "Heartbeat" ? message.instances : [message.instance]) take(report)
   })
-  const hearWorker = (payload: Uint8Array) => {
+  const hearWorker = (payload: Payload) => {
     const decoded = AgentMessageCheck.workerReport(payload)
     if (Result.isFailure(decoded) || decoded.success._tag !== "WorkerReady") return
     const { instanceId } = decoded.success
     phases.set(instanceId, decoded.success.phases)
     if (!readyAtMs.has(instanceId)) readyAtMs.set(instanceId, nowMs())
   }
-  yield* pubSub.subscribe(subjects.worker, hearWorker)
+  yield* pubSub.hear(subjects.worker, hearWorker)
 
   return {
     pubSub: {

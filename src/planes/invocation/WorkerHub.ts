@@ -5,11 +5,15 @@
  * @module
  */
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import { RecentMap } from "../../core/collections/RecentMap.ts"
 import { initialCreditBytes } from "../../worker-sdk/protocol/WorkerMessage.ts"
 import * as CrashPoint from "../CrashPoint.ts"
-import { type AgentReport, subjects, type WorkerReport } from "../compute/AgentMessage.ts"
+import { subjects, type WorkerReport } from "../compute/AgentMessage.ts"
+import * as AgentMessageCheck from "../compute/AgentMessageCheck.ts"
 import type { RoutingTable } from "../control/RoutingTable.ts"
+import { Message } from "../fabric/Message.ts"
 import { PubSub } from "../fabric/PubSub.ts"
 import { nowMs } from "./PlaneClock.ts"
 import type { Shards } from "./Shards.ts"
@@ -28,7 +32,6 @@ export interface WorkerHubOptions {
 
 /** Workers between `ConnectOnce` and their stream. Beyond this the oldest is forgotten, and has to ask again. */
 const announcedMax = 10_000
-const heartbeatStart = '{"_tag":"Heartbeat"'
 /** Instances that are to end and have not. Beyond this the oldest is forgotten, and a late worker of it may be given work. */
 const leavingMax = 10_000
 
@@ -39,39 +42,41 @@ export const make = (
 ): Effect.Effect<WorkerHost, never, PubSub | Scope.Scope> =>
   Effect.gen(function* () {
     const pubSub = yield* PubSub
-    const report = (message: WorkerReport) => pubSub.publish(subjects.worker, Buffer.from(JSON.stringify(message)))
+    const report = (report: WorkerReport) =>
+      pubSub.publish(subjects.worker, new Message(AgentMessageCheck.workerReport, report))
 
     const refuse = (kind: ConnectRefusal["kind"], message: string): ConnectRefusal => ({ kind, message })
 
     /** Worker ids announced in `ConnectOnce`, by the token that was handed out for them. */
-    const announced = new Map<string, SessionIdentity>()
+    const announced = new RecentMap<string, SessionIdentity>()
 
     /** Instances that are to end, and why: a worker of theirs that connects now, or again, gets nothing new. */
-    const leaving = new Map<string, string>()
+    const leaving = new RecentMap<string, string>()
 
-    yield* pubSub.subscribe(subjects.drain, (payload) => {
-      const { instanceId, reason } = JSON.parse(Buffer.from(payload).toString("utf8"))
-      leaving.set(String(instanceId), String(reason))
-      forgetOldest(leaving, leavingMax)
+    yield* pubSub.hear(subjects.drain, (payload) => {
+      const drain = AgentMessageCheck.drain(payload)
+      if (Result.isFailure(drain)) return
+      const { instanceId, reason } = drain.success
+      leaving.set(instanceId, reason)
+      leaving.trim(leavingMax)
       for (const shard of shards.all) {
-        for (const worker of shard.workersOf(String(instanceId))) {
+        for (const worker of shard.workersOf(instanceId)) {
           if (!worker.draining) shard.drainWorker(worker)
-          worker.send({ _tag: "Drain", reason: String(reason) })
+          worker.send({ _tag: "Drain", reason })
           const forMs = worker.heldForMs(nowMs())
           const { versionId } = worker.identity
-          if (forMs > 0) report({ _tag: "WorkerHolds", instanceId: String(instanceId), versionId, forMs })
+          if (forMs > 0) report({ _tag: "WorkerHolds", instanceId, versionId, forMs })
         }
       }
     })
 
     // An instance whose end was seen by its agent will not come back: its leases are over at once.
-    yield* pubSub.subscribe(subjects.reports, (payload) => {
-      const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
-      // Hundreds of kilobytes, every other second, that say nothing of an end.
-      if (bytes.toString("latin1", 0, heartbeatStart.length) === heartbeatStart) return
-      const message: AgentReport = JSON.parse(bytes.toString("utf8"))
-      if (message._tag !== "InstanceChanged") return
-      const { instanceId, state } = message.instance
+    yield* pubSub.hear(subjects.reports, (payload) => {
+      // Megabytes, every other second, that say nothing of an end.
+      if (payload instanceof Uint8Array && isHeartbeat(payload)) return
+      const message = AgentMessageCheck.agentReport(payload)
+      if (Result.isFailure(message) || message.success._tag !== "InstanceChanged") return
+      const { instanceId, state } = message.success.instance
       if (state !== "stopped" && state !== "failed") return
       leaving.delete(instanceId)
       for (const shard of shards.all) for (const worker of shard.workersOf(instanceId)) shard.workerLost(worker)
@@ -112,7 +117,7 @@ export const make = (
         })
         if (!isElsewhere) {
           announced.set(token, identity)
-          forgetOldest(announced, announcedMax)
+          announced.trim(announcedMax)
         }
         return {
           region: options.region,
@@ -168,6 +173,10 @@ export const make = (
     }
   })
 
+const heartbeatBegins = Buffer.from('{"_tag":"Heartbeat"')
+const isHeartbeat = (payload: Uint8Array): boolean =>
+  heartbeatBegins.equals(payload.subarray(0, heartbeatBegins.length))
+
 const changing = "the gateway that has the work of this version is changing: ask again shortly"
 
 /** By another gateway, whose token names it. */
@@ -175,11 +184,4 @@ const sentOn = (claims: WorkerToken.WorkerClaims | undefined): SessionIdentity |
   if (claims?.workerId === undefined) return undefined
   const { instanceId, functionId, versionId, workerId } = claims
   return { instanceId, functionId, versionId, workerId }
-}
-
-const forgetOldest = (map: Map<string, unknown>, max: number): void => {
-  for (const oldest of map.keys()) {
-    if (map.size <= max) return
-    map.delete(oldest)
-  }
 }

@@ -6,9 +6,10 @@
 import * as Effect from "effect/Effect"
 import * as CrashPoint from "../../CrashPoint.ts"
 import { type FabricUnavailable, OutcomeUnknown } from "../FabricError.ts"
+import type { Payload } from "../Message.ts"
 import type { WorkQueue } from "../WorkQueue.ts"
 import { type failureOf, type Place, read, refuse } from "./Outcome.ts"
-import type { PublishOutcome } from "./QueuedMessage.ts"
+import { type PublishOutcome, payloadOf } from "./QueuedMessage.ts"
 import * as QueueGroup from "./QueueGroup.ts"
 import type { ReportFault } from "./ReportFault.ts"
 import type { StoreClient } from "./StoreClient.ts"
@@ -16,7 +17,8 @@ import type { StoreOrder } from "./StoreMessage.ts"
 
 /** Of a queue's name and of a message id, in characters. */
 export const nameMax = 400
-export const payloadBytesMax = 1024 * 1024
+/** What an order takes that is no bytes yet, and seldom becomes any. */
+const messageBytes = 1024
 export const reasonMax = 2_000
 
 export interface Options {
@@ -31,13 +33,10 @@ const place = (operation: string): Place => ({ port: "WorkQueue", operation })
 const isName = (name: string) =>
   name.length > 0 && name.length <= nameMax && name.isWellFormed() && !name.includes("\0")
 
-const publishProblem = (queue: string, messageId: string, payload: Uint8Array): string | undefined => {
+const publishProblem = (queue: string, messageId: string, payload: Payload): string | undefined => {
   if (!isName(queue) || queue.endsWith(".>")) return `${JSON.stringify(queue.slice(0, 40))} is no name of a queue`
   if (!isName(messageId)) return `${JSON.stringify(messageId.slice(0, 40))} is no message id`
-  if (payload.byteLength > payloadBytesMax) {
-    return `a message has at most ${payloadBytesMax} bytes and this one has ${payload.byteLength}`
-  }
-  return undefined
+  return payload instanceof Uint8Array ? QueueGroup.sizeProblem(payload) : undefined
 }
 
 /** What a store answer means for a published message. */
@@ -63,13 +62,13 @@ const storeOf = (client: StoreClient): QueueGroup.QueueStore => {
   return {
     publish: (message, isWanted, onOutcome) =>
       client.submit<"Publish">({
-        bytes: message.payload.byteLength,
+        bytes: message.content instanceof Uint8Array ? message.content.byteLength : messageBytes,
         order: () => {
           if (!isWanted()) return undefined
           CrashPoint.hit("queue.publish.sent")
           message.storage = "Sent"
-          const { sequence, queue, messageId, payload, deliveryCount } = message
-          return { _tag: "Publish", sequence, queue, messageId, payload, deliveryCount }
+          const { sequence, queue, messageId, deliveryCount } = message
+          return { _tag: "Publish", sequence, queue, messageId, payload: payloadOf(message), deliveryCount }
         },
         onAnswer: (answer) => onOutcome(outcomeOf(answer))
       }),
@@ -101,9 +100,10 @@ export const make = ({ client, nowMs, report }: Options) => {
     const problem = publishProblem(queue, messageId, payload)
     if (problem !== undefined) return Effect.fail(refuse(place("publish"), problem, false))
     return Effect.callback((resume) => {
-      // A copy: the message may wait here for longer than the caller leaves its buffer alone.
       CrashPoint.hit("queue.publish.before")
-      group.publish(queue, messageId, new Uint8Array(payload), (answer) => resume(resultOf(answer)))
+      // A copy: the message may wait here for longer than the caller leaves its buffer alone.
+      const content = payload instanceof Uint8Array ? new Uint8Array(payload) : payload
+      group.publish(queue, messageId, content, (answer) => resume(resultOf(answer)))
     })
   }
 

@@ -1,6 +1,8 @@
+import * as Result from "effect/Result"
 import { assert, describe, it, vi } from "vitest"
+import { Message, type Payload, type Read } from "../Message.ts"
 import type { Delivery } from "../WorkQueue.ts"
-import type { PublishOutcome, QueuedMessage } from "./QueuedMessage.ts"
+import { type PublishOutcome, payloadOf, type QueuedMessage } from "./QueuedMessage.ts"
 import * as QueueGroup from "./QueueGroup.ts"
 import type { StoredMessage } from "./StoreMessage.ts"
 
@@ -35,8 +37,8 @@ const setUp = (messages: ReadonlyArray<StoredMessage> = []) => {
     }
   })
   const answers: Array<QueueGroup.PublishAnswer> = []
-  const publish = (messageId: string, queue = "q", bytes = payload) =>
-    group.publish(queue, messageId, bytes, (answer) => answers.push(answer))
+  const publish = (messageId: string, queue = "q", content: Payload = payload) =>
+    group.publish(queue, messageId, content, (answer) => answers.push(answer))
   /** The store sends what it was given and answers. */
   const settleStore = (outcome: PublishOutcome) => {
     for (const { message, isWanted, onOutcome } of sendings.splice(0)) {
@@ -195,6 +197,53 @@ describe("QueueGroup", () => {
     assert.strictEqual(deliveries.length, 5)
     publish("e", "q", quarter)
     assert.strictEqual(deliveries.length, 6)
+  })
+
+  it("a message is bytes as soon as it outlives the turn in which it came, and not before", () => {
+    const { consume, publish, sendings, deliveries, group } = setUp()
+    let written = 0
+    const read: Read<object> = () => Result.succeed({})
+    const message = (text: string) =>
+      new Message(read, {
+        toJSON: () => {
+          written += 1
+          return { text }
+        }
+      })
+    publish("waits", "q", message("waits"))
+    assert.strictEqual(written, 1)
+    const consumer = consume((delivery) => delivery.ack())
+    assert.strictEqual(deliveries.length, 0)
+    publish("is settled", "q", message("is settled"))
+    assert.deepStrictEqual(
+      deliveries.map(({ content }) => content instanceof Message),
+      [false, true]
+    )
+    assert.strictEqual(written, 1)
+    group.removeConsumer(consumer)
+    consume()
+    publish("is held", "q", message("is held"))
+    assert.strictEqual(written, 2)
+    const texts = sendings.map(({ message }) => Buffer.from(payloadOf(message)).toString())
+    assert.deepStrictEqual([texts[0], texts[2]], ['{"text":"waits"}', '{"text":"is held"}'])
+  })
+
+  it("refuses a message whose bytes are too many, and does not say that it did not happen when somebody has it", () => {
+    const { consume, publish, settleStore, answers, deliveries } = setUp()
+    const read: Read<string> = () => Result.succeed("")
+    const large = () => new Message(read, "x".repeat(QueueGroup.messageBytesMax))
+    publish("a", "q", large())
+    consume()
+    publish("b", "q", large())
+    settleStore(kept)
+    assert.deepStrictEqual(
+      answers.map(({ outcome }) => outcome._tag === "Lost" && outcome.isKnown),
+      [true, false]
+    )
+    assert.deepStrictEqual(
+      deliveries.map(({ messageId }) => messageId),
+      ["b"]
+    )
   })
 
   it("consumers of one queue share its messages, and one that publishes in its own delivery is not called inside it", () => {

@@ -8,9 +8,11 @@
  *
  * @module
  */
+import { RecentMap } from "../../../core/collections/RecentMap.ts"
 import * as CrashPoint from "../../CrashPoint.ts"
+import type { Payload } from "../Message.ts"
 import type { ConsumeOptions, Delivery } from "../WorkQueue.ts"
-import { type Consumer, consumes, type PublishOutcome, type QueuedMessage } from "./QueuedMessage.ts"
+import { type Consumer, consumes, type PublishOutcome, payloadOf, type QueuedMessage } from "./QueuedMessage.ts"
 import type { ReportFault } from "./ReportFault.ts"
 import type { StoredMessage } from "./StoreMessage.ts"
 
@@ -19,6 +21,14 @@ export const rememberedMax = 10_000
 /** Over all queues. Orders are few and small: whoever gets here has a consumer that is gone. */
 export const messagesMax = 100_000
 export const payloadBytesMax = 64 * 1024 * 1024
+/** Of one message. */
+export const messageBytesMax = 1024 * 1024
+
+/** Why it cannot be published; undefined: it can. */
+export const sizeProblem = ({ byteLength }: Uint8Array): string | undefined =>
+  byteLength > messageBytesMax
+    ? `a message has at most ${messageBytesMax} bytes and this one has ${byteLength}`
+    : undefined
 
 /** A longer timer would fire at once. */
 const timerMsMax = 2_147_483_647
@@ -57,12 +67,14 @@ interface Queue {
   /** Every message that is not settled, by id. */
   readonly live: Map<string, QueuedMessage>
   /** Settled, oldest first. */
-  readonly remembered: Map<string, Remembered>
+  readonly remembered: RecentMap<string, Remembered>
   /** Not yet delivered, in order of publishing. Sets keep the order and give up any member cheaply. */
   readonly fresh: Set<QueuedMessage>
   /** To be delivered again; goes before `fresh`. */
   readonly again: Set<QueuedMessage>
 }
+
+const none: ReadonlyArray<Queue> = []
 
 export type PublishAnswer = { readonly answer: "published" | "duplicate"; readonly outcome: PublishOutcome }
 
@@ -82,17 +94,20 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
   const queueOf = (name: string): Queue => {
     const known = queues.get(name)
     if (known !== undefined) return known
-    const queue: Queue = { name, live: new Map(), remembered: new Map(), fresh: new Set(), again: new Set() }
+    const queue: Queue = { name, live: new Map(), remembered: new RecentMap(), fresh: new Set(), again: new Set() }
     queues.set(name, queue)
     return queue
   }
 
   const keep = (queue: Queue, message: QueuedMessage) => {
     queue.live.set(message.messageId, message)
+    messageCount += 1
+    payloadBytes += message.payloadBytes
+  }
+
+  const lineUp = (queue: Queue, message: QueuedMessage) => {
     queue.fresh.add(message)
     backlogged.add(queue)
-    messageCount += 1
-    payloadBytes += message.payload.byteLength
   }
 
   /** Takes the message out of everything but the memory of ids. */
@@ -105,19 +120,23 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
     queue.fresh.delete(message)
     queue.again.delete(message)
     messageCount -= 1
-    payloadBytes -= message.payload.byteLength
+    payloadBytes -= message.payloadBytes
   }
 
   /** E3. */
   const forgetOld = (queue: Queue) => {
     const oldestMs = nowMs() - rememberMs
-    const forgotten: Array<number> = []
-    for (const [messageId, { sequence, settledAtMs, isStored }] of queue.remembered) {
-      if (settledAtMs > oldestMs && queue.remembered.size <= rememberedMax) break
-      queue.remembered.delete(messageId)
-      if (isStored) forgotten.push(sequence)
+    const { remembered } = queue
+    let forgotten: Array<number> | undefined
+    for (let oldest = remembered.oldest(); oldest !== undefined; oldest = remembered.oldest()) {
+      const [messageId, { sequence, settledAtMs, isStored }] = oldest
+      if (settledAtMs > oldestMs && remembered.size <= rememberedMax) break
+      remembered.delete(messageId)
+      if (!isStored) continue
+      forgotten ??= []
+      forgotten.push(sequence)
     }
-    if (forgotten.length > 0) store.forget(forgotten)
+    if (forgotten !== undefined) store.forget(forgotten)
     if (queue.remembered.size === 0 && queue.live.size === 0) {
       queues.delete(queue.name)
       backlogged.delete(queue)
@@ -143,7 +162,7 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
 
   /** What a consumer with a free place may get. */
   const servable = (consumer: Consumer): ReadonlyArray<Queue> =>
-    [...backlogged].filter((queue) => consumes(consumer.queue, queue.name))
+    backlogged.size === 0 ? none : [...backlogged].filter((queue) => consumes(consumer.queue, queue.name))
 
   const release = (message: QueuedMessage): Consumer | undefined => {
     const { holder } = message
@@ -178,40 +197,35 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
     message.timer = setTimeout(expire, Math.min(ackWaitMs, timerMsMax))
   }
 
-  const deliveryOf = (message: QueuedMessage, consumer: Consumer): Delivery => {
-    const { queue, messageId, payload, deliveryCount } = message
-    // E2: between two deliveries to the same consumer only the count tells them apart.
-    const isCurrent = () =>
-      !isClosed && message.stage === "Out" && message.holder === consumer && message.deliveryCount === deliveryCount
-    return {
-      queue,
-      messageId,
-      payload,
-      deliveryCount,
-      ack: () => settle(message, undefined),
-      nak: (delayMs) => {
-        if (isCurrent()) rest(message, delayMs)
-      },
-      extend: () => {
-        if (isCurrent()) startDeadline(message, consumer.ackWaitMs)
-      },
-      terminate: (reason) => settle(message, reason)
-    }
+  /** What a consumer says of what it has. */
+  const answers: Answers = {
+    settle,
+    nak: (message, delayMs) => rest(message, delayMs),
+    extend: (message, ackWaitMs) => startDeadline(message, ackWaitMs),
+    isOpen: () => !isClosed
   }
 
   const deliver = (message: QueuedMessage, consumer: Consumer) => {
     message.deliveryCount += 1
     message.stage = "Out"
     message.holder = consumer
-    consumer.held.add(message)
-    startDeadline(message, consumer.ackWaitMs)
     CrashPoint.hit("queue.deliver")
     if (message.storage !== "Unsent") store.countDelivery(message)
+    message.timer = undefined
     try {
-      consumer.onDelivery(deliveryOf(message, consumer))
+      consumer.onDelivery(new GivenDelivery(message, consumer, answers))
     } catch (error) {
       report(`a consumer of ${consumer.queue} threw on ${message.messageId}, which comes again`, error)
     }
+    // Most are settled by now: they need no timer, and nobody holds them.
+    if (message.stage !== "Out" || message.holder !== consumer) return
+    if (!consumer.isOpen) {
+      release(message)
+      toServe.add(makeReady(message))
+      return
+    }
+    consumer.held.add(message)
+    if (message.timer === undefined) startDeadline(message, consumer.ackWaitMs)
   }
 
   const takeConsumer = (queue: Queue): Consumer | undefined => {
@@ -219,7 +233,9 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
       (consumer) => consumer.held.size < consumer.maxInFlight && consumes(consumer.queue, queue.name)
     )
     // Last served is last asked, so that consumers of one queue share its messages.
-    if (found !== undefined && consumers.length > 1) consumers = [...consumers.filter((one) => one !== found), found]
+    if (found !== undefined && consumers.at(-1) !== found) {
+      consumers = [...consumers.filter((one) => one !== found), found]
+    }
     return found
   }
 
@@ -236,6 +252,22 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
     }
   }
 
+  /** The store may have refused it already; where others wait, it waits behind them. */
+  const deliverAtOnce = (queue: Queue, message: QueuedMessage): boolean => {
+    if (message.stage !== "Ready" || isPumping || isClosed || backlogged.size > 0) return message.stage === "Settled"
+    const consumer = takeConsumer(queue)
+    if (consumer === undefined) return false
+    isPumping = true
+    try {
+      deliver(message, consumer)
+    } finally {
+      isPumping = false
+    }
+    // What was published or given back meanwhile.
+    if (toServe.size > 0) pump([])
+    return true
+  }
+
   const serveOne = (queue: Queue): boolean => {
     const line = queue.again.size > 0 ? queue.again : queue.fresh
     const [message] = line
@@ -250,9 +282,9 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
     return true
   }
 
-  const overflow = (payload: Uint8Array): string | undefined => {
+  const overflow = (size: number): string | undefined => {
     if (messageCount >= messagesMax) return `${messageCount} messages wait for their consumers, which is the limit`
-    if (payloadBytes + payload.byteLength > payloadBytesMax) {
+    if (payloadBytes + size > payloadBytesMax) {
       return `messages of ${payloadBytes} bytes wait for their consumers, and ${payloadBytesMax} is the limit`
     }
     return undefined
@@ -272,7 +304,7 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
     for (const told of message.whenStored.splice(0)) told(final)
   }
 
-  const publish = (name: string, messageId: string, payload: Uint8Array, onAnswer: (answer: PublishAnswer) => void) => {
+  const publish = (name: string, messageId: string, content: Payload, onAnswer: (answer: PublishAnswer) => void) => {
     const queue = queueOf(name)
     forgetOld(queue)
     const twin = queue.live.get(messageId)
@@ -284,7 +316,8 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
     if (twin !== undefined || queue.remembered.has(messageId)) {
       return onAnswer({ answer: "duplicate", outcome: { _tag: "Kept" } })
     }
-    const reason = overflow(payload)
+    const size = content instanceof Uint8Array ? content.byteLength : 0
+    const reason = overflow(size)
     if (reason !== undefined) {
       return onAnswer({ answer: "published", outcome: { _tag: "Lost", reason, isKnown: true, retryable: true } })
     }
@@ -292,7 +325,8 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
       sequence: sequence++,
       queue: name,
       messageId,
-      payload,
+      content,
+      payloadBytes: size,
       deliveryCount: 0,
       stage: "Ready",
       storage: "Unsent",
@@ -305,7 +339,21 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
     keep(queue, message)
     const isWanted = () => message.stage !== "Settled" || message.isDeadLetter
     store.publish(message, isWanted, (outcome) => onStored(message, outcome))
-    pump([queue])
+    if (!deliverAtOnce(queue, message)) {
+      lineUp(queue, message)
+      pump([queue])
+    }
+    weigh(message)
+  }
+
+  /** What was not settled in the turn in which it came lasts, and is bytes from now on. */
+  const weigh = (message: QueuedMessage) => {
+    if (message.stage === "Settled" || message.content instanceof Uint8Array) return
+    const payload = payloadOf(message)
+    message.payloadBytes = payload.byteLength
+    payloadBytes += payload.byteLength
+    const reason = sizeProblem(payload)
+    if (reason !== undefined) onStored(message, { _tag: "Lost", reason, isKnown: true, retryable: false })
   }
 
   const addConsumer = (
@@ -330,20 +378,24 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
   }
 
   const bySettling = messages.toSorted((left, right) => (left.settledAtMs ?? 0) - (right.settledAtMs ?? 0))
-  for (const { settledAtMs, ...stored } of bySettling) {
+  for (const { settledAtMs, payload, ...stored } of bySettling) {
     const queue = queueOf(stored.queue)
     if (settledAtMs !== undefined) {
       queue.remembered.set(stored.messageId, { sequence: stored.sequence, settledAtMs, isStored: true })
     } else {
-      keep(queue, {
+      const message: QueuedMessage = {
         ...stored,
+        content: payload,
+        payloadBytes: payload.byteLength,
         stage: "Ready",
         storage: "Stored",
         isDeadLetter: false,
         holder: undefined,
         timer: undefined,
         whenStored: []
-      })
+      }
+      keep(queue, message)
+      lineUp(queue, message)
     }
   }
   const forgetAllOld = () => {
@@ -361,6 +413,58 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
       clearInterval(housekeeping)
       for (const queue of queues.values()) for (const message of queue.live.values()) clearTimeout(message.timer)
     }
+  }
+}
+
+interface Answers {
+  readonly settle: (message: QueuedMessage, deadLetterReason: string | undefined) => void
+  readonly nak: (message: QueuedMessage, delayMs: number) => void
+  readonly extend: (message: QueuedMessage, ackWaitMs: number) => void
+  readonly isOpen: () => boolean
+}
+
+class GivenDelivery implements Delivery {
+  readonly queue: string
+  readonly messageId: string
+  readonly content: Payload
+  readonly deliveryCount: number
+  readonly #message: QueuedMessage
+  readonly #consumer: Consumer
+  readonly #answers: Answers
+
+  constructor(message: QueuedMessage, consumer: Consumer, answers: Answers) {
+    this.queue = message.queue
+    this.messageId = message.messageId
+    this.content = message.content
+    this.deliveryCount = message.deliveryCount
+    this.#message = message
+    this.#consumer = consumer
+    this.#answers = answers
+  }
+
+  get payload(): Uint8Array {
+    return payloadOf(this.#message)
+  }
+
+  // Functions and not methods: who holds one calls it without the rest.
+  readonly ack = (): void => this.#answers.settle(this.#message, undefined)
+
+  readonly nak = (delayMs: number): void => {
+    if (this.#isCurrent()) this.#answers.nak(this.#message, delayMs)
+  }
+
+  readonly extend = (): void => {
+    if (this.#isCurrent()) this.#answers.extend(this.#message, this.#consumer.ackWaitMs)
+  }
+
+  readonly terminate = (reason: string): void => this.#answers.settle(this.#message, reason)
+
+  /** E2: between two deliveries to the same consumer only the count tells them apart. */
+  #isCurrent(): boolean {
+    const { stage, holder, deliveryCount } = this.#message
+    return (
+      this.#answers.isOpen() && stage === "Out" && holder === this.#consumer && deliveryCount === this.deliveryCount
+    )
   }
 }
 

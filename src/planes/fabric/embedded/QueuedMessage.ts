@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { Message, type Payload } from "../Message.ts"
 import type { Delivery } from "../WorkQueue.ts"
 
 export type Stage = "Ready" | "Out" | "Resting" | "Settled"
@@ -18,7 +19,10 @@ export interface QueuedMessage {
   readonly sequence: number
   readonly queue: string
   readonly messageId: string
-  readonly payload: Uint8Array
+  /** `payloadOf` gives its bytes. */
+  content: Payload
+  /** Of its payload, as they are counted: one that is settled in the turn in which it came never has any. */
+  payloadBytes: number
   deliveryCount: number
   stage: Stage
   storage: Storage
@@ -28,6 +32,12 @@ export interface QueuedMessage {
   timer: NodeJS.Timeout | undefined
   /** Called once, when the store has answered its publish. */
   readonly whenStored: Array<(outcome: PublishOutcome) => void>
+}
+
+/** The same from the first call on, and nobody else's: small bytes often lie in a buffer with others. */
+export const payloadOf = (message: QueuedMessage): Uint8Array => {
+  if (message.content instanceof Message) message.content = new Uint8Array(message.content.bytes)
+  return message.content
 }
 
 /** `Lost`: it is not stored and will not be delivered again. */

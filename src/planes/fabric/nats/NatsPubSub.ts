@@ -8,6 +8,7 @@
 import type { Subscription } from "@nats-io/transport-node"
 import * as Effect from "effect/Effect"
 import type { ReportFault } from "../embedded/ReportFault.ts"
+import { bytesOf } from "../Message.ts"
 import type { PubSub } from "../PubSub.ts"
 import type { Link, Supervisor } from "./Supervisor.ts"
 
@@ -17,7 +18,7 @@ export const make = (supervisor: Supervisor, report: ReportFault): PubSub["Servi
   const publish: PubSub["Service"]["publish"] = (subject, payload) => {
     if (!supervisor.isConnected) return
     try {
-      supervisor.link.connection.publish(root + subject, payload)
+      supervisor.link.connection.publish(root + subject, bytesOf(payload))
     } catch (error) {
       report(`a message to ${subject} was not published`, error)
     }
@@ -54,5 +55,6 @@ export const make = (supervisor: Supervisor, report: ReportFault): PubSub["Servi
     return Effect.asVoid(Effect.acquireRelease(Effect.promise(start), (stop) => Effect.sync(stop)))
   }
 
-  return { publish, subscribe }
+  // What comes from a server is bytes.
+  return { publish, subscribe, hear: subscribe }
 }

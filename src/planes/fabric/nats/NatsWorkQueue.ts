@@ -11,6 +11,7 @@ import { createHash } from "node:crypto"
 import * as Effect from "effect/Effect"
 import type { ReportFault } from "../embedded/ReportFault.ts"
 import { FabricUnavailable, OutcomeUnknown } from "../FabricError.ts"
+import { bytesOf } from "../Message.ts"
 import type { Delivery, WorkQueue } from "../WorkQueue.ts"
 import * as Names from "./Names.ts"
 import * as NatsFailure from "./NatsFailure.ts"
@@ -114,11 +115,13 @@ export const make = (supervisor: Supervisor, streams: Streams, report: ReportFau
   const deliveryOf = (holding: Holding): Delivery => {
     const { message } = holding
     const queue = queueOf(message.subject)
+    // A copy: the client's buffer holds the messages beside it.
+    const payload = new Uint8Array(message.data)
     return {
       queue,
       messageId: idOf(message),
-      // A copy: the client's buffer holds the messages beside it.
-      payload: new Uint8Array(message.data),
+      payload,
+      content: payload,
       deliveryCount: holding.deliveryCount,
       ack: holding.ack,
       nak: holding.nak,
@@ -148,10 +151,11 @@ export const make = (supervisor: Supervisor, streams: Streams, report: ReportFau
 
   return {
     publish: (queue, messageId, payload) => {
-      const problem = publishProblem(queue, messageId, payload)
+      const bytes = bytesOf(payload)
+      const problem = publishProblem(queue, messageId, bytes)
       if (problem !== undefined) return Effect.fail(refuse("publish", problem, false))
       // A copy: it may be tried again for longer than the caller leaves its buffer alone.
-      const data = new Uint8Array(payload)
+      const data = new Uint8Array(bytes)
       const { spec, subject } = placeOf(queue)
       return Effect.flatMap(
         Effect.tryPromise({
