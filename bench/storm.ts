@@ -4,8 +4,8 @@
  * backend: scaling, placement, the durable queue, the agent. Control plane, agent, store and a simulated cluster of 10,000
  * GPUs are one process, held on one core where there is `taskset`.
  *
- * `cpu_us_per_life`: processor time of all threads for one life, from demand to gone. `decisions_per_s`: start orders over the time that they took. `log_appends`: how often the storm wrote into the logs of
- * requests.
+ * `cpu_us_per_life`: processor time of all threads for one life, from demand to gone. `decisions_per_s`: start orders over
+ * the time that they took. `log_appends`: how often the storm wrote into the logs of requests.
  *
  * @module
  */
@@ -17,6 +17,8 @@ import { median, quantile, round } from "./Statistics.ts"
 
 const perSecondDefault = 2_750
 const secondsDefault = 60
+const warmUpPerSecond = 1_500
+const warmUpSeconds = 15
 const budgetPerSecond = 2_500
 const budgetP99Ms = 50
 
@@ -43,8 +45,8 @@ export const storm: Bench = async ({ repetitions, say }) => {
     const child = await BenchProcess.start("storm.ts")
     try {
       if (!holdOnOneCore(child.pid)) say("there is no taskset: the store's thread may have a core of its own")
-      // The first seconds compile the code; they are not measured.
-      await child.ask({ perSecond: Math.min(500, perSecond), seconds: 3 }, 60_000)
+      // Every function wakes more than once, so that what is measured is compiled code; these seconds are not measured.
+      await child.ask({ perSecond: Math.min(warmUpPerSecond, perSecond), seconds: warmUpSeconds }, 60_000)
       // The answer of `processes/storm.ts`.
       const figures = (await child.ask({ perSecond, seconds }, seconds * 4_000 + 60_000)) as StormFigures
       const rate = (figures.latenciesMs.length / figures.tookMs) * 1_000

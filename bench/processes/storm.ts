@@ -14,17 +14,20 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import { ComputeBackend } from "../../src/backends/ComputeBackend.ts"
 import * as SimulatedBackend from "../../src/backends/simulated/SimulatedBackend.ts"
 import * as StartModel from "../../src/core/simulation/StartModel.ts"
 import * as Agent from "../../src/planes/compute/Agent.ts"
 import { type DemandReport, subjects, type WorkerReport } from "../../src/planes/compute/AgentMessage.ts"
+import * as AgentMessageCheck from "../../src/planes/compute/AgentMessageCheck.ts"
 import * as Controller from "../../src/planes/control/Controller.ts"
 import { type DeploymentSpec, deploymentDefaults } from "../../src/planes/control/Domain.ts"
 import type { Route, RoutingTable } from "../../src/planes/control/RoutingTable.ts"
 import * as EmbeddedFabric from "../../src/planes/fabric/EmbeddedFabric.ts"
 import { Log } from "../../src/planes/fabric/Log.ts"
+import { Message } from "../../src/planes/fabric/Message.ts"
 import { PubSub } from "../../src/planes/fabric/PubSub.ts"
 
 export interface StormFigures {
@@ -82,8 +85,6 @@ const arrivals = new Map<string, number>()
 let latenciesMs: Array<number> = []
 let doubles = 0
 
-const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value))
-
 const directory = mkdtempSync(join(tmpdir(), "millrace-storm-"))
 const scope = Effect.runSync(Scope.make())
 const run = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Promise<A> =>
@@ -124,12 +125,15 @@ const demand = (versionId: string, pending: number, instanceId?: string) => {
     arrivalsTotal: arrivals.get(versionId) ?? 0,
     oldestPendingMs: pending > 0 ? 0 : null
   }
-  pubSub.publish(subjects.demand, encode(report))
+  pubSub.publish(subjects.demand, new Message(AgentMessageCheck.demandReport, report))
 }
 
-const worker = (report: WorkerReport) => pubSub.publish(subjects.worker, encode(report))
+const worker = (report: WorkerReport) =>
+  pubSub.publish(subjects.worker, new Message(AgentMessageCheck.workerReport, report))
 
 const versionOf = new Map<string, string>()
+/** A worker goes once, however often it is asked to. */
+const leaving = new Set<string>()
 await run(
   simulated.backend.watch((observation) => {
     if (observation._tag === "Started") {
@@ -146,13 +150,16 @@ await run(
     if (observation._tag === "Exited") {
       const versionId = versionOf.get(observation.instanceId)
       versionOf.delete(observation.instanceId)
+      leaving.delete(observation.instanceId)
       if (versionId !== undefined) atZero.push(versionId)
     }
   })
 )
 await run(
-  pubSub.subscribe(subjects.drain, (payload) => {
-    const { instanceId, versionId } = JSON.parse(new TextDecoder().decode(payload))
+  pubSub.hear(subjects.drain, (payload) => {
+    const { instanceId, versionId } = Result.getOrThrow(AgentMessageCheck.drain(payload))
+    if (leaving.has(instanceId)) return
+    leaving.add(instanceId)
     setImmediate(() => worker({ _tag: "WorkerGone", instanceId, versionId }))
   })
 )
