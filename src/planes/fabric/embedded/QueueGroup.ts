@@ -12,6 +12,7 @@ import { RecentMap } from "../../../core/collections/RecentMap.ts"
 import * as CrashPoint from "../../CrashPoint.ts"
 import type { Payload } from "../Message.ts"
 import type { ConsumeOptions, Delivery } from "../WorkQueue.ts"
+import * as GivenDelivery from "./GivenDelivery.ts"
 import { type Consumer, consumes, type PublishOutcome, payloadOf, type QueuedMessage } from "./QueuedMessage.ts"
 import type { ReportFault } from "./ReportFault.ts"
 import type { StoredMessage } from "./StoreMessage.ts"
@@ -198,7 +199,7 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
   }
 
   /** What a consumer says of what it has. */
-  const answers: Answers = {
+  const answers: GivenDelivery.Answers = {
     settle,
     nak: (message, delayMs) => rest(message, delayMs),
     extend: (message, ackWaitMs) => startDeadline(message, ackWaitMs),
@@ -213,7 +214,7 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
     if (message.storage !== "Unsent") store.countDelivery(message)
     message.timer = undefined
     try {
-      consumer.onDelivery(new GivenDelivery(message, consumer, answers))
+      consumer.onDelivery(new GivenDelivery.GivenDelivery(message, consumer, answers))
     } catch (error) {
       report(`a consumer of ${consumer.queue} threw on ${message.messageId}, which comes again`, error)
     }
@@ -413,58 +414,6 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
       clearInterval(housekeeping)
       for (const queue of queues.values()) for (const message of queue.live.values()) clearTimeout(message.timer)
     }
-  }
-}
-
-interface Answers {
-  readonly settle: (message: QueuedMessage, deadLetterReason: string | undefined) => void
-  readonly nak: (message: QueuedMessage, delayMs: number) => void
-  readonly extend: (message: QueuedMessage, ackWaitMs: number) => void
-  readonly isOpen: () => boolean
-}
-
-class GivenDelivery implements Delivery {
-  readonly queue: string
-  readonly messageId: string
-  readonly content: Payload
-  readonly deliveryCount: number
-  readonly #message: QueuedMessage
-  readonly #consumer: Consumer
-  readonly #answers: Answers
-
-  constructor(message: QueuedMessage, consumer: Consumer, answers: Answers) {
-    this.queue = message.queue
-    this.messageId = message.messageId
-    this.content = message.content
-    this.deliveryCount = message.deliveryCount
-    this.#message = message
-    this.#consumer = consumer
-    this.#answers = answers
-  }
-
-  get payload(): Uint8Array {
-    return payloadOf(this.#message)
-  }
-
-  // Functions and not methods: who holds one calls it without the rest.
-  readonly ack = (): void => this.#answers.settle(this.#message, undefined)
-
-  readonly nak = (delayMs: number): void => {
-    if (this.#isCurrent()) this.#answers.nak(this.#message, delayMs)
-  }
-
-  readonly extend = (): void => {
-    if (this.#isCurrent()) this.#answers.extend(this.#message, this.#consumer.ackWaitMs)
-  }
-
-  readonly terminate = (reason: string): void => this.#answers.settle(this.#message, reason)
-
-  /** E2: between two deliveries to the same consumer only the count tells them apart. */
-  #isCurrent(): boolean {
-    const { stage, holder, deliveryCount } = this.#message
-    return (
-      this.#answers.isOpen() && stage === "Out" && holder === this.#consumer && deliveryCount === this.deliveryCount
-    )
   }
 }
 
