@@ -2,6 +2,9 @@
  * Items by the time at which something must be done about them, the first to be had at once: a binary heap that is
  * written in place, whose items know their place in it.
  *
+ * Laws (`DueHeap.test.ts`): Z1 what is first is due first, each item is there once and by its last time, and what was
+ * removed is not there.
+ *
  * @module
  */
 
