@@ -202,7 +202,7 @@ describe("life of a shard: laws", () => {
   it("S1 to S5 hold in any order of wishes, grants, losses and failures", () => {
     const mix = { served: 0 }
     upholds(law(mix)(ShardLife.step), { numRuns: 1_000 })
-    assert.isAbove(mix.served, 500, "the law must reach shards that are served")
+    assert.isAbove(mix.served, 300, "the law must reach shards that are served")
   })
 
   it("S1, S2, S3, S5 kill: keeping what was lost, giving back what is open, handing nothing over, forgetting a wish", () => {
