@@ -26,7 +26,7 @@ const usage = `npm run chaos -- kill [--requests N] [--kills K] [--seed S] [--js
 npm run chaos -- crash-points [--k N] [--part 1/6|all] [--point NAME] [--json]
 npm run chaos -- power-cut [--cuts N] [--seed S] [--json]
 npm run chaos -- network [--requests N] [--seed S] [--json]
-npm run chaos -- nats [--kills K | --small | --control-down S] [--callers N] [--seed S] [--json]
+npm run chaos -- nats [--kills K [--target T] | --small | --control-down S] [--callers N] [--seed S] [--json]
 npm run chaos -- seeds [--count N] [--seed S] [--json]`
 
 const { values, positionals } = parseArgs({
@@ -45,6 +45,8 @@ const { values, positionals } = parseArgs({
     small: { type: "boolean", default: false },
     /** Seconds for which there is no control plane at all, and no other fault. */
     "control-down": { type: "string", default: "0" },
+    /** Only these hosts, such as shardOwner. */
+    target: { type: "string" },
     callers: { type: "string", default: "16" },
     cuts: { type: "string", default: "200" },
     /** Simulated worlds, from that seed on. */
@@ -212,7 +214,9 @@ const nats = async (): Promise<boolean> => {
       ? [{ target: "allControls", blow: "killed", ms: downS * 1_000 }]
       : values.small
         ? HostFaults.small
-        : HostFaults.schedule(Random.make(seed), kills, few)
+        : HostFaults.schedule(Random.make(seed), kills, few).filter(
+            ({ target }) => values.target === undefined || target === values.target
+          )
   say(`${faults.length} faults of 11 hosts, seed ${seed}`)
   const report = await HostFaults.run({ faults, seed, callers: Number(values.callers), say })
   const { counts, verdicts, explained, pauses, struck, leftOut, seconds } = report

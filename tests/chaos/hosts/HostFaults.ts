@@ -66,11 +66,15 @@ export interface Report {
 /** Functions at the most until each shard has one. */
 const functionsMax = 40
 const explainedMax = 10
+/** Between two calls of a caller: what is struck takes the time that it needs, not what a full machine leaves of it. */
+const thinkMaxMs = 500
 const servedAgainMaxMs = 60_000
 const settleMs = 180_000
 const blowMinMs = 500
 const blowMaxMs = 9_000
 const outageMaxMs = 2_000
+/** Longer than any lease: then it is told what the gateways said meanwhile. */
+const slowMs = 5_000
 
 const recorder = join(import.meta.dirname, "../recorder.ts")
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
@@ -208,6 +212,7 @@ const strikeAll = async (
       const path = plan.path === "lane" ? "lane" : (names[next % names.length] ?? "lane")
       const requestId = await carryOut(world, { ...plan, path })
       if (requestId !== undefined) promised.push(requestId)
+      await sleep(random.below(thinkMaxMs))
     }
   }
   const calling = Promise.all(Array.from({ length: callers }, caller))
@@ -227,6 +232,7 @@ const strikeAll = async (
     const longestMs = fault.target === "allNats" ? outageMaxMs : blowMaxMs
     const blowMs = fault.ms ?? blowMinMs + random.below(longestMs - blowMinMs)
     const sinceMs = monotonicMs()
+    const sinceWall = new Date().toISOString()
     const healed = strike(members, fault.blow, blowMs, isAlone)
     await healed.begun
     const timesMs = (fromMs: number) =>
@@ -251,6 +257,7 @@ const strikeAll = async (
     const who = members.map(({ name }) => name).join(", ")
     const each = servedMs.slice(0, names.length).map(Math.round).join(", ")
     say(`${index + 1}/${faults.length} ${what} (${who}): shards accept again after ${each} ms, ${next} calls so far`)
+    if (Math.max(...servedMs) > slowMs) for (const line of whatMoved(installation, sinceWall)) say(`    ${line}`)
     const why = ended()
     if (why !== undefined) throw new Error(why)
   }
@@ -268,6 +275,18 @@ const strikeAll = async (
   const explained = verdicts.slice(0, explainedMax).flatMap((verdict) => explain(history, verdict))
   return { counts, verdicts, explained, pauses, struck }
 }
+
+/** What gateways said of their shards since then, for whoever wonders what took so long. */
+const whatMoved = ({ gateways }: Installation.Installation, sinceWall: string): ReadonlyArray<string> =>
+  gateways
+    .flatMap(({ name, lines }) =>
+      lines().flatMap(({ at, message }) =>
+        typeof at === "string" && at >= sinceWall && message !== undefined
+          ? [`${at.slice(17)} ${name} ${JSON.stringify(message).slice(0, 300)}`]
+          : []
+      )
+    )
+    .sort()
 
 const targetsOf = async (
   { nats, agents, controls, streamLeader, shardOwner, controlLeader }: Installation.Installation,

@@ -2,8 +2,8 @@
  * Hosts of one small network on this machine, each of which can be cut off: a network namespace with an address of its own
  * on one bridge. Where namespaces are not allowed all hosts are the loopback, and none can be cut off.
  *
- * Everything is made inside a network and mount namespace of the harness itself (`enter`), so nothing is left behind
- * however it ends, and nothing leaves the machine.
+ * Everything is made inside namespaces of the harness itself (`enter`), so no process and no network is left behind however
+ * it ends, and nothing leaves the machine.
  *
  * @module
  */
@@ -29,6 +29,8 @@ const insideVariable = "MILLRACE_CHAOS_NETWORK"
 const bridge = "hosts"
 const namespaces = "/run/netns"
 const subnet = "10.77.0"
+/** A network, mounts and processes of its own: with the first of its processes all others end. */
+const apart = ["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
 const runs = (command: string, ...args: ReadonlyArray<string>): boolean => spawnSync(command, args).status === 0
 
@@ -44,7 +46,7 @@ const whyNot = (): string | undefined => {
   if (process.getuid?.() !== 0) return "only root may make network namespaces"
   const tools = ["unshare", "nsenter", "ip"].filter((tool) => !runs("which", tool))
   if (tools.length > 0) return `there is no ${tools.join(", no ")}`
-  return runs("unshare", "--net", "--mount", "true") ? undefined : "unshare --net is not allowed"
+  return runs("unshare", ...apart, "true") ? undefined : `unshare ${apart.join(" ")} is not allowed`
 }
 
 /**
@@ -58,7 +60,7 @@ export const enter = (say: (line: string) => void): number | undefined => {
     say(`all hosts are the loopback, and none is cut off: ${why}`)
     return undefined
   }
-  const args = ["--net", "--mount", process.execPath, ...process.execArgv, ...process.argv.slice(1)]
+  const args = [...apart, process.execPath, ...process.execArgv, ...process.argv.slice(1)]
   const env = { ...process.env, [insideVariable]: "1" }
   return spawnSync("unshare", args, { stdio: "inherit", env }).status ?? 1
 }
