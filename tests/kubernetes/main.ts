@@ -1,7 +1,6 @@
 /**
- * `npm run test:kubernetes`: builds a Kubernetes for the tests if this machine has none yet, then runs the suites; with
- * `--build` it only builds. Where it cannot be built they are skipped, aloud; where nothing may be missing
- * (`MILLRACE_FAULT_TOOLS=required`) that is a failure.
+ * `npm run test:kubernetes`: builds a Kubernetes for the tests if this machine has none yet, then runs the suites. Where it
+ * cannot be built they are skipped, aloud; where nothing may be missing (`MILLRACE_FAULT_TOOLS=required`) that is a failure.
  *
  * @module
  */
@@ -23,8 +22,7 @@ const missing = (): string | undefined => {
   }
 }
 
-const isBuildAlone = process.argv.includes("--build")
-if (!skipWithout("the suites on a real Kubernetes", missing()) && !isBuildAlone) {
+if (!skipWithout("the suites on a real Kubernetes", missing())) {
   const args = ["run", "--config", "vitest.kubernetes.config.ts", ...process.argv.slice(2)]
   process.exitCode = spawnSync("vitest", args, { stdio: "inherit" }).status ?? 1
 }
