@@ -72,6 +72,7 @@ describe("rules of charts", () => {
     ],
     ["an unmasked /proc", withContainer(["securityContext", "procMount"], "Unmasked"), /procMount/],
     ["no AppArmor", withContainer(["securityContext", "appArmorProfile"], { type: "Unconfined" }), /appArmor/],
+    ["an SELinux user", withContainer(["securityContext", "seLinuxOptions"], { user: "a" }), /a user or a role/],
     ["an SELinux role", withContainer(["securityContext", "seLinuxOptions"], { role: "a" }), /seLinux/],
     ["an SELinux type", withPod(["securityContext", "seLinuxOptions"], { type: "spc_t" }), /seLinux/],
     ["a load balancer", [deployment(), service({ type: "LoadBalancer" })], /Service front: spec.type is LoadBalancer/],
@@ -85,6 +86,54 @@ describe("rules of charts", () => {
     expect(check(objects).join("\n")).toMatch(message)
     const always = String(message).includes("twice")
     expect(check(objects, { name: "Unrestricted" }).length > 0).toBe(always)
+  })
+
+  it("what the rules leave open is taken", () => {
+    const volumes = ["emptyDir", "configMap", "secret", "persistentVolumeClaim"].map((kind) => ({
+      name: "v",
+      [kind]: {}
+    }))
+    const sources = [{ configMap: {} }, { secret: {} }]
+    expect(check(withPod(["volumes"], [...volumes, { name: "v", projected: { sources } }]))).toEqual([])
+    expect(check(withContainer(["ports"], [{ ...container.ports[0], hostPort: 0 }]))).toEqual([])
+    expect(check(withContainer(["securityContext", "procMount"], "Default"))).toEqual([])
+    expect(check(withContainer(["securityContext", "appArmorProfile"], { type: "Localhost" }))).toEqual([])
+    for (const type of ["", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"]) {
+      expect(check(withContainer(["securityContext", "seLinuxOptions"], { type }))).toEqual([])
+    }
+  })
+
+  it("H2: a refusal says what there may be, and of what has no name that it has none", () => {
+    const nameless = check(withPod(["volumes"], [{ hostPath: {} }, { projected: { sources: [{ token: {} }] } }]))
+    expect(nameless).toEqual([
+      "Deployment model: volume ? is a hostPath: only emptyDir, configMap, secret, projected, persistentVolumeClaim",
+      "Deployment model: volume ? projects a token: only configMap, secret"
+    ])
+    const unnamed = {
+      ...container,
+      name: undefined,
+      securityContext: { ...container.securityContext, privileged: true }
+    }
+    expect(check(withPod(["ephemeralContainers"], [unnamed]))).toEqual([
+      "Deployment model: container ?: privileged is true"
+    ])
+    const event = { apiVersion: "v1", kind: "Event", metadata: { name: "e" } }
+    const extraKubernetesTypes = [{ group: "a.test", version: "v1", kind: "Graph" }]
+    expect(check([event], { name: "Unrestricted", extraKubernetesTypes })).toEqual([
+      "Event e: v1 Event is not a kind that a chart may have; allowed: Pod, Service, ConfigMap, Secret, " +
+        "PersistentVolumeClaim, ServiceAccount, Deployment, ReplicaSet, StatefulSet, Job, CronJob, Role, RoleBinding, Graph"
+    ])
+  })
+
+  it("calls go to a port that a pod exposes which all of the selector fits", () => {
+    const front = { apiVersion: "v1", kind: "Pod", metadata: { name: "front" } }
+    const both = { containers: [{ ...container, ports: [{ name: "other", containerPort: 1 }, ...container.ports] }] }
+    expect(check([front, service(), deployment({ ...podSpec, ...both })])).toEqual([])
+    expect(check([{ ...service(), metadata: { name: "other" }, spec: {} }, ...good])).toEqual([])
+    const none = "no pod that Service front selects exposes the port"
+    expect(check([deployment(), service({ selector: { app: "model", tier: "a" } })])).toEqual([`${none} http`])
+    expect(check([deployment(), service({ ports: [{ port: 80, targetPort: "grpc" }] })])).toEqual([`${none} grpc`])
+    expect(check([deployment(), service({ ports: [{ port: 80 }] })])).toEqual([`${none} 80`])
   })
 
   it("the same rules hold for every kind that makes pods, and for init containers", () => {
@@ -111,6 +160,11 @@ describe("rules of charts", () => {
       expect(check([...good, graph], { name, extraKubernetesTypes: [extra] })).toEqual([])
       expect(check([...good, graph], { name, extraKubernetesTypes: [{ ...extra, version: "v2" }] })).toHaveLength(1)
     }
+    // An allowed kind allows no other of its group, and the group of Kubernetes itself has no name.
+    const event = { apiVersion: "v1", kind: "Event", metadata: { name: "e" } }
+    expect(check([...good, { ...graph, kind: "Other" }], { extraKubernetesTypes: [extra] })).toHaveLength(1)
+    const own = { group: "", version: "v1", kind: "Event" }
+    expect(check([...good, event], { extraKubernetesTypes: [own] })).toEqual([])
     const definition = {
       apiVersion: "apiextensions.k8s.io/v1",
       kind: "CustomResourceDefinition",
@@ -126,6 +180,10 @@ describe("rules of charts", () => {
     expect(
       check([{ apiVersion: "a.test/v1", kind: "Graph", metadata: { name: "g" } }], { extraKubernetesTypes })
     ).toEqual([])
+    expect(check([service()], { extraKubernetesTypes })).toEqual([])
+    expect(check([service({ ports: [] })], { extraKubernetesTypes })).toEqual([
+      "Service front has no port 80, which calls should go to"
+    ])
   })
 
   it("documents are counted, weighed and named", () => {
@@ -138,8 +196,40 @@ describe("rules of charts", () => {
       /object 1 \(Pod\) has no metadata.name/
     )
     expect(ChartRules.read([{ kind: "Pod" }])).toMatch(/no apiVersion/)
-    const large = { ...deployment(), data: "x".repeat(ChartRules.objectBytesMax) }
-    expect(ChartRules.read([large])).toMatch(/Deployment model has \d+ bytes/)
+    expect(ChartRules.read([{ apiVersion: "v1" }])).toEqual("object 1 has no apiVersion or no kind")
+    expect(ChartRules.read([undefined, { kind: "Pod" }])).toEqual("object 1 (Pod) has no apiVersion or no kind")
+    expect(ChartRules.read([{ apiVersion: "v1", kind: "Pod", metadata: { name: "" } }])).toMatch(/no metadata.name/)
+    expect(ChartRules.objectBytesMax).toBe(1_049_600)
+    const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "a" }, data: "" }
+    const left = ChartRules.objectBytesMax - JSON.stringify(pod).length
+    expect(ChartRules.read([{ ...pod, data: "x".repeat(left) }])).toHaveLength(1)
+    expect(ChartRules.read([{ ...pod, data: `${"x".repeat(left - 1)}ü` }])).toEqual(
+      "Pod a has 1049601 bytes, and 1049600 are the most"
+    )
+  })
+
+  it("the plural name of each kind is its own in small letters with an s", () => {
+    for (const [kind, plural] of Object.entries(ChartRules.kinds)) {
+      expect(plural).toBe(`${kind.split(" ").at(-1)?.toLowerCase()}s`)
+    }
+  })
+
+  const addresses: ReadonlyArray<readonly [string, string | undefined]> = [
+    ["oci://charts.example/model-1.2.3.tgz", undefined],
+    ["https://charts.example/a/b/model-a-1.2.3.tgz?x=1", undefined],
+    ["charts.example", "charts.example is not a URL"],
+    ["http://a.test/model-1.tgz", "http://a.test/model-1.tgz: charts come by https or oci"],
+    ["https://me@a.test/model-1.tgz", "the URL of a chart holds no credentials"],
+    ["https://:secret@a.test/model-1.tgz", "the URL of a chart holds no credentials"],
+    ...["model.tgz", "model-1.tar", "model-1.tgz.sig", "-1.tgz", "model-.tgz", "a-b/1.tgz"].map(
+      (name): readonly [string, string] => [
+        `oci://a.test/${name}`,
+        `oci://a.test/${name} does not end with NAME-VERSION.tgz, without - in the version`
+      ]
+    )
+  ]
+  it.each(addresses)("of the address %s it is said: %s", (url, violation) => {
+    expect(ChartRules.addressViolation(url)).toBe(violation)
   })
 
   it("H3: what ties a pod to nodes, identities and owners goes, and doing it twice changes nothing", () => {
@@ -166,15 +256,25 @@ describe("rules of charts", () => {
       automountServiceAccountToken: false
     })
     expect(ChartRules.madeSafe(safe)).toEqual(safe)
+    expect(ChartRules.madeSafe(service())).toEqual(service())
+    const bare = { initContainers: [container], containers: [{ name: "bare" }] }
+    expect(Fields.at(ChartRules.madeSafe(deployment(bare)), "spec", "template", "spec")).toEqual({
+      initContainers: [
+        { ...container, securityContext: { ...container.securityContext, allowPrivilegeEscalation: false } }
+      ],
+      containers: [{ name: "bare" }],
+      automountServiceAccountToken: false
+    })
     expect(check([safe, service()])).toEqual([])
   })
 
   it("pods of a chart are put on the nodes of the cluster, whatever makes them, and keep what else they say", () => {
     const place = { nodeSelector: { pool: "a" }, nodeTerms: [{ a: 1 }], tolerations: [{ key: "gpu" }] }
-    const tied = { ...podSpec, affinity: { podAffinity: { kept: true } }, tolerations: [{ key: "own" }] }
+    const nodeSelector = { own: "b" }
+    const tied = { ...podSpec, nodeSelector, affinity: { podAffinity: { kept: true } }, tolerations: [{ key: "own" }] }
     expect(Fields.at(ChartRules.placed(deployment(tied), place), "spec", "template", "spec")).toEqual({
       ...tied,
-      nodeSelector: { pool: "a" },
+      nodeSelector: { own: "b", pool: "a" },
       affinity: {
         podAffinity: { kept: true },
         nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [{ a: 1 }] } }

@@ -109,9 +109,10 @@ export const violations = (
 }
 
 const allowedKinds = ({ extraKubernetesTypes }: Policy): string =>
-  [...Object.keys(kinds).map((name) => name.split(" ")[1] ?? ""), ...extraKubernetesTypes.map(({ kind }) => kind)].join(
-    ", "
-  )
+  [
+    ...Object.keys(kinds).map((name) => name.slice(name.indexOf(" ") + 1)),
+    ...extraKubernetesTypes.map(({ kind }) => kind)
+  ].join(", ")
 
 const violationsOf = (object: ChartObject): ReadonlyArray<string> => {
   if (object.kind === "Service") {
@@ -122,8 +123,7 @@ const violationsOf = (object: ChartObject): ReadonlyArray<string> => {
       ...(external.length === 0 ? [] : ["spec.externalIPs: nobody outside calls it"])
     ]
   }
-  const pod = podSpecOf(object)
-  return pod === undefined ? [] : podViolations(pod)
+  return podViolations(podSpecOf(object))
 }
 
 /** Of a Pod, or of the template of what makes some. */
@@ -239,9 +239,9 @@ const entryViolations = (
 /** Why no chart can be at this address, as far as the address itself says; undefined = one can. */
 export const addressViolation = (url: string): string | undefined => {
   if (!URL.canParse(url)) return `${url} is not a URL`
-  const { protocol, pathname, username } = new URL(url)
+  const { protocol, pathname, username, password } = new URL(url)
   if (protocol !== "https:" && protocol !== "oci:") return `${url}: charts come by https or oci`
-  if (username !== "") return "the URL of a chart holds no credentials"
+  if (username !== "" || password !== "") return "the URL of a chart holds no credentials"
   return /\/[^/]+-[^-/]+\.tgz$/.test(pathname)
     ? undefined
     : `${url} does not end with NAME-VERSION.tgz, without - in the version`
