@@ -82,6 +82,11 @@ describe("fleet", () => {
     assert.deepStrictEqual([held.drain.length, held.retryAtMs], [1, null], "nothing is missing")
     const whole = plan(1, [member("a", { state: "starting" })], { budget: { ...budget, nextTryAtMs: 5_000 } })
     assert.deepStrictEqual(whole, { create: 0, drain: [], retryAtMs: null }, "nothing is missing")
+    const starting = [member("a", { state: "starting" }), member("b", { state: "starting" })]
+    const all = plan(2, starting, { budget: { ...budget, nextTryAtMs: 5_000 } })
+    assert.deepStrictEqual(all, { create: 0, drain: [], retryAtMs: null }, "nothing is missing")
+    const leave = starting.map((each) => ({ ...each, state: "draining" as const }))
+    assert.deepStrictEqual(plan(0, leave, { budget }), { create: 0, drain: [], retryAtMs: null }, "nothing is missing")
     const waits = plan(2, [member("a", { generation: 1 })], { budget: { ...budget, nextTryAtMs: 5_000 } })
     assert.deepStrictEqual([waits.drain.length, waits.retryAtMs], [1, 5_000])
   })

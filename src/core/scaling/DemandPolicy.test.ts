@@ -188,6 +188,53 @@ describe("demand, word for word", () => {
     ])
   })
 
+  it("of two needs that leave the same it is the one that leaves it for longer", () => {
+    const { decisions } = tell(demand, [
+      ...[0, 1, 2, 3].flatMap((index) => cycle(11_000 * index)),
+      ...cycle(44_000).slice(0, 2),
+      { nowMs: 46_000, leased: 2 },
+      { nowMs: 49_500, leased: 0 },
+      { nowMs: 50_000 }
+    ])
+    assert.deepStrictEqual(lines(decisions.slice(-1)), [
+      "1 until 59500: 0 pending + 0 leased at 2 slots an instance need 0 instances; 1 instance were needed 0.50 s ago, within the idle window of 10.0 s"
+    ])
+  })
+
+  it("without an idle window nothing is kept, and what is needed is said all the same", () => {
+    const spec = { minInstances: 0, maxInstances: 10, concurrency: 2, idleWindowMs: 0 }
+    const { decisions } = tell(demand, [
+      { spec, pending: 3, arrivalsTotal: 3 },
+      { nowMs: 1, pending: 0 }
+    ])
+    assert.deepStrictEqual(lines(decisions), [
+      "2 until ever: 3 pending + 0 leased at 2 slots an instance: 2 instances",
+      "0 until ever: nothing was pending or leased for 0.00 s, the idle window"
+    ])
+    assert.deepStrictEqual(
+      decisions.map(({ inputs }) => [inputs["kept"], inputs["keptSinceMs"], inputs["keptForMs"]]),
+      [
+        [0, null, null],
+        [0, null, null]
+      ]
+    )
+  })
+
+  it("an expectation of no more than what is there is not told", () => {
+    const later = 1e8
+    // Fifteen are served for 4 s each in all; then one arrives in each half-second, and four in the last.
+    const { decisions } = tell(demand, [
+      { nowMs: 0, leased: 1 },
+      { nowMs: later, leased: 0, arrivalsTotal: 14 },
+      ...[1, 2, 3, 4].map((count) => ({ nowMs: later + 500 * count, pending: count, arrivalsTotal: 14 + count })),
+      { nowMs: later + 2_500, pending: 8, arrivalsTotal: 22 }
+    ])
+    assert.strictEqual(decisions.at(-1)?.inputs["expectedConcurrency"], 8)
+    assert.deepStrictEqual(lines(decisions.slice(-1)), [
+      "4 until ever: 8 pending + 0 leased at 2 slots an instance: 4 instances"
+    ])
+  })
+
   it("what is left of a smaller need that ended lately counts for more than what is left of a larger one", () => {
     const { decisions } = tell(demand, [
       ...[0, 1, 2, 3].flatMap((index) => cycle(11_000 * index)),

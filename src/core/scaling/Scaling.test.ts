@@ -95,6 +95,7 @@ describe("scaling", () => {
     assert.deepStrictEqual(plain(same), [{ _tag: "WakeAt", atMs: 50 }])
     const silent: Policy<number> = { ...echo, decide: (looks) => [looks, answering(2)] }
     assert.deepStrictEqual(Scaling.step(silent, next, observed({}))[1], [])
+    assert.deepStrictEqual(plain(Scaling.step(silent, begun, observed({}))[1]), [change], "it asks for no other look")
     const asked: Array<number> = []
     const asks: Policy<null> = {
       name: "asks",
@@ -194,6 +195,17 @@ describe("a shadow", () => {
     const counts: Policy<number> = { name: "counts", empty: 2, decide: (before) => [before + 1, answering(before)] }
     const constant: Policy<null> = { name: "one", empty: null, decide: () => [null, answering(1)] }
     assert.strictEqual(tell(ShadowPolicy.shadow(constant, counts), [{}, {}, {}]).memory.differenceCount, 3)
+  })
+
+  it("the watched one is asked after what it wanted itself, and before that after what is there", () => {
+    const asked: Array<number> = []
+    const more: Policy<null> = {
+      name: "more",
+      empty: null,
+      decide: (_, { desired }) => [null, answering(asked.push(desired) + 2)]
+    }
+    tell(ShadowPolicy.shadow(echo, more), [{ desired: 9, pending: 1 }, {}, {}])
+    assert.deepStrictEqual(asked, [9, 3, 4])
   })
 
   it("wakes at the earlier of what both ask for", () => {
