@@ -61,22 +61,23 @@ export const open = Effect.fnUntraced(function* (
   const removeBlob = (id: string) => {
     Effect.runFork(blobs.remove(id).pipe(Effect.ignore))
   }
-  const recovered = yield* ShardRecovery.recover(log, name, options.buffer, isShared)
-  const deadLetters = yield* DeadLetters.open({
-    log,
-    name: `${name}.dead-letters`,
-    isShared,
-    options: options.deadLetters,
-    removeBlob,
-    nowMs: nowMs()
-  })
-  const eventStreams = yield* EventStreams.open({
-    log,
-    name: `${name}.event-streams`,
-    isShared,
-    options: options.eventStreams,
-    nowMs
-  })
+  // Beside each other, since callers wait for all three: a letter stands before the end that needs it, and each log is read
+  // to a fence of its own, so no order among them can miss one.
+  const [recovered, deadLetters, eventStreams] = yield* Effect.all(
+    [
+      ShardRecovery.recover(log, name, options.buffer, isShared),
+      DeadLetters.open({
+        log,
+        name: `${name}.dead-letters`,
+        isShared,
+        options: options.deadLetters,
+        removeBlob,
+        nowMs: nowMs()
+      }),
+      EventStreams.open({ log, name: `${name}.event-streams`, isShared, options: options.eventStreams, nowMs })
+    ],
+    { concurrency: "unbounded" }
+  )
   const demand = DemandPublisher.make(pubSub, () => shard)
   const shard: Shard = new Shard({
     name,
