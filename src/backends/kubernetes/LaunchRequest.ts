@@ -72,6 +72,20 @@ export const make = ({ cluster, namespace, api, paths, requests, pods, until }: 
     yield* until(name, () => requests.get(name)?.uid !== uid, endWaitMs, "launch")
   })
 
+  /** What an earlier life of this launch has made stays as it is; one that is refused for good gives up the request. */
+  const makeOnce = (request: InstanceRequest.InstanceRequest, path: string, body: unknown) =>
+    api.call({ method: "POST", path, body }).pipe(
+      Effect.catchIf(
+        (failure) => failure.status === 409,
+        () => Effect.void
+      ),
+      Effect.tapError((failure) =>
+        Reconciler.refusalOf(request, failure) === undefined
+          ? Effect.void
+          : Effect.ignore(Reconciler.release({ api, paths }, request))
+      )
+    )
+
   /** Its kind belongs to no namespace, so it is nobody's property: the request's end takes it away. */
   const makeChart = Effect.fnUntraced(function* (
     request: InstanceRequest.InstanceRequest,
@@ -79,33 +93,13 @@ export const make = ({ cluster, namespace, api, paths, requests, pods, until }: 
     chart: Chart
   ) {
     const body = miniServiceOf({ cluster, namespace, request, spec, chart })
-    yield* api.call({ method: "POST", path: paths.miniServices, body }).pipe(
-      Effect.catchIf(
-        (failure) => failure.status === 409,
-        () => Effect.void
-      ),
-      Effect.tapError((failure) =>
-        Reconciler.refusalOf(request, failure) === undefined
-          ? Effect.void
-          : Effect.ignore(Reconciler.release({ api, paths }, request))
-      )
-    )
+    yield* makeOnce(request, paths.miniServices, body)
   })
 
   /** False: somebody else did something to it meanwhile. */
   const finish = Effect.fnUntraced(function* (request: InstanceRequest.InstanceRequest, spec: InstanceSpec) {
     // Created and never changed: so the right to read or to change Secrets is not needed.
-    yield* api.call({ method: "POST", path: paths.secrets, body: secretOf(cluster, request, spec) }).pipe(
-      Effect.catchIf(
-        (failure) => failure.status === 409,
-        () => Effect.void
-      ),
-      Effect.tapError((failure) =>
-        Reconciler.refusalOf(request, failure) === undefined
-          ? Effect.void
-          : Effect.ignore(Reconciler.release({ api, paths }, request))
-      )
-    )
+    yield* makeOnce(request, paths.secrets, secretOf(cluster, request, spec))
     if (spec.chart !== undefined) yield* makeChart(request, spec, spec.chart)
     const instance = InstanceRequest.newInstance(request.name)
     const pending = InstanceRequest.statusOf(request, { phase: "RequestPending", instance }, Date.now())
