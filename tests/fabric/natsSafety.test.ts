@@ -152,9 +152,9 @@ describe.skipIf(natsIsMissing)("streams and consumers that would lose accepted w
     persist_mode: { persist_mode: "async" },
     no_ack: { no_ack: true },
     max_age: { max_age: nanos(3_600_000) },
-    allow_direct: { allow_direct: true },
     duplicate_window: { duplicate_window: nanos(1_000) }
   }
+  const direct: Partial<StreamConfig> = { allow_direct: true }
   const discardOld: Partial<StreamConfig> = { discard: "old" }
   const byInterest: Partial<StreamConfig> = { retention: "interest" }
   const flips: Readonly<Record<Safety.StreamRole, Readonly<Record<string, Partial<StreamConfig>>>>> = {
@@ -166,15 +166,22 @@ describe.skipIf(natsIsMissing)("streams and consumers that would lose accepted w
       max_msgs_per_subject: { max_msgs_per_subject: 1 },
       deny_purge: { deny_purge: true }
     },
-    snapshots: { ...everyRole, discard: discardOld, retention: byInterest, deny_purge: { deny_purge: true } },
+    snapshots: {
+      ...everyRole,
+      allow_direct: direct,
+      discard: discardOld,
+      retention: byInterest,
+      deny_purge: { deny_purge: true }
+    },
     keys: {
       ...everyRole,
+      allow_direct: direct,
       discard: discardOld,
       retention: byInterest,
       max_msgs_per_subject: { max_msgs_per_subject: 1 }
     },
-    queue: { ...everyRole, discard: discardOld, retention: { retention: "limits" } },
-    deadLetters: { ...everyRole, retention: byInterest }
+    queue: { ...everyRole, allow_direct: direct, discard: discardOld, retention: { retention: "limits" } },
+    deadLetters: { ...everyRole, allow_direct: direct, retention: byInterest }
   }
   /** Settings that no client can choose at the making of a stream; each has a test of its own. */
   const elsewhere = ["sealed", "mirror", "num_replicas"]

@@ -9,7 +9,9 @@ const text = (value: string) => Buffer.from(value)
 const open = (log: MemoryLog.MemoryLog["service"], isShared: boolean) => {
   const seen: Array<string> = []
   const onRecord = ({ bytes }: LogRecord) => seen.push(Buffer.from(bytes).toString())
-  const reading = LogFence.readToEnd(log, { name: "a", from: 0, chunk: 2, isShared, onRecord })
+  const reading = Effect.flatMap(log.bounds("a"), ({ end }) =>
+    LogFence.readToEnd(log, { name: "a", from: 0, end, chunk: 2, isShared, onRecord })
+  )
   return Effect.runPromise(Effect.map(reading, (position) => ({ position, seen })))
 }
 

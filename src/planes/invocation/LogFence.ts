@@ -6,7 +6,7 @@
  * @module
  */
 import * as Effect from "effect/Effect"
-import type { FabricUnavailable, OutcomeUnknown } from "../fabric/FabricError.ts"
+import type { FabricUnavailable, OutcomeUnknown, PositionConflict } from "../fabric/FabricError.ts"
 import type { Log, LogRecord } from "../fabric/Log.ts"
 
 /** An owner that writes on and on while it is being deposed is one that lives: then its lease is not over. */
@@ -18,6 +18,8 @@ const fence: Uint8Array = new Uint8Array(0)
 interface Reading {
   readonly name: string
   readonly from: number
+  /** As it was when it was asked last; what comes in between is found. */
+  readonly end: number
   /** Records to read at once. */
   readonly chunk: number
   /** False: no other process can have the log open, and no fence is needed. */
@@ -29,11 +31,12 @@ interface Reading {
 /** Answers the position where the caller may append. Fences of the past are not shown. */
 export const readToEnd = Effect.fnUntraced(function* (
   log: Log["Service"],
-  { name, from, chunk, isShared, onRecord, onChunk }: Reading
+  { name, from, end: knownEnd, chunk, isShared, onRecord, onChunk }: Reading
 ): Effect.fn.Return<number, FabricUnavailable | OutcomeUnknown> {
   let position = from
+  let end = knownEnd
   for (let round = 0; ; round++) {
-    for (;;) {
+    while (position < end) {
       const records: ReadonlyArray<LogRecord> = yield* log.read(name, position, chunk)
       if (records.length === 0) break
       for (const record of records) if (record.bytes.length > 0) onRecord(record)
@@ -41,15 +44,14 @@ export const readToEnd = Effect.fnUntraced(function* (
       position += records.length
     }
     if (!isShared) return position
-    const fenced: number | undefined = yield* log
+    const fenced: { readonly after: number } | { readonly conflict: PositionConflict } = yield* log
       .append(name, position, [fence], { mayUseReserve: true })
       .pipe(
-        Effect.catchTag("PositionConflict", (conflict) =>
-          round < roundsMax
-            ? Effect.succeed(undefined)
-            : Effect.die(new Error(`the log ${conflict.message}, again and again`))
-        )
+        Effect.map((after) => ({ after })),
+        Effect.catchTag("PositionConflict", (conflict) => Effect.succeed({ conflict }))
       )
-    if (fenced !== undefined) return fenced
+    if ("after" in fenced) return fenced.after
+    if (round === roundsMax) throw new Error(`the log ${fenced.conflict.message}, again and again`)
+    end = fenced.conflict.actual
   }
 })

@@ -46,7 +46,8 @@ export const recover = (
     CrashPoint.hit("invocation.recover.begin")
     const saved = yield* log.loadSnapshot(shard)
     const found = new Found(options)
-    let position = (yield* log.bounds(shard)).first
+    const { first, end } = yield* log.bounds(shard)
+    let position = first
     if (saved !== undefined) {
       const { machine, requests } = ShardSnapshot.decode(saved.bytes)
       found.begin(machine)
@@ -54,16 +55,17 @@ export const recover = (
       position = saved.position
       yield* readNamed(log, shard, requests, found)
     }
-    const end = yield* LogFence.readToEnd(log, {
+    const after = yield* LogFence.readToEnd(log, {
       name: shard,
       from: position,
+      end,
       chunk: readChunk,
       isShared,
       onRecord: ({ bytes, position: at }) => found.replay(StoredRecord.decode(bytes), at),
       onChunk: () => CrashPoint.hit("invocation.recover.chunk")
     })
     CrashPoint.hit("invocation.recover.done")
-    return found.recovered(end)
+    return found.recovered(after)
   })
 
 /** Reads the calls that a snapshot names: neighbours together, and nothing of a long stretch between two of them. */

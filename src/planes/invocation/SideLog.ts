@@ -169,7 +169,7 @@ export const open = Effect.fnUntraced(function* (
   isShared: boolean,
   onRecord: (record: LogRecord) => void
 ): Effect.fn.Return<SideLog, FabricUnavailable | OutcomeUnknown> {
-  const { first } = yield* log.bounds(name)
-  const end = yield* LogFence.readToEnd(log, { name, from: first, chunk: readChunk, isShared, onRecord })
-  return new SideLog(name, log, { first, end })
+  const { first, end } = yield* log.bounds(name)
+  const after = yield* LogFence.readToEnd(log, { name, from: first, end, chunk: readChunk, isShared, onRecord })
+  return new SideLog(name, log, { first, end: after })
 })

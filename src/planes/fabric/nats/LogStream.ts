@@ -5,7 +5,8 @@
  * with the sequence that the last one had, so a writer that was deposed is refused by the server. G3 a publish whose
  * outcome is unknown is tried again with the same message id; what still cannot be known after `unknownLimitMs` is answered
  * as unknown, and the tail is read anew before anything else is written. G4 an append that does not fit the end is answered
- * with the end as the server has it.
+ * with the end as the server has it. G5 reading many messages takes few questions, and what a follower does not have yet is
+ * asked of the leader.
  *
  * @module
  */
@@ -29,9 +30,14 @@ const overheadBytes = 8 * 1024
 const messageBytesMax = 1024 * 1024
 /** In one message; an owner appends at most as many in one batch. */
 const groupRecordsMax = 8192
-/** Asked for at once while reading on. */
+/** Asked of the leader at once, where no server has many in a row. */
 const readAhead = 16
+/** Of one answer with messages in a row. */
+const rowMessagesMax = 2048
+const rowBytesMax = 4 * 1024 * 1024
 const readBytesMax = 32 * 1024 * 1024
+/** So many more are asked for than the average tells. */
+const rowShareOver = 1.25
 const boundsTries = 20
 const undecidedPauseMs = 20
 /** The last part of the room is for what ends accepted work. */
@@ -80,8 +86,11 @@ export class LogStream {
   #waiting: Array<Waiting> = []
   #isWriting = false
   #tail: Tail | undefined
-  /** The log reaches at least this far. */
+  /** The log reaches at least this far, and its stream at least to this message. */
   #knownEnd = 0
+  #knownSequence = 0
+  /** Every server that has the stream answers what it has of it, and not the leader alone. */
+  #allowsDirect = false
 
   constructor(supervisor: Supervisor, streams: Streams, spec: StreamSpec) {
     this.#supervisor = supervisor
@@ -124,29 +133,41 @@ export class LogStream {
       const reason = `the stream ${this.#spec.name} was emptied by hand: where its log ends is lost`
       throw new NatsFailureError({ _tag: "Refused", reason })
     }
-    const last = await this.#message(lastSequence)
-    const first = firstSequence === lastSequence ? last : await this.#message(firstSequence)
-    if (first === undefined || last === undefined) {
+    const [first, last] = await Promise.all([
+      this.#message(firstSequence),
+      firstSequence === lastSequence ? undefined : this.#message(lastSequence)
+    ])
+    if (first === undefined || (last === undefined && firstSequence !== lastSequence)) {
       // Somebody truncated or appended between the questions.
       if (round < boundsTries) return this.bounds(round + 1)
       const reason = `the first or the last message of the stream ${this.#spec.name} was removed by hand`
       throw new NatsFailureError({ _tag: "Refused", reason })
     }
-    const end = LogMessage.endAfter(last)
-    this.#knownEnd = Math.max(this.#knownEnd, end)
-    return { first: first.position, end, firstSequence, lastSequence, bytes, bytesMax: info.config.max_bytes }
+    const end = LogMessage.endAfter(last ?? first)
+    this.#allowsDirect = info.config.allow_direct === true
+    this.#reaches(end, lastSequence)
+    this.#index.dropBefore(firstSequence)
+    this.#index.note(first.position, firstSequence)
+    const bytesMax = info.config.max_bytes
+    // What a writer would ask next.
+    if (!this.#isWriting) this.#tail ??= { lastSequence, end, bytes, bytesMax }
+    return { first: first.position, end, firstSequence, lastSequence, bytes, bytesMax }
   }
 
   /** Rejects with a refusal before the first position. */
   async read(position: number, limit: number): Promise<ReadonlyArray<LogRecord>> {
-    let sequence = this.#index.around(position).before
-    if (sequence?.position !== position || position >= this.#knownEnd) {
-      const bounds = await this.bounds()
-      if (position < bounds.first) throw truncatedAway(`${position} is before ${bounds.first}, load the snapshot`)
-      if (position >= bounds.end) return []
-      sequence = { position, sequence: await this.#seek(position, bounds) }
+    const known = position < this.#knownEnd ? this.#index.startOf(position) : undefined
+    if (known !== undefined) {
+      const records = await this.#readFrom(known, position, limit)
+      if (records.length > 0) return records
     }
-    return this.#readFrom(sequence.sequence, position, limit)
+    // Of an end that was not known, or of messages that another truncated meanwhile.
+    const bounds = await this.bounds()
+    if (position < bounds.first) throw truncatedAway(`${position} is before ${bounds.first}, load the snapshot`)
+    if (position >= bounds.end) return []
+    const records = await this.#readFrom(await this.#seek(position, bounds), position, limit)
+    if (records.length === 0) throw truncatedAway(`${position} went while it was read, load the snapshot`)
+    return records
   }
 
   /** Removes what lies before `position`, whole batches only. */
@@ -178,8 +199,9 @@ export class LogStream {
 
   /** The message with which the batch begins that holds `position`, or the last one that is not behind it. */
   async #seek(position: number, bounds: Bounds): Promise<number> {
+    const known = this.#index.startOf(position)
+    if (known !== undefined) return known
     const { before, after } = this.#index.around(position)
-    if (before?.position === position) return before.sequence
     let low = Math.max(bounds.firstSequence, before?.sequence ?? 0)
     let high = Math.min(bounds.lastSequence, (after?.sequence ?? Number.POSITIVE_INFINITY) - 1)
     let found = low
@@ -198,33 +220,62 @@ export class LogStream {
   async #readFrom(start: number, position: number, limit: number): Promise<ReadonlyArray<LogRecord>> {
     const records: Array<LogRecord> = []
     const assembly = new LogMessage.Assembly()
-    const asked: Array<Promise<LogMessage.LogMessage | undefined>> = []
-    let next = start
     let bytes = 0
+    let next = start
+    let askedLeader = !this.#allowsDirect
     while (records.length < limit && bytes < readBytesMax) {
-      // The first answer alone tells how much one message brings.
-      const ahead = next === start ? 1 : readAhead
-      while (asked.length < ahead) {
-        const message = this.#message(next++)
-        message.catch(() => undefined)
-        asked.push(message)
+      const count = this.#messagesFor(position + records.length, next, limit - records.length)
+      // One alone is had of the leader as fast.
+      const inRow = askedLeader || count === 1 ? [] : await this.#inRow(next, count)
+      const messages = inRow.length > 0 ? inRow : await this.#ofLeader(next, Math.min(count, readAhead))
+      askedLeader ||= inRow.length === 0
+      if (messages.length === 0) break
+      next += messages.length
+      for (const message of messages) {
+        const batch = assembly.add(message)
+        if (batch === undefined) continue
+        if (batch.records.length > 0) {
+          this.#index.note(batch.position, LogMessage.firstSequence(message))
+          // Whatever comes next begins there.
+          this.#index.note(batch.position + batch.records.length, message.sequence + 1)
+        }
+        for (const [index, record] of batch.records.entries()) {
+          const at = batch.position + index
+          if (at < position || records.length === limit) continue
+          records.push({ position: at, bytes: record })
+          bytes += record.byteLength
+        }
+        if (records.length === limit) break
       }
-      const message = await asked.shift()!
-      if (message === undefined) break
-      const batch = assembly.add(message)
-      if (batch === undefined) continue
-      if (batch.records.length > 0) this.#index.note(batch.position, LogMessage.firstSequence(message))
-      for (const [index, record] of batch.records.entries()) {
-        const at = batch.position + index
-        if (at < position || records.length === limit) continue
-        records.push({ position: at, bytes: record })
-        bytes += record.byteLength
-      }
-    }
-    if (records.length === 0 && position < this.#knownEnd) {
-      throw truncatedAway(`${position} went while it was read, load the snapshot`)
+      if (next > this.#knownSequence && records.length > 0) break
     }
     return records
+  }
+
+  /** How many messages from `next` on hold so many records from `position` on, as far as one can know. */
+  #messagesFor(position: number, next: number, recordCount: number): number {
+    const left = Math.max(1, this.#knownSequence - next + 1)
+    const recordsLeft = Math.max(1, this.#knownEnd - position)
+    const needed = recordCount >= recordsLeft ? left : Math.ceil((recordCount * left * rowShareOver) / recordsLeft)
+    return Math.min(needed, left, rowMessagesMax)
+  }
+
+  async #inRow(seq: number, count: number): Promise<ReadonlyArray<LogMessage.LogMessage>> {
+    const row = { seq, count, bytesMax: rowBytesMax }
+    return (await StreamReader.inRow(this.#supervisor, this.#spec.name, row)).map(LogMessage.decode)
+  }
+
+  /** Those from `first` on, up to the first that is not there. */
+  async #ofLeader(first: number, count: number): Promise<ReadonlyArray<LogMessage.LogMessage>> {
+    const asked = await Promise.all(Array.from({ length: count }, (_, index) => this.#message(first + index)))
+    const missing = asked.indexOf(undefined)
+    // Nothing before the first that is missing is.
+    return (missing === -1 ? asked : asked.slice(0, missing)) as ReadonlyArray<LogMessage.LogMessage>
+  }
+
+  #reaches(end: number, lastSequence: number): void {
+    this.#knownEnd = Math.max(this.#knownEnd, end)
+    this.#knownSequence = Math.max(this.#knownSequence, lastSequence)
   }
 
   #schedule(): void {
@@ -331,9 +382,9 @@ export class LogStream {
       tail.bytes += data.byteLength
     }
     if (records.length > 0) this.#index.note(start, tail.lastSequence - parts.length + 1)
+    this.#reaches(start + records.length, tail.lastSequence)
     for (const waiting of group) {
       tail.end += waiting.records.length
-      this.#knownEnd = Math.max(this.#knownEnd, tail.end)
       waiting.answer({ _tag: "Done", end: tail.end })
     }
   }

@@ -33,4 +33,20 @@ describe("the index of positions", () => {
     const { before, after } = index.around(50_000)
     assert.isAtMost((after?.position ?? Number.POSITIVE_INFINITY) - (before?.position ?? 0), 100)
   })
+
+  it("I3: begins no more than a few messages before the one that holds the position", () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat({ max: 60 })), fc.nat({ max: 60 }), (noted, position) => {
+        const index = new PositionIndex()
+        // Each batch holds three records.
+        for (const batch of noted) index.note(batch * 3, batch + 1)
+        const start = index.startOf(position)
+        const holding = Math.floor(position / 3) + 1
+        if (noted.includes(holding - 1) && position % 3 === 0) assert.strictEqual(start, holding)
+        if (start === undefined) return
+        assert.isAtMost(start, holding)
+        assert.isAtMost(holding - start, 4)
+      })
+    )
+  })
 })

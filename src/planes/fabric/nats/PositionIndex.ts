@@ -2,12 +2,14 @@
  * Where some positions of a log lie in its stream: a hint, so that a read need not search.
  *
  * Laws: I1 `around` answers entries that were noted, the nearest before and after. I2 at most `entriesMax` are kept, spread
- * over the whole.
+ * over the whole. I3 `startOf` is no more than a few messages before the one that holds the position.
  *
  * @module
  */
 
 const entriesMax = 16_384
+/** So many messages are read sooner than a search among them is made. */
+const nearMessages = 4
 
 export interface Entry {
   readonly position: number
@@ -31,8 +33,17 @@ export class PositionIndex {
     return { before: this.#entries[index - 1], after: this.#entries[index] }
   }
 
+  /** Where to begin to read in order to come to `position` soon; undefined: one has to search. */
+  startOf(position: number): number | undefined {
+    const { before, after } = this.around(position)
+    if (before === undefined) return undefined
+    if (before.position === position) return before.sequence
+    return after !== undefined && after.sequence - before.sequence <= nearMessages ? before.sequence : undefined
+  }
+
   /** What lies before this message is gone. */
   dropBefore(sequence: number): void {
+    if ((this.#entries[0]?.sequence ?? sequence) >= sequence) return
     this.#entries = this.#entries.filter((entry) => entry.sequence >= sequence)
   }
 

@@ -132,8 +132,15 @@ const always: ReadonlyArray<Rule> = [
   ["no_ack", (config) => config.no_ack !== true, (config) => config.no_ack, "false"],
   ["sealed", (config) => config.sealed !== true, (config) => config.sealed, "false"],
   ["max_age", (config) => (config.max_age ?? 0) === 0, (config) => config.max_age, "0"],
-  ["allow_direct", (config) => config.allow_direct !== true, (config) => config.allow_direct, "false"],
   ["mirror", (config) => config.mirror === undefined, (config) => config.mirror?.name, "none"]
+]
+
+/** A client that asks any server for a single message may get an old answer; logs are read so that this does no harm. */
+const leaderAlone: Rule = [
+  "allow_direct",
+  (config) => config.allow_direct !== true,
+  (config) => config.allow_direct,
+  "false"
 ]
 
 const discardNew: Rule = ["discard", (config) => config.discard === "new", (config) => config.discard, "new"]
@@ -153,11 +160,13 @@ const byRole: Readonly<Record<StreamRole, ReadonlyArray<Rule>>> = {
   ],
   snapshots: [
     discardNew,
+    leaderAlone,
     ["retention", (config) => config.retention === "limits", (config) => config.retention, "limits"],
     ["deny_purge", (config) => config.deny_purge !== true, (config) => config.deny_purge, "false"]
   ],
   keys: [
     discardNew,
+    leaderAlone,
     ["retention", (config) => config.retention === "limits", (config) => config.retention, "limits"],
     [
       "max_msgs_per_subject",
@@ -168,9 +177,13 @@ const byRole: Readonly<Record<StreamRole, ReadonlyArray<Rule>>> = {
   ],
   queue: [
     discardNew,
+    leaderAlone,
     ["retention", (config) => config.retention === "workqueue", (config) => config.retention, "workqueue"]
   ],
-  deadLetters: [["retention", (config) => config.retention === "limits", (config) => config.retention, "limits"]]
+  deadLetters: [
+    leaderAlone,
+    ["retention", (config) => config.retention === "limits", (config) => config.retention, "limits"]
+  ]
 }
 
 export interface StreamDemand {

@@ -1,8 +1,14 @@
 /**
- * Single messages of a stream, asked of its leader: never a stale answer of a follower.
+ * Messages of a stream: single ones of its leader, never a stale answer of a follower; or many in a row of whoever has them.
+ *
+ * Laws: D1 what `inRow` answers begins at the sequence that was asked for and has no gap. D2 it may be less than what the
+ * stream holds, also nothing: a follower may lag, a server may die in the middle. Only the leader says where the end is.
+ *
+ * Source: `$JS.API.DIRECT.GET` with `batch`, of ADR-31 of the architecture of NATS.
  *
  * @module
  */
+import { createInbox, type Msg } from "@nats-io/transport-node"
 import { NatsFailureError } from "./NatsFailureError.ts"
 import type { Supervisor } from "./Supervisor.ts"
 
@@ -20,6 +26,8 @@ export type Query =
   | { readonly seq: number; readonly next_by_subj: string }
 
 const notFound = 404
+/** A server that is silent for so long in the middle of an answer is given up, and what it has is asked of another. */
+const silenceMs = 500
 
 interface Answer {
   readonly error?: { readonly code: number; readonly err_code: number; readonly description: string }
@@ -60,4 +68,40 @@ export const message = async (
     status: answer.error?.code ?? 0,
     reason: answer.error?.description ?? "an answer without a message"
   })
+}
+
+/** `seq` and those after it, at most `count` and about `bytesMax`; the stream must allow direct reads. D1, D2. */
+export const inRow = (
+  supervisor: Supervisor,
+  stream: string,
+  { seq, count, bytesMax }: { readonly seq: number; readonly count: number; readonly bytesMax: number }
+): Promise<ReadonlyArray<StoredMessage>> =>
+  new Promise((resolve) => {
+    const { connection } = supervisor.link
+    const found: Array<StoredMessage> = []
+    const inbox = createInbox()
+    const end = () => {
+      clearTimeout(timer)
+      subscription.unsubscribe()
+      resolve(found)
+    }
+    const timer = setTimeout(end, silenceMs)
+    const callback = (error: Error | null, message: Msg) => {
+      const next = error === null ? ofRow(message) : undefined
+      if (next === undefined || next.sequence !== seq + found.length) return end()
+      found.push(next)
+      timer.refresh()
+    }
+    const subscription = connection.subscribe(inbox, { callback })
+    connection.publish(`$JS.API.DIRECT.GET.${stream}`, JSON.stringify({ seq, batch: count, max_bytes: bytesMax }), {
+      reply: inbox
+    })
+  })
+
+/** `undefined`: the end of the row, or an error. */
+const ofRow = ({ headers, data }: Msg): StoredMessage | undefined => {
+  const sequence = Number(headers?.get("Nats-Sequence"))
+  if (headers === undefined || !(sequence > 0)) return undefined
+  // An absent header is an empty text to this client.
+  return { subject: headers.get("Nats-Subject"), sequence, data, header: (name) => headers.get(name) || undefined }
 }

@@ -96,7 +96,8 @@ export class Streams {
             : spec.role === "deadLetters"
               ? deadLettersPerQueueMax
               : -1,
-      allow_direct: false,
+      // A log is read by many messages at once, of any server that has them; where it ends its leader alone says.
+      allow_direct: spec.role === "log",
       allow_rollup_hdrs: spec.role === "keys",
       deny_delete: spec.role === "log" || spec.role === "keys"
     }
