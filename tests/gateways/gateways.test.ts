@@ -9,6 +9,7 @@ import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import * as EmbeddedFabric from "../../src/planes/fabric/EmbeddedFabric.ts"
+import * as RequestId from "../../src/planes/invocation/RequestId.ts"
 import { eventually } from "../support/TestPlatform.ts"
 import { makeWorld, ownerOf, type TestFunction, type World } from "./World.ts"
 
@@ -152,6 +153,33 @@ describe("several gateways", { timeout: 120_000 }, () => {
     const unknown = await call(owner.url, fn, "/loop", { headers: { ...peer, "millrace-peer-attach": "1" } })
     assert.strictEqual(unknown.headers.get("millrace-peer-outcome"), "unknown-request")
     assert.isUndefined(world.runs.counts.get("/loop:"))
+  })
+
+  it("take a call that a gateway sent twice once, under one id, and still have its answer", async () => {
+    const { fn, owner } = await twoGateways()
+    const { secretOf } = await import("../../src/planes/invocation/Peers.ts")
+    const { secret } = await import("./GatewayLife.ts")
+    for (const [name, own] of [
+      ["keyed", { "idempotency-key": "k" }],
+      ["unkeyed", {}],
+      ["later", { "idempotency-key": "l", prefer: "respond-async" }]
+    ] as const) {
+      const requestId = RequestId.make(performance.now(), owner.shards.indexOf(fn.versionId))
+      const headers = { "millrace-peer": secretOf(secret), "millrace-peer-request": requestId, ...own }
+      const send = () => call(owner.url, fn, `/${name}?ms=300`, { method: "POST", body: name, headers })
+      const answers = [...(await Promise.all([send(), send()]))]
+      // When the first has its answer; nothing of a call without a key is kept then.
+      if (name !== "unkeyed") answers.push(await send())
+      for (const answer of answers) {
+        assert.strictEqual(answer.status, name === "later" ? 202 : 200)
+        if (name === "later") continue
+        assert.strictEqual(await answer.text(), `/${name} ${name} 1`)
+      }
+      const claimed = await fetch(`${owner.url}/requests/${requestId}/result?wait=20`)
+      if (name !== "unkeyed")
+        assert.deepStrictEqual([claimed.status, await claimed.text()], [200, `/${name} ${name} 1`])
+      assert.strictEqual(world.runs.counts.get(`/${name}:`), 1)
+    }
   })
 
   it("hold a call while its shard has no owner, and answer it when there is one", async () => {

@@ -170,10 +170,10 @@ export class Forwarder {
   ): Promise<PeerTry.Tried> {
     const say = { requestId, isAttach }
     const { secret, shards } = this.#init
-    const onMoved = (listener: () => void) =>
+    const onMoved = (listener: (isSilent: boolean) => void) =>
       shards.onChange(() => {
         const place = shards.placeOf(index)
-        if (place.kind !== "changing" && this.#urlOf(place) !== url) listener()
+        if (place.kind !== "changing" && this.#urlOf(place) !== url) listener(shards.fellSilent(index))
       })
     return PeerTry.tryOnce({ agent: this.#agent, url, secret, say, request, response, body, bodyBegins, onMoved })
   }

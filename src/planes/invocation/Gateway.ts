@@ -237,10 +237,13 @@ class Gateway {
       return peer?.isAttach === true ? this.#forwarder?.ask(job) : this.#elsewhere(job)
     }
     const isTooLarge = Number(request.headers["content-length"]) > deployment.spec.bodyBytesMax
-    if (peer?.isAttach === true && shard.byRequestId(requestId) === undefined) {
-      return Peers.answer(response, "unknown-request")
-    }
-    if (request.headers.expect !== undefined && request.httpVersionMinor > 0 && !isTooLarge) response.writeContinue()
+    // A call that is here already was on its way to an owner of before, and arrives late: what lies here is enough.
+    const isKnown = peer !== undefined && shard.byRequestId(requestId) !== undefined
+    const isAttach = isKnown || peer?.isAttach === true
+    if (isAttach && !isKnown) return Peers.answer(response, "unknown-request")
+    if (isKnown) request.resume()
+    else if (request.headers.expect !== undefined && request.httpVersionMinor > 0 && !isTooLarge)
+      response.writeContinue()
     CrashPoint.hit("gateway.call.begin")
     const call = new Call(this.#context, {
       request,
@@ -258,7 +261,7 @@ class Gateway {
       origin: surface === "pexec" || surface === "exec" ? request.headers.origin : undefined
     })
     exchange.call = call
-    if (peer?.isAttach === true) return this.#attach(exchange, call, { shard, requestId, withIds: headers.eventIds })
+    if (isAttach) return this.#attach(exchange, call, { shard, requestId, withIds: headers.eventIds })
     call.start()
   }
 

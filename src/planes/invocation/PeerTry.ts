@@ -28,10 +28,10 @@ export interface PeerTryInit {
   /** The body begins to be passed on: it is not here for another try. */
   readonly bodyBegins: () => void
   /**
-   * Calls back when the shard has another owner than this one, which may stand still and never say so. Answers a way to
-   * stop.
+   * Calls back when the shard has another owner than this one, which may stand still and never say so. `isSilent`: it did
+   * not hand it over. Answers a way to stop.
    */
-  readonly onMoved: (listener: () => void) => () => void
+  readonly onMoved: (listener: (isSilent: boolean) => void) => () => void
 }
 
 const connectMs = 2_000
@@ -40,6 +40,8 @@ const connectMs = 2_000
  * was answered before, so an answer that is dropped here would be told as unknown.
  */
 const movedGraceMs = 1_000
+/** That of one whose lease ran out: it stopped to answer well before its successor could take the shard. */
+const silentGraceMs = 200
 
 export const tryOnce = (init: PeerTryInit): Promise<Tried> =>
   new Promise((resolve) => {
@@ -78,9 +80,10 @@ export const tryOnce = (init: PeerTryInit): Promise<Tried> =>
       upstream.destroy()
       broken()
     }
-    const stop = init.onMoved(() => {
+    const stop = init.onMoved((isSilent) => {
+      const graceMs = isSilent ? silentGraceMs : movedGraceMs
       // What this process had no time to read by then is read before it gives up.
-      grace ??= setTimeout(() => setImmediate(() => setImmediate(giveUp)), movedGraceMs)
+      grace ??= setTimeout(() => setImmediate(() => setImmediate(giveUp)), graceMs)
     })
     connecting(upstream, () => {
       isConnected = true

@@ -236,8 +236,16 @@ export class Shard {
 
   // --- calls -------------------------------------------------------------------------------------------------------
 
-  /** Admits a call; what becomes of it is told to `caller`. */
+  /**
+   * Admits a call; what becomes of it is told to `caller`. One whose id is known was sent again by a gateway that could not
+   * tell what became of it, and is the same request.
+   */
   submit(call: NewCall, caller: Caller): Entry {
+    const known = this.#byRequestId.get(call.requestId)
+    if (known !== undefined) {
+      caller.joined(known)
+      return known
+    }
     const arrived: Arrived = {
       _tag: "Arrived",
       nowMs: nowMs(),
@@ -846,7 +854,8 @@ export class Shard {
 
   #unindex(entry: Entry): void {
     this.#entries.delete(entry.sequence)
-    this.#byRequestId.delete(entry.requestId)
+    // A log of former times may hold two of one id.
+    if (this.#byRequestId.get(entry.requestId) === entry) this.#byRequestId.delete(entry.requestId)
   }
 
   /** The call is not needed any more; what of it lies in a blob goes, unless its dead letter has it now. */

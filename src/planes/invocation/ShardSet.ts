@@ -53,6 +53,8 @@ interface Slot {
   life: ShardLife.State
   isWanted: boolean
   open: OpenShard.OpenShard | undefined
+  /** How long that took. */
+  openedInMs: number
   scope: Scope.Closeable | undefined
   opening: Fiber.Fiber<unknown, unknown> | undefined
   /** It is served, or suspended. */
@@ -62,6 +64,8 @@ interface Slot {
   problem: string | undefined
   /** What the watch showed last. */
   watched: Lease.Watched
+  /** Its last owner took it when the lease of the one before had run out, and not from its hands. */
+  wasTaken: boolean
   /** Where this process alone has the store: who waits for it. */
   alone: { readonly gained: (epoch: number) => void; readonly failed: (error: unknown) => void } | undefined
 }
@@ -139,6 +143,10 @@ export class ShardSet {
     const isMine = holder === this.#init.me || (slot !== undefined && slot.life._tag !== "Resting" && holder === null)
     const address = holder === null || isMine ? undefined : this.#members.addressOf(holder)
     return address === undefined ? { kind: "changing", isMine } : { kind: "peer", address }
+  }
+
+  fellSilent(index: number): boolean {
+    return this.#slots[index]?.wasTaken === true
   }
 
   onChange(listener: () => void): () => void {
@@ -255,11 +263,14 @@ export class ShardSet {
     const seen = LeaseHolder.seenOf(change.entry)
     const before = slot.watched.seen.record?.holder
     slot.watched = { seen, sinceMs: nowMs() }
+    const now = seen.record?.holder
+    // Whoever hands it over says so before another takes it.
+    if (now !== before) slot.wasTaken = typeof now === "string" && typeof before === "string"
     slot.ownership.saw(seen)
     const holder = seen.record?.holder ?? this.#init.me
     const { life } = slot
     if (life._tag === "Suspended" && holder !== this.#init.me) this.#send(slot, { _tag: "GivenUp", epoch: life.epoch })
-    if (seen.record?.holder !== before) this.#tell()
+    if (now !== before) this.#tell()
   }
 
   /** Who is there may have changed, and with it what is wanted here. */
@@ -304,12 +315,14 @@ export class ShardSet {
       life: ShardLife.resting,
       isWanted: false,
       open: undefined,
+      openedInMs: 0,
       scope: undefined,
       opening: undefined,
       shard: undefined,
       suspended: undefined,
       problem: undefined,
       alone: undefined,
+      wasTaken: false,
       watched: { seen: { record: null, revision: 0 }, sinceMs: nowMs() }
     }
     return slot
@@ -371,6 +384,7 @@ export class ShardSet {
 
   #open(slot: Slot, epoch: number): void {
     const { ownership } = slot
+    const sinceMs = nowMs()
     const opening = Effect.runFork(OpenShard.open(this.#partsOf(slot), slot.name, () => ownership.actsUntilMs))
     slot.opening = opening
     opening.addObserver((exit) => {
@@ -378,6 +392,7 @@ export class ShardSet {
       slot.opening = undefined
       if (Exit.isSuccess(exit)) {
         slot.open = exit.value
+        slot.openedInMs = nowMs() - sinceMs
         slot.problem = undefined
         return this.#send(slot, { _tag: "Opened", epoch })
       }
@@ -397,7 +412,8 @@ export class ShardSet {
     slot.shard = open.shard
     this.recordsReplayed += open.recordCount
     Effect.runSync(Scope.provide(open.begin(epoch), scope))
-    this.#init.events.moved?.(slot.name, `served here from epoch ${epoch} on`)
+    const how = `opened in ${Math.round(slot.openedInMs)} ms, with ${open.recordCount} records read`
+    this.#init.events.moved?.(slot.name, `served here from epoch ${epoch} on: ${how}`)
     this.#changed()
     const { upkeep, events } = this.#init
     Effect.runFork(

@@ -60,6 +60,8 @@ export interface Shards {
   readonly at: (index: number) => Shard | undefined
   readonly forVersion: (versionId: string) => Shard | undefined
   readonly placeOf: (index: number) => Place
+  /** The owner before this one did not hand it over: its lease ran out. */
+  readonly fellSilent: (index: number) => boolean
   /** Of this process, once it has joined. */
   readonly address: GatewayMembers.MemberAddress | undefined
   /** Called at each change of who has what. Answers a way to stop. */
@@ -116,6 +118,7 @@ export const open = (
       at: (index) => set.at(index),
       forVersion: (versionId) => set.shardAt(indexOf(versionId)),
       placeOf: (index) => set.placeOf(index),
+      fellSilent: (index) => set.fellSilent(index),
       get address() {
         return set.address
       },

@@ -73,8 +73,8 @@ const settleMs = 180_000
 const blowMinMs = 500
 const blowMaxMs = 9_000
 const outageMaxMs = 2_000
-/** Longer than any lease: then it is told what the gateways said meanwhile. */
-const slowMs = 5_000
+/** Longer than a lease and the opening of a shard: then it is told what the gateways said meanwhile. */
+const slowMs = 3_000
 
 const recorder = join(import.meta.dirname, "../recorder.ts")
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
@@ -235,6 +235,7 @@ const strikeAll = async (
     const sinceWall = new Date().toISOString()
     const healed = strike(members, fault.blow, blowMs, isAlone)
     await healed.begun
+    const begunWall = new Date().toISOString()
     const timesMs = (fromMs: number) =>
       Promise.all(
         names.map(async (name) => {
@@ -257,7 +258,10 @@ const strikeAll = async (
     const who = members.map(({ name }) => name).join(", ")
     const each = servedMs.slice(0, names.length).map(Math.round).join(", ")
     say(`${index + 1}/${faults.length} ${what} (${who}): shards accept again after ${each} ms, ${next} calls so far`)
-    if (Math.max(...servedMs) > slowMs) for (const line of whatMoved(installation, sinceWall)) say(`    ${line}`)
+    if (Math.max(...servedMs) > slowMs) {
+      say(`    struck at ${sinceWall.slice(17)}, until ${begunWall.slice(17)}`)
+      for (const line of whatMoved(installation, sinceWall)) say(`    ${line}`)
+    }
     const why = ended()
     if (why !== undefined) throw new Error(why)
   }

@@ -177,7 +177,7 @@ const servedSince = (gateway: Plane, shard: string): number => {
     if (!Array.isArray(message) || message[0] !== "a shard moved") continue
     // Logged by the invocation plane.
     const { shard: moved, what } = message[1] as { readonly shard: string; readonly what: string }
-    const since = /^served here.* from epoch (\d+) on$/.exec(what)?.[1]
+    const since = /^served here.* from epoch (\d+) on(?::|$)/.exec(what)?.[1]
     if (moved === shard && since !== undefined) epoch = Math.max(epoch, Number(since))
   }
   return epoch
