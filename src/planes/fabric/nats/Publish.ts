@@ -31,6 +31,8 @@ export type Published =
   | { readonly _tag: "Unknown"; readonly reason: string }
 
 const backoffMs = [20, 50, 100, 200, 400]
+/** The first tries wait less: a server that died never answers, and its successor knows the id of what it stored. */
+const firstWaitsMs = [500, 1_000]
 
 const headersOf = (values: Readonly<Record<string, string>>): MsgHdrs => {
   const result = headers()
@@ -45,7 +47,12 @@ export const publish = async (supervisor: Supervisor, message: Outgoing): Promis
   for (let round = 0; ; round++) {
     // What the client would keep for the next connection would be sent then, whoever had given up on it.
     if (supervisor.isConnected) {
-      const tried = await tryOnce(supervisor, message)
+      const { requestTimeoutMs } = supervisor.options
+      const tried = await tryOnce(
+        supervisor,
+        message,
+        Math.min(firstWaitsMs[round] ?? requestTimeoutMs, requestTimeoutMs)
+      )
       if (tried._tag === "Stored") return tried
       if (tried._tag === "Conflict") return { _tag: "Conflict", wasTried: isUnknown }
       reason = tried.reason
@@ -66,12 +73,12 @@ type Tried =
   | { readonly _tag: "Conflict" }
   | { readonly _tag: "Failed"; readonly reason: string; readonly mayPass: boolean; readonly isFull: boolean }
 
-const tryOnce = async (supervisor: Supervisor, message: Outgoing): Promise<Tried> => {
+const tryOnce = async (supervisor: Supervisor, message: Outgoing, timeout: number): Promise<Tried> => {
   try {
     const ack = await supervisor.link.js.publish(message.subject, message.data, {
       msgID: message.messageId,
       headers: headersOf(message.headers),
-      timeout: supervisor.options.requestTimeoutMs,
+      timeout,
       expect: {
         ...(message.expectedLast === undefined ? {} : { lastSequence: message.expectedLast }),
         ...(message.expectedLastOfSubject === undefined ? {} : { lastSubjectSequence: message.expectedLastOfSubject })

@@ -10,6 +10,7 @@
  */
 import { createInbox, type Msg } from "@nats-io/transport-node"
 import { NatsFailureError } from "./NatsFailureError.ts"
+import * as Retry from "./Retry.ts"
 import type { Supervisor } from "./Supervisor.ts"
 
 export interface StoredMessage {
@@ -52,10 +53,10 @@ export const message = async (
   stream: string,
   query: Query
 ): Promise<StoredMessage | undefined> => {
-  const { connection } = supervisor.link
-  const response = await connection.request(`$JS.API.STREAM.MSG.GET.${stream}`, JSON.stringify(query), {
-    timeout: supervisor.options.requestTimeoutMs
-  })
+  const timeout = supervisor.options.requestTimeoutMs
+  const response = await Retry.beside(() =>
+    supervisor.link.connection.request(`$JS.API.STREAM.MSG.GET.${stream}`, JSON.stringify(query), { timeout })
+  )
   const answer = response.json<Answer>()
   if (answer.message !== undefined) {
     const { subject, seq, hdrs, data } = answer.message

@@ -12,6 +12,7 @@ import { nanos } from "@nats-io/transport-node"
 import { UnsafeServer } from "../FabricError.ts"
 import * as Names from "./Names.ts"
 import * as NatsFailure from "./NatsFailure.ts"
+import * as Retry from "./Retry.ts"
 import * as Safety from "./Safety.ts"
 import type { Supervisor } from "./Supervisor.ts"
 
@@ -106,7 +107,7 @@ export class Streams {
   /** What is there, judged; `undefined` when there is none. Rejects with `UnsafeServer`. */
   async look(spec: StreamSpec): Promise<StreamInfo | undefined> {
     try {
-      const info = await this.#supervisor.link.manager.streams.info(spec.name)
+      const info = await Retry.beside(() => this.#supervisor.link.manager.streams.info(spec.name))
       this.#judge(spec, info)
       return info
     } catch (error) {
