@@ -1,12 +1,11 @@
 /**
- * The log of one shard in its stream: group commit, fencing, reading, truncating.
+ * The log of one shard in its stream: group commit, fencing, truncating; `LogReader` reads it.
  *
  * G1 appends that wait together become one message, in their order, one message in flight at a time. G2 each is published
  * with the sequence that the last one had, so a writer that was deposed is refused by the server. G3 a publish whose
  * outcome is unknown is tried again with the same message id; what still cannot be known after `unknownLimitMs` is answered
  * as unknown, and the tail is read anew before anything else is written. G4 an append that does not fit the end is answered
- * with the end as the server has it. G5 reading many messages takes few questions, and what a follower does not have yet is
- * asked of the leader.
+ * with the end as the server has it.
  *
  * @module
  */
@@ -15,9 +14,9 @@ import { nuid } from "@nats-io/transport-node"
 import * as RecordBatch from "../embedded/RecordBatch.ts"
 import type { LogRecord } from "../Log.ts"
 import * as LogMessage from "./LogMessage.ts"
+import { type Bounds, LogReader } from "./LogReader.ts"
 import * as NatsFailure from "./NatsFailure.ts"
 import { NatsFailureError } from "./NatsFailureError.ts"
-import { PositionIndex } from "./PositionIndex.ts"
 import { publish } from "./Publish.ts"
 import * as Retry from "./Retry.ts"
 import * as StreamReader from "./StreamReader.ts"
@@ -30,15 +29,6 @@ const overheadBytes = 8 * 1024
 const messageBytesMax = 1024 * 1024
 /** In one message; an owner appends at most as many in one batch. */
 const groupRecordsMax = 8192
-/** Asked of the leader at once, where no server has many in a row. */
-const readAhead = 16
-/** Of one answer with messages in a row. */
-const rowMessagesMax = 2048
-const rowBytesMax = 4 * 1024 * 1024
-const readBytesMax = 32 * 1024 * 1024
-/** So many more are asked for than the average tells. */
-const rowShareOver = 1.25
-const boundsTries = 20
 const undecidedPauseMs = 20
 /** The last part of the room is for what ends accepted work. */
 const reserveShare = 0.1
@@ -66,37 +56,22 @@ interface Waiting {
   isWithdrawn: boolean
 }
 
-export interface Bounds {
-  readonly first: number
-  readonly end: number
-  readonly firstSequence: number
-  readonly lastSequence: number
-  readonly bytes: number
-  readonly bytesMax: number
-}
-
-const truncatedAway = (reason: string) => new NatsFailureError({ _tag: "Refused", reason })
-
 export class LogStream {
   readonly #supervisor: Supervisor
   readonly #streams: Streams
   readonly #spec: StreamSpec
   readonly #subject: string
-  readonly #index = new PositionIndex()
+  readonly #reader: LogReader
   #waiting: Array<Waiting> = []
   #isWriting = false
   #tail: Tail | undefined
-  /** The log reaches at least this far, and its stream at least to this message. */
-  #knownEnd = 0
-  #knownSequence = 0
-  /** Every server that has the stream answers what it has of it, and not the leader alone. */
-  #allowsDirect = false
 
   constructor(supervisor: Supervisor, streams: Streams, spec: StreamSpec) {
     this.#supervisor = supervisor
     this.#streams = streams
     this.#spec = spec
     this.#subject = spec.subjects[0]!
+    this.#reader = new LogReader(supervisor, streams, spec)
   }
 
   /** Answers how to withdraw it, which works until it is sent. */
@@ -122,52 +97,17 @@ export class LogStream {
   }
 
   /** As the leader has it now; nothing there is a log that is empty. */
-  async bounds(round = 1): Promise<Bounds> {
-    const info = await this.#streams.look(this.#spec)
-    if (info === undefined || info.state.last_seq === 0) {
-      const bytesMax = info?.config.max_bytes ?? -1
-      return { first: 0, end: 0, firstSequence: 1, lastSequence: 0, bytes: 0, bytesMax }
-    }
-    const { first_seq: firstSequence, last_seq: lastSequence, messages, bytes } = info.state
-    if (messages === 0) {
-      const reason = `the stream ${this.#spec.name} was emptied by hand: where its log ends is lost`
-      throw new NatsFailureError({ _tag: "Refused", reason })
-    }
-    const [first, last] = await Promise.all([
-      this.#message(firstSequence),
-      firstSequence === lastSequence ? undefined : this.#message(lastSequence)
-    ])
-    if (first === undefined || (last === undefined && firstSequence !== lastSequence)) {
-      // Somebody truncated or appended between the questions.
-      if (round < boundsTries) return this.bounds(round + 1)
-      const reason = `the first or the last message of the stream ${this.#spec.name} was removed by hand`
-      throw new NatsFailureError({ _tag: "Refused", reason })
-    }
-    const end = LogMessage.endAfter(last ?? first)
-    this.#allowsDirect = info.config.allow_direct === true
-    this.#reaches(end, lastSequence)
-    this.#index.dropBefore(firstSequence)
-    this.#index.note(first.position, firstSequence)
-    const bytesMax = info.config.max_bytes
+  async bounds(): Promise<Bounds> {
+    const bounds = await this.#reader.bounds()
+    const { end, lastSequence, bytes, bytesMax } = bounds
     // What a writer would ask next.
-    if (!this.#isWriting) this.#tail ??= { lastSequence, end, bytes, bytesMax }
-    return { first: first.position, end, firstSequence, lastSequence, bytes, bytesMax }
+    if (!this.#isWriting && lastSequence > 0) this.#tail ??= { lastSequence, end, bytes, bytesMax }
+    return bounds
   }
 
   /** Rejects with a refusal before the first position. */
-  async read(position: number, limit: number): Promise<ReadonlyArray<LogRecord>> {
-    const known = position < this.#knownEnd ? this.#index.startOf(position) : undefined
-    if (known !== undefined) {
-      const records = await this.#readFrom(known, position, limit)
-      if (records.length > 0) return records
-    }
-    // Of an end that was not known, or of messages that another truncated meanwhile.
-    const bounds = await this.bounds()
-    if (position < bounds.first) throw truncatedAway(`${position} is before ${bounds.first}, load the snapshot`)
-    if (position >= bounds.end) return []
-    const records = await this.#readFrom(await this.#seek(position, bounds), position, limit)
-    if (records.length === 0) throw truncatedAway(`${position} went while it was read, load the snapshot`)
-    return records
+  read(position: number, limit: number): Promise<ReadonlyArray<LogRecord>> {
+    return this.#reader.read(position, limit)
   }
 
   /** Removes what lies before `position`, whole batches only. */
@@ -179,9 +119,9 @@ export class LogStream {
       bounds = await this.bounds()
     }
     // Behind the mark somebody may have written already; then this is the place of the mark all the same.
-    const sequence = await this.#seek(Math.min(position, bounds.end), bounds)
+    const sequence = await this.#reader.seek(Math.min(position, bounds.end), bounds)
     await this.#supervisor.link.manager.streams.purge(this.#spec.name, { seq: sequence })
-    this.#index.dropBefore(sequence)
+    this.#reader.dropped(sequence)
     if (this.#tail !== undefined) this.#tail.bytes = (await this.bounds()).bytes
   }
 
@@ -190,92 +130,6 @@ export class LogStream {
     const appended = await new Promise<Appended>((resolve) => this.append(end, [], true, resolve))
     if (appended._tag === "Refused") throw new NatsFailureError({ _tag: "Refused", reason: appended.reason })
     if (appended._tag === "Unknown") throw new NatsFailureError({ _tag: "Unknown", reason: appended.reason })
-  }
-
-  async #message(sequence: number): Promise<LogMessage.LogMessage | undefined> {
-    const stored = await StreamReader.message(this.#supervisor, this.#spec.name, { seq: sequence })
-    return stored === undefined ? undefined : LogMessage.decode(stored)
-  }
-
-  /** The message with which the batch begins that holds `position`, or the last one that is not behind it. */
-  async #seek(position: number, bounds: Bounds): Promise<number> {
-    const known = this.#index.startOf(position)
-    if (known !== undefined) return known
-    const { before, after } = this.#index.around(position)
-    let low = Math.max(bounds.firstSequence, before?.sequence ?? 0)
-    let high = Math.min(bounds.lastSequence, (after?.sequence ?? Number.POSITIVE_INFINITY) - 1)
-    let found = low
-    while (low <= high) {
-      const middle = (low + high) >> 1
-      const message = await this.#message(middle)
-      if (message === undefined) throw truncatedAway(`${position} went while it was looked for, load the snapshot`)
-      if (message.position <= position) {
-        found = LogMessage.firstSequence(message)
-        low = middle + 1
-      } else high = middle - 1
-    }
-    return found
-  }
-
-  async #readFrom(start: number, position: number, limit: number): Promise<ReadonlyArray<LogRecord>> {
-    const records: Array<LogRecord> = []
-    const assembly = new LogMessage.Assembly()
-    let bytes = 0
-    let next = start
-    let askedLeader = !this.#allowsDirect
-    while (records.length < limit && bytes < readBytesMax) {
-      const count = this.#messagesFor(position + records.length, next, limit - records.length)
-      // One alone is had of the leader as fast.
-      const inRow = askedLeader || count === 1 ? [] : await this.#inRow(next, count)
-      const messages = inRow.length > 0 ? inRow : await this.#ofLeader(next, Math.min(count, readAhead))
-      askedLeader ||= inRow.length === 0
-      if (messages.length === 0) break
-      next += messages.length
-      for (const message of messages) {
-        const batch = assembly.add(message)
-        if (batch === undefined) continue
-        if (batch.records.length > 0) {
-          this.#index.note(batch.position, LogMessage.firstSequence(message))
-          // Whatever comes next begins there.
-          this.#index.note(batch.position + batch.records.length, message.sequence + 1)
-        }
-        for (const [index, record] of batch.records.entries()) {
-          const at = batch.position + index
-          if (at < position || records.length === limit) continue
-          records.push({ position: at, bytes: record })
-          bytes += record.byteLength
-        }
-        if (records.length === limit) break
-      }
-      if (next > this.#knownSequence && records.length > 0) break
-    }
-    return records
-  }
-
-  /** How many messages from `next` on hold so many records from `position` on, as far as one can know. */
-  #messagesFor(position: number, next: number, recordCount: number): number {
-    const left = Math.max(1, this.#knownSequence - next + 1)
-    const recordsLeft = Math.max(1, this.#knownEnd - position)
-    const needed = recordCount >= recordsLeft ? left : Math.ceil((recordCount * left * rowShareOver) / recordsLeft)
-    return Math.min(needed, left, rowMessagesMax)
-  }
-
-  async #inRow(seq: number, count: number): Promise<ReadonlyArray<LogMessage.LogMessage>> {
-    const row = { seq, count, bytesMax: rowBytesMax }
-    return (await StreamReader.inRow(this.#supervisor, this.#spec.name, row)).map(LogMessage.decode)
-  }
-
-  /** Those from `first` on, up to the first that is not there. */
-  async #ofLeader(first: number, count: number): Promise<ReadonlyArray<LogMessage.LogMessage>> {
-    const asked = await Promise.all(Array.from({ length: count }, (_, index) => this.#message(first + index)))
-    const missing = asked.indexOf(undefined)
-    // Nothing before the first that is missing is.
-    return (missing === -1 ? asked : asked.slice(0, missing)) as ReadonlyArray<LogMessage.LogMessage>
-  }
-
-  #reaches(end: number, lastSequence: number): void {
-    this.#knownEnd = Math.max(this.#knownEnd, end)
-    this.#knownSequence = Math.max(this.#knownSequence, lastSequence)
   }
 
   #schedule(): void {
@@ -381,8 +235,8 @@ export class LogStream {
       tail.lastSequence = sequence
       tail.bytes += data.byteLength
     }
-    if (records.length > 0) this.#index.note(start, tail.lastSequence - parts.length + 1)
-    this.#reaches(start + records.length, tail.lastSequence)
+    const { lastSequence } = tail
+    this.#reader.wrote(start, lastSequence - parts.length + 1, start + records.length, lastSequence)
     for (const waiting of group) {
       tail.end += waiting.records.length
       waiting.answer({ _tag: "Done", end: tail.end })

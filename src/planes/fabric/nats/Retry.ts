@@ -2,8 +2,7 @@
  * Questions that may be asked again: while no server answers, until `unknownLimitMs` are over.
  *
  * Laws: Y1 `ask` ends with the first answer, with the first failure that will not pass, or when the time is over.
- * Y2 `beside` ends with the first answer, or the first failure that is known to be one; a silence of one try is not waited
- * out before the next.
+ * Y2 `beside` ends as the first of its tries that ends, and begins another while none does.
  *
  * @module
  */
@@ -27,7 +26,6 @@ export const ask = async <A>(supervisor: Supervisor, question: () => Promise<A>)
 }
 
 const besideMs = 500
-const besideTries = 4
 
 /**
  * Asks again beside a try that has no answer yet: it may have gone to a server that died or stands still, and would be
@@ -35,25 +33,13 @@ const besideTries = 4
  */
 export const beside = <A>(question: () => Promise<A>): Promise<A> =>
   new Promise((resolve, reject) => {
-    let begun = 0
-    let open = 0
-    let timer: NodeJS.Timeout | undefined
-    const tryOnce = () => {
-      begun++
-      open++
-      timer = begun < besideTries ? setTimeout(tryOnce, besideMs) : undefined
-      question().then(
-        (answer) => {
-          clearTimeout(timer)
-          resolve(answer)
-        },
-        (error: unknown) => {
-          open--
-          if (NatsFailure.of(error)._tag === "Unknown" && (open > 0 || timer !== undefined)) return
-          clearTimeout(timer)
-          reject(error)
-        }
-      )
-    }
+    const tryOnce = () => question().then(end(resolve), end(reject))
+    const timer = setInterval(tryOnce, besideMs)
+    const end =
+      <B>(settle: (value: B) => void) =>
+      (value: B) => {
+        clearInterval(timer)
+        settle(value)
+      }
     tryOnce()
   })
