@@ -15,7 +15,7 @@ const ids = fc.uniqueArray(fc.constantFrom("a", "b", "c", "ab", "gateway-1", "ga
   maxLength: 6
 })
 const shards = Array.from({ length: 64 }, (_, index) => `shard-${index}`)
-const options: Membership.Options = { deadAfterMs: 100 }
+const options: Membership.Options = { deadAfterMs: 100, heirAfterMs: 200 }
 
 const owners = (ownerOf: Ownership, among: ReadonlyArray<string>) => shards.map((shard) => ownerOf(shard, among))
 
@@ -76,7 +76,7 @@ describe("sharding: laws", () => {
     upholds(
       fc.property(announcements, (told) => {
         const names = ["p0", "p1", "p2", "p3"]
-        const states = names.map(Membership.make)
+        const states = names.map((name) => Membership.make(name, 0))
         let nowMs = 0
         let revision = 0
         const last = new Map<string, Membership.Announcement>()
@@ -112,7 +112,7 @@ describe("sharding: laws", () => {
   it("M4, M5: the silent are not members until they are heard of again, and one counts itself until it leaves", () => {
     upholds(
       fc.property(announcements, (told) => {
-        let state = Membership.make("p0")
+        let state = Membership.make("p0", 0)
         let nowMs = 0
         let revision = 0
         const heard = new Map<string, { readonly atMs: number; readonly isLeaving: boolean }>()
@@ -140,7 +140,7 @@ describe("sharding: laws", () => {
   })
 
   it("a removal that is older than the last announcement changes nothing, and the forgotten are the silent ones", () => {
-    let state = Membership.make("me")
+    let state = Membership.make("me", 0)
     const announce = (memberId: string, revision: number, nowMs: number) => {
       const announcement = { memberId, revision, isLeaving: false }
       state = Membership.step(state, { _tag: "Announced", nowMs, announcement })
@@ -152,5 +152,40 @@ describe("sharding: laws", () => {
     assert.deepStrictEqual(Membership.forgotten(state, 100, 100), ["a"])
     state = Membership.step(state, { _tag: "Removed", memberId: "a", revision: 7 })
     assert.deepStrictEqual(Membership.members(options, state, 50), ["b", "me"])
+  })
+
+  type Heirs = typeof Membership.heirs
+
+  const inherits = (heirs: Heirs) =>
+    fc.property(announcements, fc.nat(400), (told, sinceMs) => {
+      let state = Membership.make("p0", sinceMs)
+      let nowMs = 0
+      const first = new Map([["p0", sinceMs]])
+      for (const [revision, { who, isLeaving, byMs }] of told.entries()) {
+        nowMs += byMs
+        const memberId = `p${who}`
+        if (!first.has(memberId)) first.set(memberId, nowMs)
+        state = Membership.step(state, {
+          _tag: "Announced",
+          nowMs,
+          announcement: { memberId, revision: revision + 1, isLeaving }
+        })
+        const members = Membership.members(options, state, nowMs)
+        const found = heirs(options, state, nowMs)
+        const settled = members.filter((id) => nowMs - first.get(id)! >= options.heirAfterMs)
+        assert.deepStrictEqual(found, settled.length > 0 ? settled : members)
+      }
+    })
+
+  it("M6: what a silent one had goes to those who were there for long enough, while there are any", () => {
+    upholds(inherits(Membership.heirs))
+  })
+
+  it("M6 kills: newcomers that inherit, and nobody who inherits where all are new", () => {
+    const settled: Heirs = (own, state, nowMs) => {
+      const since = (id: string) => state.others.get(id)?.sinceMs ?? state.sinceMs
+      return Membership.members(own, state, nowMs).filter((id) => nowMs - since(id) >= own.heirAfterMs)
+    }
+    kills(inherits, { newcomers: Membership.members, nobody: settled })
   })
 })

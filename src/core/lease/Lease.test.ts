@@ -113,9 +113,17 @@ describe("lease", () => {
   })
 
   it("acquiring, a newer record that is another's, or of another epoch, is watched", () => {
-    for (const other of [seen(9), mine(9, { holder: "p2" }), mine(9, { epoch: 6 })]) {
+    for (const other of [seen(9), mine(9, { holder: "p2" })]) {
       leads(acquiring, Seen({ nowMs: 170, seen: other }), { _tag: "Watching", seen: other, seenAtMs: 170 })
     }
+    // Its own of a former grant: nobody can act under it.
+    const former = mine(9, { epoch: 6 })
+    leads(
+      acquiring,
+      Seen({ nowMs: 170, seen: former }),
+      { _tag: "Acquiring", seen: former, seenAtMs: 170, epoch: 7, sentAtMs: 170 },
+      [write(7, 170, 9)]
+    )
     const gone: Lease.Seen = { record: null, revision: 9 }
     leads(
       acquiring,

@@ -134,7 +134,7 @@ export const wakeAtMs = (options: Options, state: State): number =>
   State.$match(state, {
     Idle: () => Number.POSITIVE_INFINITY,
     Unread: ({ askedAtMs }) => askedAtMs + options.renewMs,
-    Watching: ({ seen, seenAtMs }) => freeAtMs(seen, seenAtMs),
+    Watching: ({ seen, seenAtMs }) => freeAtMs(options, seen, seenAtMs),
     Acquiring: ({ sentAtMs }) => sentAtMs + options.renewMs,
     Holding: ({ untilMs, renewAtMs }) => Math.min(untilMs - options.marginMs, renewAtMs)
   })
@@ -149,7 +149,7 @@ const stepWanted = (
   // A watch that is behind what this process itself has seen knows less than a read.
   if (watched === undefined || watched.seen.revision < newestRevision) return ask(nowMs, newestRevision)
   const state: Of<"Watching"> = { _tag: "Watching", seen: watched.seen, seenAtMs: Math.min(watched.sinceMs, nowMs) }
-  return nowMs >= freeAtMs(state.seen, state.seenAtMs) ? acquire(options, state, nowMs) : [state, []]
+  return nowMs >= freeAtMs(options, state.seen, state.seenAtMs) ? acquire(options, state, nowMs) : [state, []]
 }
 
 const stepUnread = (options: Options, state: Of<"Unread">, event: Event): Step => {
@@ -171,7 +171,7 @@ const stepWatching = (options: Options, state: Of<"Watching">, event: Event): St
     // Seen again is not renewed; seen late is not new.
     return event.seen.revision > state.seen.revision ? watch(options, event.seen, event.nowMs) : [state, []]
   }
-  if (event._tag === "Ticked" && event.nowMs >= freeAtMs(state.seen, state.seenAtMs)) {
+  if (event._tag === "Ticked" && event.nowMs >= freeAtMs(options, state.seen, state.seenAtMs)) {
     return acquire(options, state, event.nowMs)
   }
   return [state, []]
@@ -263,8 +263,9 @@ const watch = (options: Options, seen: Seen, nowMs: number): Step =>
     Event.Wanted({ nowMs, watched: { seen, sinceMs: nowMs } })
   )
 
-const freeAtMs = ({ record }: Seen, seenAtMs: number): number =>
-  record === null || record.holder === null ? seenAtMs : seenAtMs + record.ttlMs
+/** Its own of before, which it lost: nobody else acts under it, and none did while it is the newest. */
+const freeAtMs = ({ me }: Options, { record }: Seen, seenAtMs: number): number =>
+  record === null || record.holder === null || record.holder === me ? seenAtMs : seenAtMs + record.ttlMs
 
 const acquire = (options: Options, { seen, seenAtMs }: Of<"Watching">, nowMs: number): Step => {
   const epoch = (seen.record?.epoch ?? 0) + 1

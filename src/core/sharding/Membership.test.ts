@@ -3,8 +3,8 @@ import * as Rendezvous from "../placement/Rendezvous.ts"
 import type { Event, State } from "./Membership.ts"
 import * as Membership from "./Membership.ts"
 
-const options: Membership.Options = { deadAfterMs: 100 }
-const start = Membership.make("me")
+const options: Membership.Options = { deadAfterMs: 100, heirAfterMs: 200 }
+const start = Membership.make("me", 0)
 
 const announced = (memberId: string, revision: number, nowMs: number, isLeaving = false): Event => ({
   _tag: "Announced",
@@ -17,10 +17,10 @@ const seen = (state: State) => Object.fromEntries(state.others)
 
 describe("membership: who is there", () => {
   it("one that knows nobody takes all shards, until it leaves", () => {
-    assert.deepStrictEqual(start, { me: "me", isLeaving: false, others: new Map() })
+    assert.deepStrictEqual(start, { me: "me", sinceMs: 0, isLeaving: false, others: new Map() })
     assert.deepStrictEqual(Membership.members(options, start, 0), ["me"])
     const left = told({ _tag: "LeaveWanted" })
-    assert.deepStrictEqual(left, { me: "me", isLeaving: true, others: new Map() })
+    assert.deepStrictEqual(left, { me: "me", sinceMs: 0, isLeaving: true, others: new Map() })
     assert.deepStrictEqual(Membership.members(options, left, 0), [])
     assert.strictEqual(Membership.step(left, { _tag: "LeaveWanted" }), left)
   })
@@ -31,15 +31,20 @@ describe("membership: who is there", () => {
 
   it("a newer announcement counts from when it was seen here; the same or an older one tells nothing", () => {
     const first = told(announced("a", 5, 10))
-    assert.deepStrictEqual(seen(first), { a: { revision: 5, isLeaving: false, atMs: 10 } })
+    assert.deepStrictEqual(seen(first), { a: { revision: 5, isLeaving: false, atMs: 10, sinceMs: 10 } })
     for (const revision of [4, 5]) assert.strictEqual(Membership.step(first, announced("a", revision, 60, true)), first)
     const newer = Membership.step(first, announced("a", 6, 60, true))
     assert.deepStrictEqual(newer, {
       me: "me",
+      sinceMs: 0,
       isLeaving: false,
-      others: new Map([["a", { revision: 6, isLeaving: true, atMs: 60 }]])
+      others: new Map([["a", { revision: 6, isLeaving: true, atMs: 60, sinceMs: 10 }]])
     })
-    assert.deepStrictEqual(seen(first), { a: { revision: 5, isLeaving: false, atMs: 10 } }, "the former state is kept")
+    assert.deepStrictEqual(
+      seen(first),
+      { a: { revision: 5, isLeaving: false, atMs: 10, sinceMs: 10 } },
+      "the former state is kept"
+    )
   })
 
   it("a removal takes one away unless it announced itself since", () => {
@@ -49,8 +54,9 @@ describe("membership: who is there", () => {
     for (const revision of [5, 7]) {
       assert.deepStrictEqual(Membership.step(both, removed("a", revision)), {
         me: "me",
+        sinceMs: 0,
         isLeaving: true,
-        others: new Map([["b", { revision: 6, isLeaving: false, atMs: 10 }]])
+        others: new Map([["b", { revision: 6, isLeaving: false, atMs: 10, sinceMs: 10 }]])
       })
     }
     assert.deepStrictEqual(Object.keys(seen(both)), ["a", "b"], "the former state is kept")
@@ -78,6 +84,18 @@ describe("membership: who is there", () => {
     assert.isTrue(Membership.isHeard(options, state, "a", 20))
     assert.isTrue(Membership.isHeard(options, state, "me", 9_999))
     assert.isFalse(Membership.isHeard(options, state, "b", 20))
+  })
+
+  it("who was there for long enough is an heir, and all are while nobody was", () => {
+    const state = told(announced("a", 1, 10), announced("b", 2, 150), announced("a", 3, 150))
+    const heirs = (nowMs: number) => Membership.heirs({ ...options, deadAfterMs: 1_000 }, state, nowMs)
+    assert.deepStrictEqual(heirs(199), ["a", "b", "me"])
+    assert.deepStrictEqual(heirs(200), ["me"])
+    assert.deepStrictEqual(heirs(210), ["a", "me"])
+    assert.deepStrictEqual(heirs(350), ["a", "b", "me"])
+    assert.deepStrictEqual(Membership.heirs(options, state, 250), ["me"], "the silent inherit nothing")
+    const left = Membership.step(state, { _tag: "LeaveWanted" })
+    assert.deepStrictEqual(Membership.heirs({ ...options, deadAfterMs: 1_000 }, left, 200), ["a", "b"])
   })
 
   it("the next to count as gone is the one that was silent for longest and is not gone yet", () => {

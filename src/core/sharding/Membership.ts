@@ -12,6 +12,8 @@
  * - M3 the order in which members were seen does not matter.
  * - M4 who leaves wants nothing, and who was silent for too long is given nothing until it is heard of again.
  * - M5 a member that counts itself is never alone by mistake of its own: it is there as long as it does not leave.
+ * - M6 what an owner that fell silent had goes to members that have been there for `heirAfterMs`, while there are any: one
+ *   that came just now has to watch the lease for its whole time before it may take it.
  *
  * @module
  */
@@ -31,10 +33,13 @@ interface Seen {
   readonly revision: number
   readonly isLeaving: boolean
   readonly atMs: number
+  /** Heard of for the first time. */
+  readonly sinceMs: number
 }
 
 export interface State {
   readonly me: string
+  readonly sinceMs: number
   readonly isLeaving: boolean
   readonly others: ReadonlyMap<string, Seen>
 }
@@ -49,9 +54,12 @@ export type Event =
 export interface Options {
   /** Some announcements may be late or lost before a member counts as gone. */
   readonly deadAfterMs: number
+  /** Not below the ttl of what is owned. */
+  readonly heirAfterMs: number
 }
 
-export const make = (me: string): State => ({ me, isLeaving: false, others: new Map() })
+/** `sinceMs`: from when on it watches what the others own. */
+export const make = (me: string, sinceMs: number): State => ({ me, sinceMs, isLeaving: false, others: new Map() })
 
 export const step = (state: State, event: Event): State => {
   switch (event._tag) {
@@ -76,7 +84,8 @@ const announced = (state: State, { memberId, revision, isLeaving }: Announcement
   const known = state.others.get(memberId)
   // Seen again is not announced again.
   if (known !== undefined && known.revision >= revision) return state
-  return { ...state, others: new Map(state.others).set(memberId, { revision, isLeaving, atMs: nowMs }) }
+  const seen = { revision, isLeaving, atMs: nowMs, sinceMs: known?.sinceMs ?? nowMs }
+  return { ...state, others: new Map(state.others).set(memberId, seen) }
 }
 
 /** Those who take shards, in order of their ids. */
@@ -86,6 +95,14 @@ export const members = ({ deadAfterMs }: Options, state: State, nowMs: number): 
     if (!isLeaving && nowMs - atMs < deadAfterMs) found.push(memberId)
   }
   return found.sort()
+}
+
+/** Those among them who take what a silent one had. M6. */
+export const heirs = (options: Options, state: State, nowMs: number): ReadonlyArray<string> => {
+  const found = members(options, state, nowMs)
+  const since = (id: string) => state.others.get(id)?.sinceMs ?? state.sinceMs
+  const settled = found.filter((id) => nowMs - since(id) >= options.heirAfterMs)
+  return settled.length > 0 ? settled : found
 }
 
 /** Whether it was heard of lately; who leaves still serves what it has not handed over yet. */

@@ -26,9 +26,12 @@ export interface MembersOptions {
   /** Between two announcements. */
   readonly announceMs: number
   readonly deadAfterMs: number
+  /** One that has been there for less takes nothing of an owner that fell silent, while others can. */
+  readonly heirAfterMs: number
 }
 
-export const defaults: MembersOptions = { announceMs: 500, deadAfterMs: 1_500 }
+/** `heirAfterMs` is more than the ttl of a shard's lease (see `ShardSet`). */
+export const defaults: MembersOptions = { announceMs: 500, deadAfterMs: 1_500, heirAfterMs: 2_500 }
 
 /** What is left of a process that ended without a word is removed by the others after so long. */
 const forgetAfterMs = 60_000
@@ -62,7 +65,7 @@ export class GatewayMembers {
     this.#keyValue = init.keyValue
     this.#options = init.options
     this.#changed = init.changed
-    this.#state = Membership.make(init.me)
+    this.#state = Membership.make(init.me, nowMs())
   }
 
   /** Knows all who are there when it succeeds, and all changes until the scope closes. */
@@ -114,9 +117,13 @@ export class GatewayMembers {
     return Membership.members(this.#options, this.#state, nowMs()).some((id) => id !== this.me)
   }
 
-  /** Whose the shard is to be; undefined: nobody's. Before `join` this one is not among them. */
-  wantedBy(shard: string): string | undefined {
-    const found = Membership.members(this.#options, this.#state, nowMs())
+  /**
+   * Whose the shard is to be; undefined: nobody's. Before `join` this one is not among them. `holder`: who has it, as far as
+   * the store tells; null: nobody.
+   */
+  wantedBy(shard: string, holder: string | null): string | undefined {
+    const isOrphan = holder !== null && !Membership.isHeard(this.#options, this.#state, holder, nowMs())
+    const found = (isOrphan ? Membership.heirs : Membership.members)(this.#options, this.#state, nowMs())
     return Membership.ownerOf(shard, this.#mine === undefined ? found.filter((id) => id !== this.me) : found)
   }
 

@@ -270,14 +270,16 @@ export class ShardSet {
     const holder = seen.record?.holder ?? this.#init.me
     const { life } = slot
     if (life._tag === "Suspended" && holder !== this.#init.me) this.#send(slot, { _tag: "GivenUp", epoch: life.epoch })
-    if (now !== before) this.#tell()
+    // An heir has it now: it may fall to one that came since.
+    if (now !== before) this.#review()
   }
 
   /** Who is there may have changed, and with it what is wanted here. */
   #review(): void {
     if (this.#isClosed) return
     for (const slot of this.#slots) {
-      const isWanted = this.#members.wantedBy(slot.name) === this.#init.me
+      const holder = slot.watched.seen.record?.holder ?? null
+      const isWanted = this.#members.wantedBy(slot.name, holder) === this.#init.me
       if (isWanted === slot.isWanted) continue
       slot.isWanted = isWanted
       this.#send(slot, { _tag: isWanted ? "Wanted" : "Unwanted" })
