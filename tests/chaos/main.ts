@@ -227,6 +227,7 @@ const nats = async (): Promise<boolean> => {
   const takeoversMs = pauses.flatMap(({ target, blow, eachMs }) =>
     target === "shardOwner" && blow !== "paused" ? [Math.max(...eachMs)] : []
   )
+  const ledAgainMs = pauses.flatMap((pause) => pause.ledAgainMs ?? [])
   const figures = {
     accepted,
     lost: count(verdicts, "lost"),
@@ -237,6 +238,7 @@ const nats = async (): Promise<boolean> => {
     pause_max_ms: Math.round(Math.max(...pausesMs)),
     takeover_p50_ms: Math.round(quantile(takeoversMs, 0.5)),
     takeover_p99_ms: Math.round(quantile(takeoversMs, 0.99)),
+    ...(ledAgainMs.length === 0 ? {} : { leader_max_ms: Math.round(Math.max(...ledAgainMs)) }),
     claimable,
     otherVerdicts: verdicts.length - count(verdicts, "lost") - count(verdicts, "doubled"),
     struck,

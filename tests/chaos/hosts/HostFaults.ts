@@ -49,6 +49,8 @@ export interface Options {
 export interface Pause extends Fault {
   /** Of each shard: until a request that came after the fault was accepted. */
   readonly eachMs: ReadonlyArray<number>
+  /** Until another copy of the control plane led; absent: the leader was not struck, or was back before. */
+  readonly ledAgainMs?: number
 }
 
 export interface Report {
@@ -243,14 +245,16 @@ const strikeAll = async (
           return monotonicMs() - fromMs
         })
       )
+    const ledAgain = fault.target === "controlLeader" ? anotherLeads(installation, members, healed.over) : undefined
     const servedMs = [...(await timesMs(sinceMs))]
     // While a long one lasts, every second.
     while (fault.ms !== undefined && monotonicMs() < sinceMs + fault.ms) {
       await sleep(1_000)
       servedMs.push(...(await timesMs(monotonicMs())))
     }
-    pauses.push({ ...fault, eachMs: servedMs })
     await healed.over
+    const ledAtMs = await ledAgain
+    pauses.push({ ...fault, eachMs: servedMs, ...(ledAtMs === undefined ? {} : { ledAgainMs: ledAtMs - sinceMs }) })
     recording.see({ _tag: "Crashed" })
     for (const member of members) struckGateways.delete(member)
     const what = `${fault.target} ${fault.blow}`
@@ -278,6 +282,27 @@ const strikeAll = async (
   const { counts, verdicts } = check(history)
   const explained = verdicts.slice(0, explainedMax).flatMap((verdict) => explain(history, verdict))
   return { counts, verdicts, explained, pauses, struck }
+}
+
+/** When a copy that was not struck led; undefined: not before all was well again. */
+const anotherLeads = async (
+  { controlLeader }: Installation.Installation,
+  struck: ReadonlyArray<Installation.Member>,
+  over: Promise<void>
+): Promise<number | undefined> => {
+  let isOver = false
+  over.then(
+    () => {
+      isOver = true
+    },
+    () => {}
+  )
+  while (!isOver) {
+    const leader = controlLeader()
+    if (leader !== undefined && !struck.includes(leader)) return monotonicMs()
+    await sleep(20)
+  }
+  return undefined
 }
 
 /** What gateways said of their shards since then, for whoever wonders what took so long. */
