@@ -15,7 +15,7 @@ const ids = fc.uniqueArray(fc.constantFrom("a", "b", "c", "ab", "gateway-1", "ga
   maxLength: 6
 })
 const shards = Array.from({ length: 64 }, (_, index) => `shard-${index}`)
-const options: Membership.Options = { deadAfterMs: 100, heirAfterMs: 200 }
+const options: Membership.Options = { deadAfterMs: 100, heirAfterMs: 200, blindAfterMs: 101 }
 
 const owners = (ownerOf: Ownership, among: ReadonlyArray<string>) => shards.map((shard) => ownerOf(shard, among))
 
@@ -85,17 +85,17 @@ describe("sharding: laws", () => {
           const announcement = { memberId: names[who]!, revision: ++revision, isLeaving }
           last.set(announcement.memberId, announcement)
           for (const [at, state] of states.entries()) {
-            states[at] = Membership.step(state, { _tag: "Announced", nowMs, announcement })
+            states[at] = Membership.step(options, state, { _tag: "Announced", nowMs, announcement })
           }
         }
         // They settle: each that does not leave is heard of once more.
         for (const [index, name] of names.entries()) {
           if (last.get(name)?.isLeaving === true) {
-            states[index] = Membership.step(states[index]!, { _tag: "LeaveWanted" })
+            states[index] = Membership.step(options, states[index]!, { _tag: "LeaveWanted" })
           }
           const announcement = { memberId: name, revision: ++revision, isLeaving: last.get(name)?.isLeaving === true }
           for (const [at, state] of states.entries()) {
-            states[at] = Membership.step(state, { _tag: "Announced", nowMs, announcement })
+            states[at] = Membership.step(options, state, { _tag: "Announced", nowMs, announcement })
           }
         }
         for (const shard of shards.slice(0, 8)) {
@@ -109,48 +109,65 @@ describe("sharding: laws", () => {
     )
   })
 
-  it("M4, M5: the silent are not members until they are heard of again, and one counts itself until it leaves", () => {
-    upholds(
-      fc.property(announcements, (told) => {
-        let state = Membership.make("p0", 0)
-        let nowMs = 0
-        let revision = 0
-        const heard = new Map<string, { readonly atMs: number; readonly isLeaving: boolean }>()
-        for (const { who, isLeaving, byMs } of told) {
-          nowMs += byMs
-          const memberId = `p${who}`
-          const announcement = { memberId, revision: ++revision, isLeaving }
-          state = Membership.step(state, { _tag: "Announced", nowMs, announcement })
-          if (who !== 0) heard.set(memberId, { atMs: nowMs, isLeaving })
-          // Again, late: it tells nothing new.
-          assert.strictEqual(Membership.step(state, { _tag: "Announced", nowMs: nowMs + 50, announcement }), state)
-          const expected = [...heard].filter(([, each]) => !each.isLeaving && nowMs - each.atMs < options.deadAfterMs)
-          assert.deepStrictEqual(
-            Membership.members(options, state, nowMs),
-            ["p0", ...expected.map(([id]) => id)].sort()
-          )
-          const dies = Membership.nextDeathMs(options, state, nowMs)
-          const deaths = [...heard.values()].map(({ atMs }) => atMs + 100).filter((atMs) => atMs > nowMs)
-          assert.strictEqual(dies, Math.min(...deaths, Number.POSITIVE_INFINITY))
+  /** `members` as those who were heard of for less than `deadAfterMs` ago, of the time in which anything was heard. */
+  const silence = (members: typeof Membership.members, blindAfterMs: number) =>
+    fc.property(announcements, (told) => {
+      const own = { ...options, blindAfterMs }
+      let state = Membership.make("p0", 0)
+      let nowMs = 0
+      let watchedMs = 0
+      let revision = 0
+      const heard = new Map<string, { readonly atMs: number; readonly isLeaving: boolean }>()
+      for (const { who, isLeaving, byMs } of told) {
+        nowMs += byMs
+        if (byMs <= blindAfterMs) watchedMs += byMs
+        const memberId = `p${who}`
+        const announcement = { memberId, revision: ++revision, isLeaving }
+        state = Membership.step(own, state, { _tag: "Announced", nowMs, announcement })
+        if (who !== 0) heard.set(memberId, { atMs: watchedMs, isLeaving })
+        // Again, late: it tells nothing new.
+        assert.strictEqual(Membership.step(own, state, { _tag: "Announced", nowMs: nowMs + 50, announcement }), state)
+        for (const afterMs of [0, 1, blindAfterMs, 1_000]) {
+          const ageMs = (atMs: number) => watchedMs + Math.min(afterMs, blindAfterMs) - atMs
+          const there = [...heard].filter(([, each]) => !each.isLeaving && ageMs(each.atMs) < own.deadAfterMs)
+          assert.deepStrictEqual(members(own, state, nowMs + afterMs), ["p0", ...there.map(([id]) => id)].sort())
         }
-        const left = Membership.step(state, { _tag: "LeaveWanted" })
-        assert.notInclude(Membership.members(options, left, nowMs), "p0")
-      })
-    )
+        const leftMs = [...heard.values()].map(({ atMs }) => atMs + own.deadAfterMs - watchedMs)
+        const nextMs = Math.min(...leftMs.filter((ms) => ms > 0 && ms <= blindAfterMs), Number.POSITIVE_INFINITY)
+        assert.strictEqual(Membership.nextDeathMs(own, state, nowMs), nowMs + nextMs)
+      }
+      const left = Membership.step(own, state, { _tag: "LeaveWanted" })
+      assert.notInclude(members(own, left, nowMs), "p0")
+    })
+
+  it("M4, M5: the silent are not members until they are heard of again, and one counts itself until it leaves", () => {
+    upholds(silence(Membership.members, 101))
+  })
+
+  it("M7: nobody goes for a silence of the store, and it counts for nobody when the store is back", () => {
+    upholds(silence(Membership.members, 60))
+  })
+
+  it("M7 kills: counting by the clock alone, and a silence that is counted afterwards", () => {
+    const byTheClock: typeof Membership.members = (own, state, nowMs) =>
+      Membership.members({ ...own, blindAfterMs: Number.POSITIVE_INFINITY }, state, nowMs)
+    const counted: typeof Membership.members = (own, state, nowMs) =>
+      Membership.members(own, { ...state, heardMs: state.heardMs + state.blindMs, blindMs: 0 }, nowMs)
+    kills((members: typeof Membership.members) => silence(members, 60), { byTheClock, counted })
   })
 
   it("a removal that is older than the last announcement changes nothing, and the forgotten are the silent ones", () => {
     let state = Membership.make("me", 0)
     const announce = (memberId: string, revision: number, nowMs: number) => {
       const announcement = { memberId, revision, isLeaving: false }
-      state = Membership.step(state, { _tag: "Announced", nowMs, announcement })
+      state = Membership.step(options, state, { _tag: "Announced", nowMs, announcement })
     }
     announce("a", 5, 0)
     announce("b", 6, 40)
-    state = Membership.step(state, { _tag: "Removed", memberId: "a", revision: 4 })
+    state = Membership.step(options, state, { _tag: "Removed", memberId: "a", revision: 4 })
     assert.deepStrictEqual(Membership.members(options, state, 50), ["a", "b", "me"])
-    assert.deepStrictEqual(Membership.forgotten(state, 100, 100), ["a"])
-    state = Membership.step(state, { _tag: "Removed", memberId: "a", revision: 7 })
+    assert.deepStrictEqual(Membership.forgotten(options, state, 100, 100), ["a"])
+    state = Membership.step(options, state, { _tag: "Removed", memberId: "a", revision: 7 })
     assert.deepStrictEqual(Membership.members(options, state, 50), ["b", "me"])
   })
 
@@ -165,7 +182,7 @@ describe("sharding: laws", () => {
         nowMs += byMs
         const memberId = `p${who}`
         if (!first.has(memberId)) first.set(memberId, nowMs)
-        state = Membership.step(state, {
+        state = Membership.step(options, state, {
           _tag: "Announced",
           nowMs,
           announcement: { memberId, revision: revision + 1, isLeaving }

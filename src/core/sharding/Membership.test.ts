@@ -3,7 +3,7 @@ import * as Rendezvous from "../placement/Rendezvous.ts"
 import type { Event, State } from "./Membership.ts"
 import * as Membership from "./Membership.ts"
 
-const options: Membership.Options = { deadAfterMs: 100, heirAfterMs: 200 }
+const options: Membership.Options = { deadAfterMs: 100, heirAfterMs: 200, blindAfterMs: 1_000 }
 const start = Membership.make("me", 0)
 
 const announced = (memberId: string, revision: number, nowMs: number, isLeaving = false): Event => ({
@@ -12,32 +12,65 @@ const announced = (memberId: string, revision: number, nowMs: number, isLeaving 
   announcement: { memberId, revision, isLeaving }
 })
 const removed = (memberId: string, revision: number): Event => ({ _tag: "Removed", memberId, revision })
-const told = (...events: ReadonlyArray<Event>): State => events.reduce(Membership.step, start)
+const told = (...events: ReadonlyArray<Event>): State =>
+  events.reduce((state, event) => Membership.step(options, state, event), start)
 const seen = (state: State) => Object.fromEntries(state.others)
 
 describe("membership: who is there", () => {
   it("one that knows nobody takes all shards, until it leaves", () => {
-    assert.deepStrictEqual(start, { me: "me", sinceMs: 0, isLeaving: false, others: new Map() })
+    const heard = { heardMs: 0, heardRevision: 0, blindMs: 0 }
+    assert.deepStrictEqual(start, { me: "me", sinceMs: 0, isLeaving: false, others: new Map(), ...heard })
     assert.deepStrictEqual(Membership.members(options, start, 0), ["me"])
     const left = told({ _tag: "LeaveWanted" })
-    assert.deepStrictEqual(left, { me: "me", sinceMs: 0, isLeaving: true, others: new Map() })
+    assert.deepStrictEqual(left, { ...start, isLeaving: true })
     assert.deepStrictEqual(Membership.members(options, left, 0), [])
-    assert.strictEqual(Membership.step(left, { _tag: "LeaveWanted" }), left)
+    assert.strictEqual(Membership.step(options, left, { _tag: "LeaveWanted" }), left)
   })
 
-  it("its own announcement tells it nothing", () => {
-    assert.strictEqual(told(announced("me", 9, 50, true)), start)
+  it("its own announcement tells it that the store speaks, once", () => {
+    const own = told(announced("me", 9, 50, true))
+    assert.deepStrictEqual(own, { ...start, heardMs: 50, heardRevision: 9 })
+    for (const revision of [8, 9]) {
+      assert.strictEqual(Membership.step(options, own, announced("me", revision, 60)), own)
+    }
+    // Of another a revision that is older than its own is news all the same.
+    const other = Membership.step(options, own, announced("a", 3, 60))
+    assert.deepStrictEqual([other.heardMs, other.heardRevision, other.others.size], [60, 9, 1])
+  })
+
+  it("nobody is gone for a silence of the store, and the silence counts for nobody afterwards", () => {
+    const own = { deadAfterMs: 100, heirAfterMs: 200, blindAfterMs: 60 }
+    const step = (state: State, event: Event) => Membership.step(own, state, event)
+    const both = [announced("a", 1, 10), announced("me", 2, 40)].reduce(step, start)
+    assert.strictEqual(Membership.nextDeathMs(own, both, 40), Number.POSITIVE_INFINITY)
+    assert.deepStrictEqual(Membership.members(own, both, 99_999), ["a", "me"])
+    // A silence of just so long is not one of the store.
+    assert.strictEqual(step(both, announced("me", 3, 100)).blindMs, 0)
+    const again = step(both, announced("me", 3, 101))
+    assert.strictEqual(again.blindMs, 61)
+    assert.deepStrictEqual(Membership.members(own, again, 101), ["a", "me"])
+    // Silent for 30 before, so for 70 more.
+    const later = step(again, announced("me", 4, 150))
+    assert.strictEqual(Membership.nextDeathMs(own, later, 150), 171)
+    assert.deepStrictEqual(Membership.members(own, later, 170), ["a", "me"])
+    assert.deepStrictEqual(Membership.members(own, later, 171), ["me"])
+    assert.deepStrictEqual(Membership.forgotten(own, later, 170, 100), [])
+    assert.deepStrictEqual(Membership.forgotten(own, later, 171, 100), ["a"])
+    assert.deepStrictEqual(seen(step(later, announced("a", 9, 160))), {
+      a: { revision: 9, isLeaving: false, atMs: 99, sinceMs: 10 }
+    })
   })
 
   it("a newer announcement counts from when it was seen here; the same or an older one tells nothing", () => {
     const first = told(announced("a", 5, 10))
     assert.deepStrictEqual(seen(first), { a: { revision: 5, isLeaving: false, atMs: 10, sinceMs: 10 } })
-    for (const revision of [4, 5]) assert.strictEqual(Membership.step(first, announced("a", revision, 60, true)), first)
-    const newer = Membership.step(first, announced("a", 6, 60, true))
+    for (const revision of [4, 5])
+      assert.strictEqual(Membership.step(options, first, announced("a", revision, 60, true)), first)
+    const newer = Membership.step(options, first, announced("a", 6, 60, true))
     assert.deepStrictEqual(newer, {
-      me: "me",
-      sinceMs: 0,
-      isLeaving: false,
+      ...start,
+      heardMs: 60,
+      heardRevision: 6,
       others: new Map([["a", { revision: 6, isLeaving: true, atMs: 60, sinceMs: 10 }]])
     })
     assert.deepStrictEqual(
@@ -49,13 +82,11 @@ describe("membership: who is there", () => {
 
   it("a removal takes one away unless it announced itself since", () => {
     const both = told(announced("a", 5, 10), announced("b", 6, 10), { _tag: "LeaveWanted" })
-    assert.strictEqual(Membership.step(both, removed("c", 9)), both)
-    assert.strictEqual(Membership.step(both, removed("a", 4)), both)
+    assert.strictEqual(Membership.step(options, both, removed("c", 9)), both)
+    assert.strictEqual(Membership.step(options, both, removed("a", 4)), both)
     for (const revision of [5, 7]) {
-      assert.deepStrictEqual(Membership.step(both, removed("a", revision)), {
-        me: "me",
-        sinceMs: 0,
-        isLeaving: true,
+      assert.deepStrictEqual(Membership.step(options, both, removed("a", revision)), {
+        ...both,
         others: new Map([["b", { revision: 6, isLeaving: false, atMs: 10, sinceMs: 10 }]])
       })
     }
@@ -65,7 +96,7 @@ describe("membership: who is there", () => {
   it("takers are told in order of their ids, without those who leave", () => {
     const state = told(announced("z", 1, 10), announced("b", 2, 10, true), announced("a", 3, 10))
     assert.deepStrictEqual(Membership.members(options, state, 20), ["a", "me", "z"])
-    const left = Membership.step(state, { _tag: "LeaveWanted" })
+    const left = Membership.step(options, state, { _tag: "LeaveWanted" })
     assert.deepStrictEqual(Membership.members(options, left, 20), ["a", "z"])
   })
 
@@ -75,7 +106,7 @@ describe("membership: who is there", () => {
     assert.deepStrictEqual(Membership.members(options, state, 110), ["me"])
     assert.isTrue(Membership.isHeard(options, state, "a", 109))
     assert.isFalse(Membership.isHeard(options, state, "a", 110))
-    const again = Membership.step(state, announced("a", 2, 500))
+    const again = Membership.step(options, state, announced("a", 2, 500))
     assert.deepStrictEqual(Membership.members(options, again, 500), ["a", "me"])
   })
 
@@ -94,7 +125,7 @@ describe("membership: who is there", () => {
     assert.deepStrictEqual(heirs(210), ["a", "me"])
     assert.deepStrictEqual(heirs(350), ["a", "b", "me"])
     assert.deepStrictEqual(Membership.heirs(options, state, 250), ["me"], "the silent inherit nothing")
-    const left = Membership.step(state, { _tag: "LeaveWanted" })
+    const left = Membership.step(options, state, { _tag: "LeaveWanted" })
     assert.deepStrictEqual(Membership.heirs({ ...options, deadAfterMs: 1_000 }, left, 200), ["a", "b"])
   })
 
@@ -114,14 +145,14 @@ describe("membership: who is there", () => {
   it("an event that is none stops the machine", () => {
     // Data that the compiler never saw.
     const strange = { _tag: "Strange" } as unknown as Event
-    assert.throws(() => Membership.step(start, strange), 'unreachable case {"_tag":"Strange"}')
+    assert.throws(() => Membership.step(options, start, strange), 'unreachable case {"_tag":"Strange"}')
   })
 
   it("the forgotten are those that were silent for at least so long", () => {
     const state = told(announced("a", 1, 10), announced("b", 2, 30), announced("c", 3, 31))
-    assert.deepStrictEqual(Membership.forgotten(state, 209, 200), [])
-    assert.deepStrictEqual(Membership.forgotten(state, 210, 200), ["a"])
-    assert.deepStrictEqual(Membership.forgotten(state, 230, 200), ["a", "b"])
+    assert.deepStrictEqual(Membership.forgotten(options, state, 209, 200), [])
+    assert.deepStrictEqual(Membership.forgotten(options, state, 210, 200), ["a"])
+    assert.deepStrictEqual(Membership.forgotten(options, state, 230, 200), ["a", "b"])
   })
 })
 

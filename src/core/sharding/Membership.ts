@@ -14,6 +14,8 @@
  * - M5 a member that counts itself is never alone by mistake of its own: it is there as long as it does not leave.
  * - M6 what an owner that fell silent had goes to members that have been there for `heirAfterMs`, while there are any: one
  *   that came just now has to watch the lease for its whole time before it may take it.
+ * - M7 while nothing at all is heard, not even of itself, it is the store that is silent: nobody goes for that, and the time
+ *   counts for nobody when the store is back.
  *
  * @module
  */
@@ -32,8 +34,9 @@ export interface Announcement {
 interface Seen {
   readonly revision: number
   readonly isLeaving: boolean
+  /** In time in which something was heard. */
   readonly atMs: number
-  /** Heard of for the first time. */
+  /** Heard of for the first time, in the same time. */
   readonly sinceMs: number
 }
 
@@ -42,6 +45,11 @@ export interface State {
   readonly sinceMs: number
   readonly isLeaving: boolean
   readonly others: ReadonlyMap<string, Seen>
+  /** When anything was heard last, itself included, and the newest of it. */
+  readonly heardMs: number
+  readonly heardRevision: number
+  /** How long the store was silent so far. */
+  readonly blindMs: number
 }
 
 export type Event =
@@ -56,15 +64,25 @@ export interface Options {
   readonly deadAfterMs: number
   /** Not below the ttl of what is owned. */
   readonly heirAfterMs: number
+  /** Above the time between two announcements of one member, as it hears its own; with that below `deadAfterMs`. */
+  readonly blindAfterMs: number
 }
 
 /** `sinceMs`: from when on it watches what the others own. */
-export const make = (me: string, sinceMs: number): State => ({ me, sinceMs, isLeaving: false, others: new Map() })
+export const make = (me: string, sinceMs: number): State => ({
+  me,
+  sinceMs,
+  isLeaving: false,
+  others: new Map(),
+  heardMs: sinceMs,
+  heardRevision: 0,
+  blindMs: 0
+})
 
-export const step = (state: State, event: Event): State => {
+export const step = (options: Options, state: State, event: Event): State => {
   switch (event._tag) {
     case "Announced":
-      return announced(state, event.announcement, event.nowMs)
+      return announced(options, state, event)
     case "Removed": {
       const known = state.others.get(event.memberId)
       if (known === undefined || known.revision > event.revision) return state
@@ -79,20 +97,32 @@ export const step = (state: State, event: Event): State => {
   }
 }
 
-const announced = (state: State, { memberId, revision, isLeaving }: Announcement, nowMs: number): State => {
-  if (memberId === state.me) return state
+const announced = (
+  { blindAfterMs }: Options,
+  state: State,
+  { nowMs, announcement: { memberId, revision, isLeaving } }: Extract<Event, { readonly _tag: "Announced" }>
+): State => {
   const known = state.others.get(memberId)
   // Seen again is not announced again.
-  if (known !== undefined && known.revision >= revision) return state
-  const seen = { revision, isLeaving, atMs: nowMs, sinceMs: known?.sinceMs ?? nowMs }
-  return { ...state, others: new Map(state.others).set(memberId, seen) }
+  if (revision <= (memberId === state.me ? state.heardRevision : (known?.revision ?? 0))) return state
+  const silentMs = nowMs - state.heardMs
+  const blindMs = state.blindMs + (silentMs > blindAfterMs ? silentMs : 0)
+  const heard = { ...state, heardMs: nowMs, heardRevision: Math.max(revision, state.heardRevision), blindMs }
+  if (memberId === state.me) return heard
+  const atMs = nowMs - blindMs
+  const seen = { revision, isLeaving, atMs, sinceMs: known?.sinceMs ?? atMs }
+  return { ...heard, others: new Map(state.others).set(memberId, seen) }
 }
 
+/** How much of the time until now one could have heard of others. M7. */
+const watchedMs = ({ blindAfterMs }: Options, { heardMs, blindMs }: State, nowMs: number): number =>
+  Math.min(nowMs, heardMs + blindAfterMs) - blindMs
+
 /** Those who take shards, in order of their ids. */
-export const members = ({ deadAfterMs }: Options, state: State, nowMs: number): ReadonlyArray<string> => {
+export const members = (options: Options, state: State, nowMs: number): ReadonlyArray<string> => {
   const found = state.isLeaving ? [] : [state.me]
-  for (const [memberId, { isLeaving, atMs }] of state.others) {
-    if (!isLeaving && nowMs - atMs < deadAfterMs) found.push(memberId)
+  for (const [memberId, { isLeaving }] of state.others) {
+    if (!isLeaving && isHeard(options, state, memberId, nowMs)) found.push(memberId)
   }
   return found.sort()
 }
@@ -101,14 +131,15 @@ export const members = ({ deadAfterMs }: Options, state: State, nowMs: number): 
 export const heirs = (options: Options, state: State, nowMs: number): ReadonlyArray<string> => {
   const found = members(options, state, nowMs)
   const since = (id: string) => state.others.get(id)?.sinceMs ?? state.sinceMs
-  const settled = found.filter((id) => nowMs - since(id) >= options.heirAfterMs)
+  const settled = found.filter((id) => watchedMs(options, state, nowMs) - since(id) >= options.heirAfterMs)
   return settled.length > 0 ? settled : found
 }
 
 /** Whether it was heard of lately; who leaves still serves what it has not handed over yet. */
-export const isHeard = ({ deadAfterMs }: Options, state: State, memberId: string, nowMs: number): boolean => {
+export const isHeard = (options: Options, state: State, memberId: string, nowMs: number): boolean => {
   const seen = state.others.get(memberId)
-  return memberId === state.me || (seen !== undefined && nowMs - seen.atMs < deadAfterMs)
+  const isSilent = seen === undefined || watchedMs(options, state, nowMs) - seen.atMs >= options.deadAfterMs
+  return memberId === state.me || !isSilent
 }
 
 /** Undefined: nobody is there. */
@@ -125,16 +156,20 @@ export const ownerOf = (shard: string, among: ReadonlyArray<string>): string | u
   return owner
 }
 
-/** When the next member counts as gone, unless it is heard of before. */
-export const nextDeathMs = ({ deadAfterMs }: Options, state: State, nowMs: number): number => {
+/** When the next member counts as gone, unless it is heard of before, or the store falls silent. */
+export const nextDeathMs = (options: Options, state: State, nowMs: number): number => {
+  const untilMs = watchedMs(options, state, Number.POSITIVE_INFINITY)
   let next = Number.POSITIVE_INFINITY
   for (const { atMs } of state.others.values()) {
-    const diesAtMs = atMs + deadAfterMs
-    if (diesAtMs > nowMs && diesAtMs < next) next = diesAtMs
+    const diesAtMs = atMs + options.deadAfterMs
+    const isAhead = diesAtMs > watchedMs(options, state, nowMs) && diesAtMs <= untilMs
+    if (isAhead && diesAtMs + state.blindMs < next) next = diesAtMs + state.blindMs
   }
   return next
 }
 
 /** Announcements of members that have been silent for so long may be removed from the store. */
-export const forgotten = (state: State, nowMs: number, silentMs: number): ReadonlyArray<string> =>
-  [...state.others].filter(([, { atMs }]) => nowMs - atMs >= silentMs).map(([memberId]) => memberId)
+export const forgotten = (options: Options, state: State, nowMs: number, silentMs: number): ReadonlyArray<string> =>
+  [...state.others]
+    .filter(([, { atMs }]) => watchedMs(options, state, nowMs) - atMs >= silentMs)
+    .map(([memberId]) => memberId)

@@ -28,10 +28,12 @@ export interface MembersOptions {
   readonly deadAfterMs: number
   /** One that has been there for less takes nothing of an owner that fell silent, while others can. */
   readonly heirAfterMs: number
+  /** Nothing was heard for so long, not even of itself: the store is silent, and not the others. */
+  readonly blindAfterMs: number
 }
 
 /** `heirAfterMs` is more than the ttl of a shard's lease (see `ShardSet`). */
-export const defaults: MembersOptions = { announceMs: 500, deadAfterMs: 1_500, heirAfterMs: 2_500 }
+export const defaults: MembersOptions = { announceMs: 500, deadAfterMs: 1_500, heirAfterMs: 2_500, blindAfterMs: 800 }
 
 /** What is left of a process that ended without a word is removed by the others after so long. */
 const forgetAfterMs = 60_000
@@ -95,7 +97,7 @@ export class GatewayMembers {
 
   /** The others take over what it has. */
   leave(): void {
-    this.#state = Membership.step(this.#state, { _tag: "LeaveWanted" })
+    this.#state = Membership.step(this.#options, this.#state, { _tag: "LeaveWanted" })
     this.#announce()
     this.#changed()
   }
@@ -137,14 +139,14 @@ export class GatewayMembers {
     const memberId = (change._tag === "Put" ? change.entry.key : change.key).slice(prefix.length)
     const before = this.#state
     if (change._tag === "Deleted") {
-      this.#state = Membership.step(before, { _tag: "Removed", memberId, revision: change.revision })
+      this.#state = Membership.step(this.#options, before, { _tag: "Removed", memberId, revision: change.revision })
       if (this.#state !== before) this.#addresses.delete(memberId)
     } else {
       const decoded = decode(Buffer.from(change.entry.value).toString("utf8"))
       if (Result.isFailure(decoded)) return
       const { isLeaving, ...address } = decoded.success
       const announcement = { memberId, revision: change.entry.revision, isLeaving }
-      this.#state = Membership.step(before, { _tag: "Announced", nowMs: nowMs(), announcement })
+      this.#state = Membership.step(this.#options, before, { _tag: "Announced", nowMs: nowMs(), announcement })
       if (this.#state !== before) this.#addresses.set(memberId, address)
     }
     if (this.#state === before) return
@@ -181,7 +183,7 @@ export class GatewayMembers {
   }
 
   #forget(): void {
-    for (const memberId of Membership.forgotten(this.#state, nowMs(), forgetAfterMs)) {
+    for (const memberId of Membership.forgotten(this.#options, this.#state, nowMs(), forgetAfterMs)) {
       Effect.runFork(this.#keyValue.remove(prefix + memberId).pipe(Effect.ignore))
     }
   }

@@ -31,8 +31,9 @@ export type Published =
   | { readonly _tag: "Unknown"; readonly reason: string }
 
 const backoffMs = [20, 50, 100, 200, 400]
-/** The first tries wait less: a server that died never answers, and its successor knows the id of what it stored. */
-const firstWaitsMs = [500, 1_000]
+/** Short, since a server that died never answers, and its successor knows the id of what it stored. */
+const firstWaitMs = 500
+const waitMaxMs = 1_000
 
 const headersOf = (values: Readonly<Record<string, string>>): MsgHdrs => {
   const result = headers()
@@ -47,12 +48,8 @@ export const publish = async (supervisor: Supervisor, message: Outgoing): Promis
   for (let round = 0; ; round++) {
     // What the client would keep for the next connection would be sent then, whoever had given up on it.
     if (supervisor.isConnected) {
-      const { requestTimeoutMs } = supervisor.options
-      const tried = await tryOnce(
-        supervisor,
-        message,
-        Math.min(firstWaitsMs[round] ?? requestTimeoutMs, requestTimeoutMs)
-      )
+      const answerMs = Math.min(round === 0 ? firstWaitMs : waitMaxMs, supervisor.options.requestTimeoutMs)
+      const tried = await tryOnce(supervisor, message, answerMs)
       if (tried._tag === "Stored") return tried
       if (tried._tag === "Conflict") return { _tag: "Conflict", wasTried: isUnknown }
       reason = tried.reason
