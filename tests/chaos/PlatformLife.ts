@@ -11,6 +11,7 @@ import { join } from "node:path"
 import { createInterface } from "node:readline"
 import type { BufferOptions } from "../../src/core/buffer/BufferOptions.ts"
 import type { PlatformOptions } from "../../src/planes/Platform.ts"
+import * as Programs from "../support/Programs.ts"
 
 export interface LifeOptions {
   readonly stateDirectory: string
@@ -73,8 +74,7 @@ export const start = async (
   const [command = process.execPath, ...args] = [
     ...wrapper,
     process.execPath,
-    "--conditions=millrace-source",
-    join(import.meta.dirname, "platformMain.ts"),
+    ...Programs.wordsOf("tests/chaos/platformMain.ts"),
     JSON.stringify(options)
   ]
   const child = spawn(command, args, {

@@ -5,8 +5,8 @@
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
-import { join } from "node:path"
 import { createInterface } from "node:readline"
+import * as Programs from "../support/Programs.ts"
 import type { MainOptions } from "./gatewayMain.ts"
 
 export class GatewayProcess {
@@ -26,7 +26,7 @@ export class GatewayProcess {
   async start(): Promise<void> {
     const child = spawn(
       process.execPath,
-      ["--conditions=millrace-source", join(import.meta.dirname, "gatewayMain.ts"), JSON.stringify(this.#options)],
+      [...Programs.wordsOf("tests/gateways/gatewayMain.ts"), JSON.stringify(this.#options)],
       { stdio: ["ignore", "pipe", "pipe"] }
     )
     this.#child = child

@@ -71,7 +71,7 @@ export const runMillraceHere = async (
   const [program, ...words] = container?.command ?? []
   expect(program).toBe("millrace")
   const args = words.map((word) => addressOf[word] ?? word)
-  return spawn(process.execPath, [cli, ...args], { env: await environmentOf(admin, container), stdio: "inherit" })
+  return spawn(process.execPath, [...cli, ...args], { env: await environmentOf(admin, container), stdio: "inherit" })
 }
 
 /** What a kubelet and a container runtime would do, with `/app` below `home`. Whoever calls ends the child. */

@@ -78,7 +78,7 @@ export const make = (nats: RunningNats, prefix: string): Services => {
   const millrace = (args: ReadonlyArray<string>, environment: Readonly<Record<string, string>> = {}) =>
     new Promise<string>((resolve, reject) => {
       const env = { ...process.env, ...environment }
-      execFile(process.execPath, [MillraceProcess.cli, ...args], { env, cwd: root }, (error, stdout, stderr) =>
+      execFile(process.execPath, [...MillraceProcess.cli, ...args], { env, cwd: root }, (error, stdout, stderr) =>
         error === null ? resolve(stdout) : reject(new Error(`millrace ${args.join(" ")}: ${stderr}`))
       )
     })

@@ -4,8 +4,8 @@
  * @module
  */
 import { type ChildProcess, spawn } from "node:child_process"
-import { join } from "node:path"
 import { createInterface } from "node:readline"
+import * as Programs from "./Programs.ts"
 import { root } from "./TestPlatform.ts"
 
 export type Line = { readonly event: string } & Readonly<Record<string, unknown>>
@@ -20,7 +20,8 @@ export interface MillraceProcess {
   readonly stop: (signal?: NodeJS.Signals) => Promise<{ readonly code: number | null; readonly signal: string | null }>
 }
 
-export const cli = join(root, "dist/cli/main.js")
+/** What `node` is given to be the `millrace` command. */
+export const cli = Programs.wordsOf("dist/cli/main.js")
 
 /** Free ports unless `args` say otherwise. `wrapper`: in front of the command. */
 export const start = (
@@ -28,7 +29,7 @@ export const start = (
   environment: Readonly<Record<string, string>> = {},
   wrapper: ReadonlyArray<string> = []
 ): MillraceProcess => {
-  const [command = process.execPath, ...words] = [...wrapper, process.execPath, cli, ...args]
+  const [command = process.execPath, ...words] = [...wrapper, process.execPath, ...cli, ...args]
   const child = spawn(command, words, {
     cwd: root,
     stdio: ["ignore", "pipe", "pipe"],

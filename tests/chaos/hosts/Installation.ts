@@ -295,7 +295,7 @@ export const start = async (network: Network, onEnd: (why: string) => void): Pro
         const [command = "", ...args] = [
           ...control.host.wrapper,
           process.execPath,
-          MillraceProcess.cli,
+          ...MillraceProcess.cli,
           ...words,
           "--url",
           `http://127.0.0.1:${port}`
