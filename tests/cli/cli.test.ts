@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, afterEach, assert, beforeAll, describe, it } from "vitest"
+import { compileCache } from "../chaos/PlatformLife.ts"
 import * as ControlHarness from "../control/ControlHarness.ts"
 import { deadLetter, instanceReport, requestView } from "../control/FakeSources.ts"
 
@@ -21,7 +22,13 @@ let gatewayUrl: string
 let state: string
 const children = new Set<ChildProcess>()
 
-const environment = () => ({ PATH: process.env["PATH"], HOME: process.env["HOME"], MILLRACE_STATE: state })
+const environment = () => ({
+  PATH: process.env["PATH"],
+  HOME: process.env["HOME"],
+  MILLRACE_STATE: state,
+  // Else each start compiles all of it again.
+  NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? compileCache
+})
 
 const start = (
   words: ReadonlyArray<string>,

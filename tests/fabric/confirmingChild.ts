@@ -5,6 +5,7 @@
  * `early` runs its mouth `aheadCount` writes ahead of its hands: whenever it is killed, something that it confirmed was
  * not even begun.
  */
+import { flushCompileCache } from "node:module"
 import { setTimeout as sleep } from "node:timers/promises"
 import * as Effect from "effect/Effect"
 import { BlobStore } from "../../src/planes/fabric/BlobStore.ts"
@@ -98,6 +99,8 @@ const scenarios: Record<string, () => Effect.Effect<never, unknown, Fabric>> = {
 
 // Its own exports prove the type: the law suites are given the same module.
 const maker = (await import(moduleHref)) as MakerModule
+// Killed as it is, it would leave none of what it compiled to the next one.
+flushCompileCache()
 const scenarioEffect = scenarios[scenario]
 if (scenarioEffect === undefined) throw new Error(`no scenario ${scenario}`)
 // Whoever started it kills it; should that one die first, nothing may be left behind.

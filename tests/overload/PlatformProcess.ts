@@ -9,6 +9,7 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import type { BufferOptions } from "../../src/core/buffer/BufferOptions.ts"
 import type { DeploymentSpec } from "../../src/planes/control/Domain.ts"
+import { compileCache } from "../chaos/PlatformLife.ts"
 
 export interface ChildOptions {
   readonly stateDirectory: string
@@ -96,7 +97,7 @@ export const start = async (options: Omit<ChildOptions, "spawnedAtMs">): Promise
   const child = fork(join(import.meta.dirname, "platformMain.ts"), [JSON.stringify(given)], {
     execArgv: ["--conditions=millrace-source", "--expose-gc", "--max-semi-space-size=16"],
     // What is released starts from built code; that types are stripped here is no part of a start.
-    env: { ...process.env, NODE_COMPILE_CACHE: join(options.stateDirectory, "compile-cache", ".platform") },
+    env: { ...process.env, NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? compileCache },
     stdio: ["ignore", "ignore", "inherit", "ipc"]
   })
   const firstLease = heard(child, "first-lease").then(({ afterMs }) => afterMs)
