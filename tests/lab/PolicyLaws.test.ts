@@ -44,18 +44,36 @@ describe("the laws for a policy of one's own", () => {
     assert.strictEqual(breach.law, "total")
     assert.match(breach.what, /six is too many/)
     assert.lengthOf(breach.history, 1)
+    assert.deepInclude(breach.history[0], { nowMs: 1_100, ready: 0, desired: Number.NaN, reason: "" })
     assert.strictEqual(broken(policyOf(null, (memory) => [memory, answer(Number.NaN)])).law, "total")
+    for (const wakeAtMs of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      const { what } = broken(policyOf(null, (memory, seen) => [memory, { ...answer(right(seen)), wakeAtMs }]))
+      assert.match(what, /it wants to be woken at/)
+    }
+  })
+
+  it("total: a policy is shown all that has arrived", () => {
+    const breach = broken(
+      policyOf(null, (memory, seen) => [memory, answer(seen.arrivalsTotal === 18 ? -1 : right(seen))])
+    )
+    assert.deepStrictEqual(
+      breach.history.map(({ seen, desired }) => [seen.pending, desired]),
+      [
+        [9, 5],
+        [9, -1]
+      ]
+    )
   })
 
   it("pure: a policy that counts outside its memory, or writes into it, is rejected", () => {
     let calls = 0
     const counts = policyOf(null, (memory, seen) => [memory, answer(right(seen) + (calls++ % 2))])
-    assert.strictEqual(broken(counts).law, "pure")
+    assert.deepInclude(broken(counts), { law: "pure", what: "asked twice the same, it answered differently" })
     const writes = policyOf({ seen: 0 }, (memory, seen) => {
       memory.seen += 1
       return [memory, answer(right(seen))]
     })
-    assert.strictEqual(broken(writes).law, "pure")
+    assert.deepInclude(broken(writes), { law: "pure", what: "it changed the memory that it was given" })
   })
 
   it("plain: a policy that keeps a Map is rejected", () => {
@@ -74,7 +92,8 @@ describe("the laws for a policy of one's own", () => {
     )
     assert.strictEqual(breach.law, "L14")
     assert.lengthOf(breach.history, 1)
-    assert.deepInclude(breach.history[0]!.seen, { pending: 0, leased: 1 })
+    assert.deepStrictEqual(breach.history[0]!.seen, { byMs: 100, pending: 0, leased: 1 })
+    assert.strictEqual(breach.what, "0 pending and 1 leased, and it answered 0")
   })
 
   it("L14: taking unknown for zero is found with two observations", () => {
@@ -85,8 +104,15 @@ describe("the laws for a policy of one's own", () => {
       })
     )
     assert.strictEqual(breach.law, "L14")
-    assert.lengthOf(breach.history, 2)
     assert.match(breach.what, /unknown/)
+    // The first of all histories in their order.
+    assert.deepStrictEqual(
+      breach.history.map(({ seen, desired, reason }) => [seen, desired, reason]),
+      [
+        [{ byMs: 100, pending: 0, leased: 1 }, 1, "because"],
+        [{ byMs: 100, pending: 0, leased: "unknown" }, 0, "because"]
+      ]
+    )
   })
 
   it("L14: what shows itself only after many observations is shortened to those it needs", () => {
@@ -99,6 +125,18 @@ describe("the laws for a policy of one's own", () => {
     assert.isAtMost(breach.history.length, 7)
   })
 
+  it("what is left of a history breaks the law that the whole of it broke", () => {
+    // Three times the same in a row is more than it can bear; what is taken out of a history brings them together.
+    const touchy = policyOf({ sixes: 0, row: 0 }, ({ sixes, row }, seen) => {
+      const next = { sixes: seen.leased === 6 ? sixes + 1 : sixes, row: seen.leased === 6 ? row + 1 : 0 }
+      if (next.row > 3) return [next, answer(Number.NaN)]
+      return [next, answer(next.sixes > 6 && seen.pending === 9 ? 0 : right(seen))]
+    })
+    const { law, history } = broken(touchy)
+    assert.strictEqual(law, "L14")
+    assert.isAtMost(history.length, 12)
+  })
+
   it("L15: a policy that swings under a steady load is rejected", () => {
     const swings = policyOf(null, (memory, seen) => [
       memory,
@@ -106,6 +144,16 @@ describe("the laws for a policy of one's own", () => {
     ])
     const breach = broken(swings)
     assert.strictEqual(breach.law, "L15")
-    assert.match(breach.what, /after two idle windows/)
+    assert.match(breach.what, /after two idle windows of 60000 ms it still went from \d to \d$/)
+    assert.lengthOf(breach.history, 3)
+    for (const { desired, reason, ready } of breach.history)
+      assert.deepStrictEqual([reason, desired === ready], ["because", false])
+  })
+
+  it("L15: what changes for the last time when two idle windows are over has settled", () => {
+    const changes = (atMs: number) =>
+      policyOf(null, (memory, seen) => [memory, answer(right(seen) + (seen.nowMs >= atMs ? 1 : 0))])
+    assert.isUndefined(PolicyLaws.check(changes(121_000)))
+    assert.strictEqual(broken(changes(122_000)).law, "L15")
   })
 })

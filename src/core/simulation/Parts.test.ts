@@ -175,6 +175,14 @@ describe("a distribution", () => {
     )
   })
 
+  it("of gamma draws by its shape: at 1 without a correction, and never from a cube below zero", () => {
+    const sum = (shape: number) => {
+      const random = Random.make(5)
+      return Array.from({ length: 2_000 }, () => Random.gamma(random, shape, 1)).reduce((all, each) => all + each, 0)
+    }
+    assert.deepStrictEqual([sum(1).toFixed(6), sum(0.1).toFixed(6)], ["2009.006409", "215.860110"])
+  })
+
   it("of no kind that is known stops the run, and is named", () => {
     // As `never`: what a file may hold, which the types rule out.
     const strange = { kind: "strange" } as never
@@ -208,6 +216,17 @@ describe("a start model", () => {
       StartModel.models.map(({ stopMs }) => stopMs),
       [50, 500, 500, 500]
     )
+    const shares = StartModel.models.flatMap(({ phases }) =>
+      phases.flatMap(({ duration }) => (duration.kind === "quantiles" ? [duration.points] : []))
+    )
+    assert.isAbove(shares.length, 1)
+    for (const points of shares) {
+      assert.deepStrictEqual(
+        points.map(([share]) => share),
+        [0.5, 0.9, 0.99]
+      )
+      for (const [share, ms] of points) assert.closeTo(Distribution.quantile(points, share), ms, 1e-6)
+    }
     const fixed = StartModel.fixed(30)
     assert.deepStrictEqual(fixed, {
       name: "30 ms",
@@ -285,6 +304,8 @@ describe("the hash of a log", () => {
       "e7733ed093a8e67b",
       "21f6c483680e42ef"
     ])
+    const many = Array.from({ length: 300 }, (_, index) => hex((hash) => hash.add(index, 0, 0, 0)))
+    assert.isTrue(many.every((each) => each.length === 16) && many.some((each) => each.startsWith("0")))
     const counted = new LogHash()
     counted.add(1, 2, 3, 4)
     counted.text("a")
@@ -325,6 +346,9 @@ describe("a sketch of quantiles", () => {
     const small = new QuantileSketch()
     for (const value of [0.01, 0.0099]) small.add(value)
     assert.deepStrictEqual([small.quantile(0.5), small.quantile(1)], [0, 0.01], "from 0.01 on a value is none of 0")
+    assert.strictEqual(small.shareUpTo(0.01), 1, "though the middle of its bucket is above the greatest")
+    small.add(5)
+    assert.closeTo(small.shareUpTo(0.01 * 1.02 ** 0.5), 2 / 3, 1e-9, "a bucket counts from its middle on")
   })
 })
 

@@ -60,6 +60,28 @@ describe("what the policy of a function is shown", () => {
     )
   })
 
+  it("is how long the oldest has waited, and unknown as soon as nothing is heard of it", () => {
+    const { seen } = ended({
+      calls: [[1_000, 10]],
+      plan: [
+        [0, 0],
+        [4_000, 1]
+      ],
+      faults: [{ kind: "telemetry-lost", atMs: 2_000, toMs: 3_000, function: 0 }]
+    })
+    const told = ({ nowMs, pending, leased, oldestPendingMs, arrivalsTotal }: Observation) =>
+      [nowMs, pending, leased, oldestPendingMs, arrivalsTotal] as const
+    const times = [1_000, 1_003, 1_103, 2_000, 3_000]
+    assert.deepStrictEqual(seen.filter(({ nowMs }) => times.includes(nowMs)).map(told), [
+      // The call, the start of the instance, and its word that it is ready.
+      [1_000, 1, 0, 0, 1],
+      [1_003, 1, 0, 3, 1],
+      [1_103, 1, 0, 103, 1],
+      [2_000, "unknown", "unknown", "unknown", "unknown"],
+      [3_000, 0, 0, null, 1]
+    ])
+  })
+
   it("is no worker that was cut off before its word that it is ready was heard", () => {
     const { seen } = ended({
       calls: [
@@ -153,6 +175,37 @@ describe("the control plane of a simulation", () => {
     // Listed two heartbeats after the cut; word of its end would come at 8.5 s.
     assert.isTrue(seen.some(({ nowMs, starting, ready }) => nowMs === 6_000 && starting + ready === 0))
     assert.deepStrictEqual([result.ended.responded, result.redelivered], [1, 1])
+  })
+
+  it("misses nothing of a cluster when another one tells what it has", () => {
+    const { seen } = ended({
+      calls: [[0, 20_000]],
+      plan: [[0, 1]],
+      clusters: ["a", "b"],
+      times: { reportMs: 3_000 },
+      faults: [
+        { kind: "partition", atMs: 1_000, toMs: 2_000, cluster: 0 },
+        { kind: "instance-dies", atMs: 5_500 }
+      ],
+      more: { startDeadlineMs: 60_000, clusters: ["b"] }
+    })
+    const isGone = seen.filter(({ nowMs, starting, ready }) => nowMs > 1_000 && starting + ready === 0)
+    assert.strictEqual(isGone[0]?.nowMs, 8_500)
+  })
+
+  it("lets a worker finish what it holds that it drains before it has heard of it", () => {
+    const { result } = ended({
+      calls: [
+        [0, 3_000],
+        [0, 3_000]
+      ],
+      plan: [
+        [0, 2],
+        [300, 1]
+      ],
+      times: { reportMs: 300 }
+    })
+    assert.deepStrictEqual([result.ended.responded, result.redelivered], [2, 0])
   })
 
   it("is not told that a worker was cut off which had said goodbye before", () => {

@@ -279,6 +279,63 @@ describe("a run", () => {
     )
   })
 
+  it("pays for each GPU, of what has ended and of what still runs", () => {
+    const twice = {
+      ...target,
+      policy: planned([
+        [0, 1],
+        [1_000, 0],
+        [9_000, 1]
+      ])
+    }
+    const costOf = (instanceType: string, count: number) =>
+      run(
+        [
+          [0, 0, 10],
+          [10_000, 0, 10]
+        ],
+        { functions: [{ ...twice, instanceType, gpu: { kind: "H100", count } }] }
+      ).cost
+    assert.isAbove(costOf("one", 1), 0)
+    assert.closeTo(costOf("two", 2) / costOf("one", 1), 2, 1e-9)
+  })
+
+  it("is over when nothing happens any more for as long as it waits for what is open", () => {
+    const cut = run([[0, 0, 50_000]], { livenessMs: 1_000 })
+    assert.deepStrictEqual([cut.open, cut.ended.responded], [1, 0])
+    // Its deadline is the very moment.
+    const hasty = { ...target, requestTimeoutMs: 4_000 }
+    const due = run([[0, 0, 50_000]], { functions: [hasty], livenessMs: 4_000 })
+    assert.deepStrictEqual([due.open, due.ended.expired], [0, 1])
+  })
+
+  it("a call comes before what is due at the same moment", () => {
+    const one = { ...target, policy: planned([[0, 1]]) }
+    const result = run(
+      [
+        [0, 0, 10],
+        [1_000, 0, 10]
+      ],
+      {
+        functions: [one],
+        faults: [{ kind: "instance-dies", atMs: 1_000 }]
+      }
+    )
+    assert.deepStrictEqual([result.ended.responded, result.redelivered], [2, 1])
+  })
+
+  it("what died while it drained has ended once", () => {
+    const calls: ReadonlyArray<Call> = [
+      [0, 0, 30_000],
+      [0, 0, 30_000]
+    ]
+    const lost = { kind: "cluster-lost", atMs: 2_000, toMs: 90_000, cluster: 0 } as const
+    const hasty = { ...halved, requestTimeoutMs: 6_000 }
+    const { instanceSeconds, coldStarts } = run(calls, { functions: [hasty], faults: [lost] })
+    assert.strictEqual(coldStarts, 2)
+    assert.closeTo(instanceSeconds, 2 * 1.998, 0.01)
+  })
+
   it("a slow start is slow for its time alone", () => {
     const slow = { kind: "slow-start", atMs: 0, toMs: 1_000, cluster: 0, factor: 20 } as const
     const idle = { ...target, spec: { ...target.spec, idleWindowMs: 10 } }
