@@ -29,7 +29,7 @@ export const stampFile = join(folder, "stamp")
 export const stamp = (): string => {
   const files = globSync(
     ["src/**/*.ts", "tests/{chaos,gateways,support}/**/*.ts", "dist/cli/main.js", "package-lock.json"],
-    { cwd: root }
+    { cwd: root, exclude: ["**/*.test.ts"] }
   )
   const latestMs = files.reduce((latest, file) => Math.max(latest, statSync(join(root, file)).mtimeMs), 0)
   return `${files.length} ${latestMs}`
