@@ -140,10 +140,37 @@ describe("the control plane looks at a function", () => {
     })
     const looks = seen.filter(({ nowMs }) => nowMs > 900 && nowMs < 1_200).map(({ nowMs }) => nowMs)
     assert.deepStrictEqual(looks, [1_097, 1_100])
+    const early = ended({
+      // What was served at once is to be reported at 1.1 s, and has been with the call that waits.
+      calls: [
+        [0, 10],
+        [1_000, 500],
+        [1_050, 10]
+      ],
+      plan: [[0, 1]]
+    }).seen.filter(({ nowMs }) => nowMs > 900 && nowMs < 1_200)
+    assert.deepStrictEqual(
+      early.map(({ nowMs }) => nowMs),
+      [1_050]
+    )
   })
 })
 
 describe("the control plane of a simulation", () => {
+  it("hears nothing of a worker that ends behind a cut", () => {
+    const { seen } = ended({
+      calls: [[0, 20_000]],
+      plan: [[0, 1]],
+      faults: [
+        { kind: "partition", atMs: 1_000, toMs: 30_000, cluster: 0 },
+        { kind: "agent-restart", atMs: 2_000, cluster: 0 }
+      ],
+      more: { startDeadlineMs: 60_000 }
+    })
+    const again = seen.filter(({ nowMs, pending }) => nowMs > 1_000 && pending === 1)
+    assert.strictEqual(again[0]?.nowMs, 30_000)
+  })
+
   it("replaces an instance whose cluster is silent for too long, elsewhere", () => {
     const { seen, result } = ended({
       calls: [

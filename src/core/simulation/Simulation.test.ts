@@ -279,6 +279,25 @@ describe("a run", () => {
     )
   })
 
+  it("of two clusters that are free prefers the first, though the other has less that no instance can take", () => {
+    const one = scenario([[0, 0, 10]], {
+      functions: [{ ...target, instanceType: "two", gpu: { kind: "H100", count: 2 } }]
+    })
+    const [even] = one.clusters
+    const simulation = Simulation.start({
+      ...one,
+      clusters: [
+        { ...even!, gpusPerNode: 3 },
+        { ...even!, name: "d" }
+      ]
+    })
+    simulation.advance(2)
+    assert.deepStrictEqual(
+      simulation.inspect().instances.map(({ cluster }) => cluster),
+      [0]
+    )
+  })
+
   it("pays for each GPU, of what has ended and of what still runs", () => {
     const twice = {
       ...target,
