@@ -152,8 +152,17 @@ describe("the laws for a policy of one's own", () => {
 
   it("L15: what changes for the last time when two idle windows are over has settled", () => {
     const changes = (atMs: number) =>
-      policyOf(null, (memory, seen) => [memory, answer(right(seen) + (seen.nowMs >= atMs ? 1 : 0))])
+      policyOf(null, (memory, seen) => {
+        const decision = answer(right(seen) + (seen.nowMs >= atMs ? 1 : 0))
+        return [memory, { ...decision, wakeAtMs: seen.nowMs + 60_000 }]
+      })
     assert.isUndefined(PolicyLaws.check(changes(121_000)))
-    assert.strictEqual(broken(changes(122_000)).law, "L15")
+    const { law, history } = broken(changes(122_000))
+    assert.strictEqual(law, "L15")
+    // Nothing but changes is told.
+    assert.deepStrictEqual(
+      history.map(({ nowMs, ready, desired }) => [nowMs, ready, desired]),
+      [[122_000, 0, 1]]
+    )
   })
 })

@@ -371,6 +371,12 @@ describe("a run", () => {
       Simulation.ImpossibleScenario,
       "this cannot be simulated: there is no function; there is no cluster"
     )
+    try {
+      impossible()
+      assert.fail("it was begun")
+    } catch (cause) {
+      assert.propertyVal(cause, "_tag", "ImpossibleScenario")
+    }
     // As `never`: what a file may hold, which the types rule out.
     const strange = { kind: "strange", atMs: 0 } as never
     assert.throws(() => run([[0, 0, 1]], { faults: [strange] }), /^unreachable case .*"kind":"strange"/)
