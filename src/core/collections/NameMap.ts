@@ -22,17 +22,24 @@ export const get = (map: NameMap, name: string): number | undefined => {
   return undefined
 }
 
-export const set = (map: NameMap, name: string, number: number): NameMap => {
+/** `edit`: see `IntMap`. */
+export const set = (map: NameMap, name: string, number: number, edit = 0): NameMap => {
   const key = hash(name)
-  const others = (IntMap.get(map, key) ?? []).filter((known) => known.name !== name)
-  return IntMap.set(map, key, [...others, { name, number }])
+  const before = IntMap.get(map, key)
+  const others = before === undefined ? none : before.filter((known) => known.name !== name)
+  return IntMap.set(map, key, [...others, { name, number }], edit)
 }
 
-export const remove = (map: NameMap, name: string): NameMap => {
+/** `edit`: see `IntMap`. */
+export const remove = (map: NameMap, name: string, edit = 0): NameMap => {
   const key = hash(name)
-  const others = (IntMap.get(map, key) ?? []).filter((known) => known.name !== name)
-  return others.length === 0 ? IntMap.remove(map, key) : IntMap.set(map, key, others)
+  const before = IntMap.get(map, key)
+  if (before === undefined) return map
+  const others = before.filter((known) => known.name !== name)
+  return others.length === 0 ? IntMap.remove(map, key, edit) : IntMap.set(map, key, others, edit)
 }
+
+const none: Entry = []
 
 /** Names and their numbers, in no order. */
 export const count = (map: NameMap): number => {

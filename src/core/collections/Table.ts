@@ -20,10 +20,10 @@ export const find = <Row>(table: Table<Row>, name: string): number | undefined =
 
 export const row = <Row>(table: Table<Row>, number: number): Row | undefined => IntMap.get(table.rows, number)
 
-/** `name` must not be in the table; the row gets the number `table.next`. */
-export const add = <Row>(table: Table<Row>, name: string, row: Row): Table<Row> => ({
-  numbers: NameMap.set(table.numbers, name, table.next),
-  rows: IntMap.set(table.rows, table.next, row),
+/** `name` must not be in the table; the row gets the number `table.next`. `edit`: see `IntMap`. */
+export const add = <Row>(table: Table<Row>, name: string, row: Row, edit = 0): Table<Row> => ({
+  numbers: NameMap.set(table.numbers, name, table.next, edit),
+  rows: IntMap.set(table.rows, table.next, row, edit),
   next: table.next + 1
 })
 
@@ -34,9 +34,10 @@ export const replace = <Row>(table: Table<Row>, number: number, row: Row, edit =
   next: table.next
 })
 
-export const drop = <Row>(table: Table<Row>, name: string, number: number): Table<Row> => ({
-  numbers: NameMap.remove(table.numbers, name),
-  rows: IntMap.remove(table.rows, number),
+/** `edit`: see `IntMap`. */
+export const drop = <Row>(table: Table<Row>, name: string, number: number, edit = 0): Table<Row> => ({
+  numbers: NameMap.remove(table.numbers, name, edit),
+  rows: IntMap.remove(table.rows, number, edit),
   next: table.next
 })
 

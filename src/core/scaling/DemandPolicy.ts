@@ -52,7 +52,9 @@ const decide = (memory: Memory, observation: Observation): readonly [Memory, Dec
   const { idleWindowMs } = spec
   const returns = ReturnTimes.observe(memory.returns, { nowMs, need: momentary, ready, starting, idleWindowMs })
   const levels = StickyMaximum.expire(
-    StickyMaximum.seen(StickyMaximum.seen(memory.levels, before, nowMs), momentary, nowMs),
+    before === momentary
+      ? StickyMaximum.seen(memory.levels, momentary, nowMs)
+      : StickyMaximum.seen(StickyMaximum.seen(memory.levels, before, nowMs), momentary, nowMs),
     nowMs,
     idleWindowMs
   )

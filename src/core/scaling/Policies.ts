@@ -72,13 +72,41 @@ const machine = <Memory>(
   choice: PolicyChoice,
   state: Scaling.State<Memory>,
   differencesOf: (memory: Memory) => ReadonlyArray<ShadowPolicy.Difference>
-): Machine => ({
-  policy: policy.name,
-  choice,
-  desired: state.desired,
-  differences: differencesOf(state.memory),
-  next: (event) => {
-    const [next, commands] = Scaling.step(policy, state, event)
-    return [machine(policy, choice, next, differencesOf), commands]
+): Machine => new PolicyMachine(policy, choice, state, differencesOf)
+
+/** A class, because every version that was ever heard of keeps one and each look makes another. */
+class PolicyMachine<Memory> implements Machine {
+  readonly choice: PolicyChoice
+  readonly #policy: Policy<Memory>
+  readonly #state: Scaling.State<Memory>
+  readonly #differencesOf: (memory: Memory) => ReadonlyArray<ShadowPolicy.Difference>
+
+  constructor(
+    policy: Policy<Memory>,
+    choice: PolicyChoice,
+    state: Scaling.State<Memory>,
+    differencesOf: (memory: Memory) => ReadonlyArray<ShadowPolicy.Difference>
+  ) {
+    this.choice = choice
+    this.#policy = policy
+    this.#state = state
+    this.#differencesOf = differencesOf
   }
-})
+
+  get policy(): string {
+    return this.#policy.name
+  }
+
+  get desired(): number {
+    return this.#state.desired
+  }
+
+  get differences(): ReadonlyArray<ShadowPolicy.Difference> {
+    return this.#differencesOf(this.#state.memory)
+  }
+
+  next(event: Scaling.Event): readonly [Machine, ReadonlyArray<Scaling.Command>] {
+    const [next, commands] = Scaling.step(this.#policy, this.#state, event)
+    return [machine(this.#policy, this.choice, next, this.#differencesOf), commands]
+  }
+}

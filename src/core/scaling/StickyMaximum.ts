@@ -27,8 +27,8 @@ export const seen = (levels: Levels, value: number, nowMs: number): Levels => {
   if (value <= 0) return levels
   let higher = 0
   while (higher < levels.length && levels[higher]!.value > value) higher++
-  const next = levels.slice(0, higher)
-  next.push({ value, atMs: nowMs })
+  // As long as it needs to be: every version keeps one, and what `push` grows has room for seventeen.
+  const next = higher === 0 ? [{ value, atMs: nowMs }] : levels.slice(0, higher).concat({ value, atMs: nowMs })
   if (next.length <= levelsMax) return next
   // The value of the one and the time of the other: instances stay a little longer, never shorter.
   return [...next.slice(0, levelsMax - 1), { value: next[levelsMax - 1]!.value, atMs: nowMs }]

@@ -90,6 +90,8 @@ export interface State {
   readonly slowness: number
   readonly imagePullsToFail: number
   readonly memoriesToFail: number
+  /** What the generators of instances are split from; never drawn from. */
+  readonly random: Random.Random
 }
 
 export type Event = Data.TaggedEnum<{
@@ -125,31 +127,38 @@ export const make = (options: Options, nowMs: number): State => {
     broken: new Map(),
     slowness: 1,
     imagePullsToFail: 0,
-    memoriesToFail: 0
+    memoriesToFail: 0,
+    random: Random.split(Random.make(options.seed), "instance")
   }
   const count = options.groups.reduce((sum, group) => sum + group.nodes, 0)
   const numbers = Array.from({ length: count }, (_, number) => number)
   return numbers.reduce((state, number) => withFate(state, number, nowMs), empty)
 }
 
+/** See `IntMap`: of a state that nobody else holds, whatever was made by this edit can be written to. */
+const ownEdit = 1
+
 /**
- * `isOwn`: nobody else holds `state`, which must not be used again: what starts and ends is then written into its figures
- * of the nodes, which are copied otherwise.
+ * `isOwn`: nobody else holds `state` nor one before it, and it must not be used again: what starts and ends is then written
+ * into its maps and its figures of the nodes, which are copied otherwise.
  */
 export const step = (state: State, event: Event, isOwn = false): Step => {
+  const edit = isOwn ? ownEdit : 0
   switch (event._tag) {
     case "Asked":
-      return ask(state, event, isOwn)
+      return ask(state, event, edit)
     case "ProcessEnded":
-      return [leave(state, event.instanceId, isOwn), []]
+      return [leave(state, event.instanceId, edit), none]
     case "Ticked":
-      return tick(state, event.nowMs)
+      return tick(state, event.nowMs, edit)
     case "Faulted":
       return applyFault(state, event.nowMs, event.fault)
     default:
       return Instances.unreachable(event)
   }
 }
+
+const none: ReadonlyArray<Command> = []
 
 // --- queries ---------------------------------------------------------------------------------------------------------
 
@@ -191,7 +200,7 @@ const rowOf = (state: State, instanceId: string): Instances.Row | undefined => {
 const ask = (
   state: State,
   { nowMs, instanceId, gpuKind, gpuCount }: Extract<Event, { readonly _tag: "Asked" }>,
-  isOwn: boolean
+  edit: number
 ): Step => {
   const group = state.packings.findIndex(
     (packing, index) =>
@@ -200,7 +209,7 @@ const ask = (
   if (group < 0 || Table.find(state.instances, instanceId) !== undefined)
     return [state, [Command.Refuse({ instanceId })]]
   const { options } = state
-  const random = Random.split(Random.split(Random.make(options.seed), "instance"), state.instances.next)
+  const random = Random.split(state.random, state.instances.next)
   const model = gpuCount === 0 ? options.start : options.gpuStart
   const isSlow = Random.uniform(random) < options.rates.slowStartShare
   const failsImage = state.imagePullsToFail > 0 || Random.uniform(random) < options.rates.imagePullShare
@@ -224,17 +233,17 @@ const ask = (
   }
   const placed: State = {
     ...state,
-    packings: withTaken(state.packings, row, 1, isOwn),
-    instances: Table.add(state.instances, instanceId, row),
-    due: DueMap.set(state.due, state.instances.next, nowMs, nowMs),
+    packings: withTaken(state.packings, row, 1, edit),
+    instances: Table.add(state.instances, instanceId, row, edit),
+    due: DueMap.set(state.due, state.instances.next, nowMs, nowMs, edit),
     imagePullsToFail: Math.max(0, state.imagePullsToFail - 1),
     memoriesToFail: failsImage ? state.memoriesToFail : Math.max(0, state.memoriesToFail - 1)
   }
-  return advance(placed, state.instances.next, nowMs)
+  return advance(placed, state.instances.next, nowMs, edit)
 }
 
 /** What is due for it at `nowMs`: its next phase, its begin, or its end. */
-const advance = (state: State, number: number, nowMs: number): Step => {
+const advance = (state: State, number: number, nowMs: number, edit: number): Step => {
   const row = Table.row(state.instances, number)
   invariant(row !== undefined, "an instance for which something is due is there")
   const { instanceId } = row
@@ -249,18 +258,18 @@ const advance = (state: State, number: number, nowMs: number): Step => {
   const phase = row.phase + 1
   if (phase < row.phases.length) {
     const dueMs = nowMs + row.phaseMs[phase]!
-    const next = put(state, number, { ...row, phase, dueMs })
+    const next = put(state, number, { ...row, phase, dueMs }, edit)
     return [next, [Command.EnterPhase({ instanceId, phase: row.phases[phase]! })]]
   }
   const dueMs = nowMs + (row.failsMemory ? memoryFaultAfterMs : row.xidAfterMs)
-  const next = put(state, number, { ...row, phase, dueMs })
+  const next = put(state, number, { ...row, phase, dueMs }, edit)
   return [next, [Command.Began({ instanceId, node: nodeName(state, row.group, row.node) })]]
 }
 
-const put = (state: State, number: number, row: Instances.Row): State => ({
+const put = (state: State, number: number, row: Instances.Row, edit: number): State => ({
   ...state,
-  instances: Table.replace(state.instances, number, row),
-  due: DueMap.set(state.due, number, row.dueMs, row.dueMs)
+  instances: Table.replace(state.instances, number, row, edit),
+  due: DueMap.set(state.due, number, row.dueMs, row.dueMs, edit)
 })
 
 const end = (state: State, row: Instances.Row, cause: Cause): Step => {
@@ -269,15 +278,15 @@ const end = (state: State, row: Instances.Row, cause: Cause): Step => {
   return [breaksGpu(row, cause) ? breakGpu(left, row) : left, [Command.Ended({ instanceId, cause })]]
 }
 
-const leave = (state: State, instanceId: string, isOwn = false): State => {
+const leave = (state: State, instanceId: string, edit = 0): State => {
   const number = Table.find(state.instances, instanceId)
   const row = number === undefined ? undefined : Table.row(state.instances, number)
   if (number === undefined || row === undefined) return state
   return {
     ...state,
-    packings: withTaken(state.packings, row, -1, isOwn),
-    instances: Table.drop(state.instances, instanceId, number),
-    due: DueMap.remove(state.due, number)
+    packings: withTaken(state.packings, row, -1, edit),
+    instances: Table.drop(state.instances, instanceId, number, edit),
+    due: DueMap.remove(state.due, number, edit)
   }
 }
 
@@ -285,9 +294,9 @@ const withTaken = (
   packings: ReadonlyArray<NodePacking.NodePacking>,
   { group, node, gpuCount }: Instances.Row,
   sign: 1 | -1,
-  isOwn: boolean
+  edit: number
 ) => {
-  if (isOwn) {
+  if (edit !== 0) {
     NodePacking.take(packings[group]!, node, gpuCount, sign)
     return packings
   }
@@ -308,13 +317,13 @@ const withChanged = (
     return next
   })
 
-const tick = (state: State, nowMs: number): Step => {
-  const [due, numbers] = DueMap.takeDue(state.due, nowMs, (dueMs) => dueMs)
+const tick = (state: State, nowMs: number, edit: number): Step => {
+  const [due, numbers] = DueMap.takeDue(state.due, nowMs, (dueMs) => dueMs, edit)
   const [nodeDue, nodes] = DueMap.takeDue(state.nodeDue, nowMs, (fate) => fate.atMs)
   let next: State = { ...state, due, nodeDue }
   const commands: Array<Command> = []
   for (const number of numbers.toSorted((one, other) => one - other)) {
-    const [after, more] = advance(next, number, nowMs)
+    const [after, more] = advance(next, number, nowMs, edit)
     next = after
     commands.push(...more)
   }

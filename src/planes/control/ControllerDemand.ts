@@ -32,48 +32,90 @@ const unknown: Figures = {
 }
 const nothing: Figures = { pending: 0, leased: 0, arrivalsTotal: 0, oldestPendingMs: null }
 
-/** `silence`: what it means, at the moment, that no shard ever reported the version. */
-export const make = (silence: () => "zero" | "unknown"): ControllerDemand => {
-  const shards = new Map<string, { readonly report: DemandReport; readonly heardAtMs: number }>()
+interface Told {
+  readonly shard: string
+  readonly pending: number
+  readonly leased: number
+  readonly arrivalsTotal: number
+  readonly oldestPendingMs: number | null
+  /** Undefined: no instance holds anything. */
+  readonly leasedByInstance: DemandReport["leasedByInstance"] | undefined
+  readonly heardAtMs: number
+}
 
-  return {
-    report: (report, nowMs) => {
-      shards.set(report.shard, { report, heardAtMs: nowMs })
-    },
-    hasNone: (shard, nowMs) => {
-      const known = shards.get(shard)?.report
-      if (known === undefined || known.pending + known.leased === 0) return false
-      const report = { ...known, pending: 0, leased: 0, leasedByInstance: {}, oldestPendingMs: null }
-      shards.set(shard, { report, heardAtMs: nowMs })
-      return true
-    },
-    figures: (nowMs) => {
-      if (shards.size === 0) return silence() === "zero" ? nothing : unknown
-      let pending = 0
-      let leased = 0
-      let arrivalsTotal = 0
-      let oldestPendingMs: number | null = null
-      for (const { report, heardAtMs } of shards.values()) {
-        pending += report.pending
-        leased += report.leased
-        arrivalsTotal += report.arrivalsTotal
-        if (report.oldestPendingMs === null) continue
-        oldestPendingMs = Math.max(oldestPendingMs ?? 0, report.oldestPendingMs + (nowMs - heardAtMs))
-      }
-      return { pending, leased, arrivalsTotal, oldestPendingMs }
-    },
-    leasedOf: (instanceId) => {
-      if (shards.size === 0) return silence() === "zero" ? 0 : "unknown"
-      let leased = 0
-      for (const { report } of shards.values()) leased += report.leasedByInstance[instanceId] ?? 0
-      return leased
-    },
-    isBusy: () => {
-      for (const { report } of shards.values()) if (report.pending > 0 || report.leased > 0) return true
-      return false
+/**
+ * One of these for each version that was ever heard of, and nearly all of them with one shard: so it is a class without a
+ * map, and the last report of a version that rests holds on to nothing.
+ */
+class Demand implements ControllerDemand {
+  readonly #silence: () => "zero" | "unknown"
+  /** The last of each shard. */
+  #told: Array<Told> | undefined
+
+  constructor(silence: () => "zero" | "unknown") {
+    this.#silence = silence
+  }
+
+  report(report: DemandReport, nowMs: number): void {
+    const { shard, pending, leased, arrivalsTotal, oldestPendingMs } = report
+    const leasedByInstance = leased === 0 ? undefined : report.leasedByInstance
+    this.#keep({ shard, pending, leased, arrivalsTotal, oldestPendingMs, leasedByInstance, heardAtMs: nowMs })
+  }
+
+  hasNone(shard: string, nowMs: number): boolean {
+    const known = this.#told?.find((told) => told.shard === shard)
+    if (known === undefined || known.pending + known.leased === 0) return false
+    const nothingLeft = { pending: 0, leased: 0, leasedByInstance: undefined, oldestPendingMs: null }
+    this.#keep({ ...known, ...nothingLeft, heardAtMs: nowMs })
+    return true
+  }
+
+  figures(nowMs: number): Figures {
+    if (this.#told === undefined) return this.#silence() === "zero" ? nothing : unknown
+    let pending = 0
+    let leased = 0
+    let arrivalsTotal = 0
+    let oldestPendingMs: number | null = null
+    for (const told of this.#told) {
+      pending += told.pending
+      leased += told.leased
+      arrivalsTotal += told.arrivalsTotal
+      if (told.oldestPendingMs === null) continue
+      oldestPendingMs = Math.max(oldestPendingMs ?? 0, told.oldestPendingMs + (nowMs - told.heardAtMs))
     }
+    return { pending, leased, arrivalsTotal, oldestPendingMs }
+  }
+
+  leasedOf(instanceId: string): Reading {
+    if (this.#told === undefined) return this.#silence() === "zero" ? 0 : "unknown"
+    let leased = 0
+    for (const { leasedByInstance } of this.#told) leased += leasedByInstance?.[instanceId] ?? 0
+    return leased
+  }
+
+  isBusy(): boolean {
+    if (this.#told === undefined) return false
+    for (const { pending, leased } of this.#told) if (pending > 0 || leased > 0) return true
+    return false
+  }
+
+  #keep(told: Told): void {
+    const known = this.#told
+    if (known === undefined) {
+      this.#told = [told]
+      return
+    }
+    for (let index = 0; index < known.length; index++) {
+      if (known[index]?.shard !== told.shard) continue
+      known[index] = told
+      return
+    }
+    known.push(told)
   }
 }
+
+/** `silence`: what it means, at the moment, that no shard ever reported the version. */
+export const make = (silence: () => "zero" | "unknown"): ControllerDemand => new Demand(silence)
 
 /** What was told in parts, shard by shard. */
 export interface Snapshots {

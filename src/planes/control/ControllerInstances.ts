@@ -25,13 +25,19 @@ export interface InstanceEntry {
   missedHeartbeats: number
 }
 
+/** The living instances of one version. */
+export interface Siblings {
+  readonly size: number
+  readonly values: () => Iterable<InstanceEntry>
+}
+
 export interface ControllerInstances {
   readonly add: (entry: InstanceEntry) => void
   /** From the living to the remembered. */
   readonly retire: (entry: InstanceEntry) => void
   readonly get: (instanceId: string) => InstanceEntry | undefined
   /** Living ones. */
-  readonly ofVersion: (versionId: string) => ReadonlyMap<string, InstanceEntry>
+  readonly ofVersion: (versionId: string) => Siblings
   readonly ofCluster: (cluster: string) => ReadonlyArray<InstanceEntry>
   readonly living: () => Iterable<InstanceEntry>
   readonly ended: () => Iterable<InstanceEntry>
@@ -40,16 +46,36 @@ export interface ControllerInstances {
 /** Enough for the receipts and questions that come after an end; the oldest is forgotten first. */
 const endedMax = 1_000
 
-const none: ReadonlyMap<string, InstanceEntry> = new Map()
+const none: Siblings = new Map<string, InstanceEntry>()
+
+/** Most versions have one instance at most: a map for each would be a good part of all that a start leaves behind. */
+class Only implements Siblings {
+  readonly size = 1
+  readonly entry: InstanceEntry
+  readonly #all: readonly [InstanceEntry]
+
+  constructor(entry: InstanceEntry) {
+    this.entry = entry
+    this.#all = [entry]
+  }
+
+  values(): Iterable<InstanceEntry> {
+    return this.#all
+  }
+}
 
 export const make = (): ControllerInstances => {
   const living = new Map<string, InstanceEntry>()
   const ended = new RecentMap<string, InstanceEntry>()
-  const byVersion = new Map<string, Map<string, InstanceEntry>>()
+  const byVersion = new Map<string, Only | Map<string, InstanceEntry>>()
 
   const remove = (entry: InstanceEntry) => {
     living.delete(entry.instanceId)
     const siblings = byVersion.get(entry.versionId)
+    if (siblings instanceof Only) {
+      if (siblings.entry.instanceId === entry.instanceId) byVersion.delete(entry.versionId)
+      return
+    }
     siblings?.delete(entry.instanceId)
     if (siblings?.size === 0) byVersion.delete(entry.versionId)
   }
@@ -58,8 +84,13 @@ export const make = (): ControllerInstances => {
     add: (entry) => {
       living.set(entry.instanceId, entry)
       const siblings = byVersion.get(entry.versionId)
-      if (siblings === undefined) byVersion.set(entry.versionId, new Map([[entry.instanceId, entry]]))
-      else siblings.set(entry.instanceId, entry)
+      if (siblings === undefined) byVersion.set(entry.versionId, new Only(entry))
+      else if (!(siblings instanceof Only)) siblings.set(entry.instanceId, entry)
+      else {
+        const first = siblings.entry
+        const all = new Map([[first.instanceId, first]])
+        byVersion.set(entry.versionId, all.set(entry.instanceId, entry))
+      }
     },
     retire: (entry) => {
       remove(entry)

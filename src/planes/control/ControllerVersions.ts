@@ -442,16 +442,24 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
   const isHeldBack = (version: VersionEntry, nowMs: number): boolean =>
     version.nowhere !== null || version.ordersHeldUntilMs !== null || !RestartBudget.mayTry(version.budget, nowMs)
 
-  /** Nothing is there, waits or is wanted, and no policy looks at the time: it would be decided as it was. */
-  const isQuiet = (version: VersionEntry): boolean => {
+  /** Nothing waits or is wanted, and no policy looks at the time: for what is not there it would be decided as it was. */
+  const isUnwanted = (version: VersionEntry): boolean => {
     const deployment = routes.byVersionId(version.versionId)?.deployment
     return (
       version.scaling.desired === 0 &&
       deployment?.generation === version.generation &&
       !isWatchedAlways(deployment.spec) &&
-      !version.demand.isBusy() &&
-      instances.ofVersion(version.versionId).size === 0
+      !version.demand.isBusy()
     )
+  }
+
+  const isQuiet = (version: VersionEntry): boolean =>
+    instances.ofVersion(version.versionId).size === 0 && isUnwanted(version)
+
+  /** Whatever is there was told to go, and is looked at again when it is overdue. */
+  const isLeaving = (version: VersionEntry): boolean => {
+    for (const { state } of instances.ofVersion(version.versionId).values()) if (state._tag !== "Draining") return false
+    return isUnwanted(version)
   }
 
   const unblock = (version: VersionEntry): void => {
@@ -498,8 +506,10 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     adopt,
     evaluate,
     evaluateChanged: (versionId, nowMs) => {
+      const version = versions.get(versionId)
       // One that nobody has looked at yet is news as a whole.
-      if (versions.get(versionId)?.isChanged !== false) evaluate(versionId, nowMs)
+      if (version === undefined) return evaluate(versionId, nowMs)
+      if (version.isChanged && !isLeaving(version)) evaluate(versionId, nowMs)
     },
     declared: (entry, slots, phases) => {
       if (entry.slots !== slots) changed(entry)
