@@ -77,11 +77,23 @@ const table: RoutingTable = {
   onChange: () => () => undefined
 }
 
-/** Versions at zero, oldest first: their demand has been served and their instance is gone. */
-const atZero = [...routes.keys()]
-/** When the demand of a version was due, until its start order. */
-const due = new Map<string, number>()
-const arrivals = new Map<string, number>()
+/** What the storm knows of one version. Written in place, so that what is collected is what Millrace leaves behind. */
+interface Woken {
+  readonly versionId: string
+  /** When its demand was due, until its start order; NaN: nothing is. */
+  dueMs: number
+  arrivals: number
+}
+
+const versions = new Map(
+  [...routes.keys()].map((versionId) => [versionId, { versionId, dueMs: Number.NaN, arrivals: 0 }])
+)
+/** Versions at zero, oldest first, in a ring: their demand has been served and their instance is gone. */
+const atZero: Array<Woken | undefined> = [...versions.values()]
+let oldest = 0
+let zeroCount = functionCount
+/** Demands that wait for their start order. */
+let waiting = 0
 let latenciesMs: Array<number> = []
 let doubles = 0
 
@@ -115,14 +127,14 @@ const simulated = await run(
 )
 await run(Controller.make({ routes: table, silence: "zero" }).pipe(Effect.provideContext(fabric)))
 
-const demand = (versionId: string, pending: number, instanceId?: string) => {
+const demand = ({ versionId, arrivals }: Woken, pending: number, instanceId?: string) => {
   const report: DemandReport = {
     shard: "shard-0",
     versionId,
     pending,
     leased: 0,
     leasedByInstance: instanceId === undefined ? {} : { [instanceId]: 0 },
-    arrivalsTotal: arrivals.get(versionId) ?? 0,
+    arrivalsTotal: arrivals,
     oldestPendingMs: pending > 0 ? 0 : null
   }
   pubSub.publish(subjects.demand, new Message(AgentMessageCheck.demandReport, report))
@@ -131,35 +143,35 @@ const demand = (versionId: string, pending: number, instanceId?: string) => {
 const worker = (report: WorkerReport) =>
   pubSub.publish(subjects.worker, new Message(AgentMessageCheck.workerReport, report))
 
-const versionOf = new Map<string, string>()
-/** A worker goes once, however often it is asked to. */
-const leaving = new Set<string>()
+/** By instance. A worker goes once, however often it is asked to. */
+const workers = new Map<string, { readonly version: Woken; isLeaving: boolean }>()
 await run(
   simulated.backend.watch((observation) => {
     if (observation._tag === "Started") {
       const { instanceId } = observation
       // Its worker connects, takes the one request, and answers.
       setImmediate(() => {
-        const versionId = versionOf.get(instanceId)
-        if (versionId === undefined) return
+        const version = workers.get(instanceId)?.version
+        if (version === undefined) return
+        const { versionId } = version
         const phases = { processMs: 1, initialiseMs: 0, connectMs: 0 }
         worker({ _tag: "WorkerReady", instanceId, versionId, slots: 1, phases })
-        demand(versionId, 0, instanceId)
+        demand(version, 0, instanceId)
       })
     }
     if (observation._tag === "Exited") {
-      const versionId = versionOf.get(observation.instanceId)
-      versionOf.delete(observation.instanceId)
-      leaving.delete(observation.instanceId)
-      if (versionId !== undefined) atZero.push(versionId)
+      const version = workers.get(observation.instanceId)?.version
+      workers.delete(observation.instanceId)
+      if (version !== undefined) atZero[(oldest + zeroCount++) % functionCount] = version
     }
   })
 )
 await run(
   pubSub.hear(subjects.drain, (payload) => {
     const { instanceId, versionId } = Result.getOrThrow(AgentMessageCheck.drain(payload))
-    if (leaving.has(instanceId)) return
-    leaving.add(instanceId)
+    const one = workers.get(instanceId)
+    if (one === undefined || one.isLeaving) return
+    one.isLeaving = true
     setImmediate(() => worker({ _tag: "WorkerGone", instanceId, versionId }))
   })
 )
@@ -168,11 +180,14 @@ const observed: ComputeBackend["Service"] = {
   ...simulated.backend,
   launch: (order) =>
     Effect.suspend(() => {
-      const dueMs = due.get(order.versionId)
-      if (dueMs === undefined) doubles++
-      else latenciesMs.push(performance.now() - dueMs)
-      due.delete(order.versionId)
-      versionOf.set(order.instanceId, order.versionId)
+      const version = versions.get(order.versionId)
+      if (version === undefined || Number.isNaN(version.dueMs)) doubles++
+      else {
+        latenciesMs.push(performance.now() - version.dueMs)
+        version.dueMs = Number.NaN
+        waiting--
+      }
+      if (version !== undefined) workers.set(order.instanceId, { version, isLeaving: false })
       return simulated.backend.launch(order)
     })
 }
@@ -198,22 +213,25 @@ const storm = async (perSecond: number, seconds: number): Promise<StormFigures> 
     const elapsedMs = performance.now() - startMs
     // What is late stays late: a demand is timed from when it was due, not from when it could be given.
     while (offered < total && (offered * 1_000) / perSecond <= elapsedMs) {
-      const versionId = atZero.shift()
-      if (versionId === undefined) break
-      due.set(versionId, startMs + (offered * 1_000) / perSecond)
-      arrivals.set(versionId, (arrivals.get(versionId) ?? 0) + 1)
+      const version = zeroCount === 0 ? undefined : atZero[oldest]
+      if (version === undefined) break
+      oldest = (oldest + 1) % functionCount
+      zeroCount--
+      version.dueMs = startMs + (offered * 1_000) / perSecond
+      version.arrivals++
+      waiting++
       offered++
-      demand(versionId, 1)
+      demand(version, 1)
     }
     await wait(offerEveryMs)
   }
-  for (const untilMs = performance.now() + settleMs; due.size > 0 && performance.now() < untilMs; ) await wait(20)
+  for (const untilMs = performance.now() + settleMs; waiting > 0 && performance.now() < untilMs; ) await wait(20)
   const tookMs = performance.now() - startMs
   const { user, system } = process.cpuUsage(before)
   return {
     offered,
     latenciesMs,
-    lost: due.size,
+    lost: waiting,
     doubles,
     tookMs,
     cpuMs: (user + system) / 1_000,

@@ -65,10 +65,11 @@ interface Live {
   readonly spec: InstanceSpec
   readonly key: number
   readonly launchedAtMs: number
-  readonly output: OutputTail.OutputTail
-  /** Who waits; undefined = nobody did. */
-  onLaunch: Set<(failure: LaunchError | undefined) => void> | undefined
-  onGone: Set<() => void> | undefined
+  /** Undefined: it printed nothing yet. */
+  output: OutputTail.OutputTail | undefined
+  /** Who waits; undefined = nobody does. */
+  onLaunch: Array<(failure: LaunchError | undefined) => void> | undefined
+  onGone: Array<() => void> | undefined
   instance: Instance | undefined
   isLaunched: boolean
   launchFailure: LaunchError | undefined
@@ -131,7 +132,8 @@ export const make = Effect.fnUntraced(function* (
     const { instanceId, startDeadlineMs } = one.spec
     const { phase, requested } = one
     const atMs = Date.now()
-    const lastOutput = ended.keep(instanceId, one.output, atMs)
+    if (one.output === undefined) ended.forget(instanceId)
+    const lastOutput = one.output === undefined ? "" : ended.keep(instanceId, one.output, atMs)
     leave(one)
     const detail = "its process had not begun"
     const why: Exit = one.isLate
@@ -145,38 +147,40 @@ export const make = Effect.fnUntraced(function* (
     for (const resume of one.onGone ?? []) resume()
   }
 
-  const lifeOf = (one: Live): Life => {
-    const { instanceId } = one.spec
-    return {
-      phase: (phase) => {
-        if (!isLive(one) || one.running !== undefined) return
-        one.phase = phase
-        launched(one, undefined)
-        tell(observers, { _tag: "Phase", instanceId, phase, atMs: Date.now() })
-      },
-      started: (pid) => {
-        if (!isLive(one) || one.running !== undefined) return
-        const known = pid === undefined ? {} : { pid }
-        one.running = { startedAtMs: Date.now(), ...known }
-        one.phase = "running"
-        clearTimeout(one.deadline)
-        one.deadline = undefined
-        ended.forget(instanceId)
-        launched(one, undefined)
-        tell(observers, { _tag: "Started", instanceId, atMs: one.running.startedAtMs, ...known })
-      },
-      output: (stream, bytes) => {
-        if (isLive(one)) one.output.write(stream, Buffer.from(bytes), Date.now())
-      },
-      refused: (error) => {
-        if (!isLive(one)) return
-        leave(one)
-        launched(one, error)
-        for (const resume of one.onGone ?? []) resume()
-      },
-      ended: (exit) => onEnded(one, exit)
-    }
+  const onPhase = (one: Live, phase: string) => {
+    if (!isLive(one) || one.running !== undefined) return
+    one.phase = phase
+    launched(one, undefined)
+    tell(observers, { _tag: "Phase", instanceId: one.spec.instanceId, phase, atMs: Date.now() })
   }
+
+  const onStarted = (one: Live, pid: number | undefined) => {
+    if (!isLive(one) || one.running !== undefined) return
+    const { instanceId } = one.spec
+    const known = pid === undefined ? {} : { pid }
+    one.running = { startedAtMs: Date.now(), ...known }
+    one.phase = "running"
+    clearTimeout(one.deadline)
+    one.deadline = undefined
+    ended.forget(instanceId)
+    launched(one, undefined)
+    tell(observers, { _tag: "Started", instanceId, atMs: one.running.startedAtMs, ...known })
+  }
+
+  const onOutput = (one: Live, stream: LogLine["stream"], bytes: Uint8Array) => {
+    if (!isLive(one)) return
+    one.output ??= OutputTail.make((line) => tell(followers, one.spec.instanceId, line))
+    one.output.write(stream, Buffer.from(bytes), Date.now())
+  }
+
+  const onRefused = (one: Live, error: LaunchError) => {
+    if (!isLive(one)) return
+    leave(one)
+    launched(one, error)
+    for (const resume of one.onGone ?? []) resume()
+  }
+
+  const hear: Hear = { onPhase, onStarted, onOutput, onRefused, onEnded }
 
   const start = (spec: InstanceSpec): Live => {
     const { instanceId } = spec
@@ -186,7 +190,7 @@ export const make = Effect.fnUntraced(function* (
       spec,
       key,
       launchedAtMs: Date.now(),
-      output: OutputTail.make((line) => tell(followers, instanceId, line)),
+      output: undefined,
       onLaunch: undefined,
       onGone: undefined,
       instance: undefined,
@@ -206,7 +210,7 @@ export const make = Effect.fnUntraced(function* (
     }, spec.startDeadlineMs)
     const given =
       secrets === undefined ? spec : { ...spec, environment: { ...spec.environment, [secretsVariable]: secrets } }
-    one.instance = maker.start(given, lifeOf(one))
+    one.instance = maker.start(given, new LifeOf(one, hear))
     return one
   }
 
@@ -223,9 +227,10 @@ export const make = Effect.fnUntraced(function* (
         const one = found ?? start(spec)
         // It may have had its first word while it was started.
         if (one.isLaunched) return known(one.launchFailure)
-        one.onLaunch ??= new Set()
-        one.onLaunch.add(known)
-        return Effect.sync(() => one.onLaunch?.delete(known))
+        one.onLaunch = [...(one.onLaunch ?? []), known]
+        return Effect.sync(() => {
+          one.onLaunch = one.onLaunch?.filter((other) => other !== known)
+        })
       } catch (cause) {
         const one = live.get(instanceId)
         if (one !== undefined) leave(one)
@@ -251,10 +256,11 @@ export const make = Effect.fnUntraced(function* (
       const one = live.get(instanceId)
       if (one === undefined) return resume(Effect.void)
       const gone = () => resume(Effect.void)
-      one.onGone ??= new Set()
-      one.onGone.add(gone)
+      one.onGone = [...(one.onGone ?? []), gone]
       end(one, graceMs)
-      return Effect.sync(() => one.onGone?.delete(gone))
+      return Effect.sync(() => {
+        one.onGone = one.onGone?.filter((other) => other !== gone)
+      })
     })
 
   const listed = ({ spec, launchedAtMs, running }: Live): RunningInstance => {
@@ -278,10 +284,53 @@ export const make = Effect.fnUntraced(function* (
     terminate,
     list: Effect.sync(() => [...live.values()].filter((one) => one.isLaunched).map(listed)),
     watch: (onObservation) => register(observers, onObservation),
-    logs: (instanceId) => Effect.sync(() => (live.get(instanceId)?.output ?? ended.get(instanceId))?.lines() ?? []),
+    logs: (instanceId) =>
+      Effect.sync(() => {
+        const one = live.get(instanceId)
+        return (one === undefined ? ended.get(instanceId) : one.output)?.lines() ?? []
+      }),
     followLogs: (onLine) => register(followers, onLine)
   })
 })
+
+interface Hear {
+  readonly onPhase: (one: Live, phase: string) => void
+  readonly onStarted: (one: Live, pid: number | undefined) => void
+  readonly onOutput: (one: Live, stream: LogLine["stream"], bytes: Uint8Array) => void
+  readonly onRefused: (one: Live, error: LaunchError) => void
+  readonly onEnded: (one: Live, exit: Exit) => void
+}
+
+/** Its functions can be called without it, and are made when they are asked for: most lives need two, for a moment. */
+class LifeOf implements Life {
+  readonly #one: Live
+  readonly #hear: Hear
+
+  constructor(one: Live, hear: Hear) {
+    this.#one = one
+    this.#hear = hear
+  }
+
+  get phase(): Life["phase"] {
+    return (name) => this.#hear.onPhase(this.#one, name)
+  }
+
+  get started(): Life["started"] {
+    return (pid) => this.#hear.onStarted(this.#one, pid)
+  }
+
+  get output(): Life["output"] {
+    return (stream, bytes) => this.#hear.onOutput(this.#one, stream, bytes)
+  }
+
+  get refused(): Life["refused"] {
+    return (error) => this.#hear.onRefused(this.#one, error)
+  }
+
+  get ended(): Life["ended"] {
+    return (exit) => this.#hear.onEnded(this.#one, exit)
+  }
+}
 
 const badSpec = (spec: InstanceSpec, { abilities, instanceTypes }: Maker): BadSpec | undefined => {
   const { instanceId, command, image, gpu } = spec

@@ -20,6 +20,29 @@ import { BadSpec, ImageNotFound } from "../LaunchError.ts"
 /** Starts what stands behind an instance, when its simulated start is over. */
 export type Runner = (spec: InstanceSpec, life: Omit<BackendKit.Life, "phase" | "refused">) => BackendKit.Instance
 
+/** What a runner is given: its end gives the room back before it is told. */
+class RunnerLife implements Omit<BackendKit.Life, "phase" | "refused"> {
+  readonly #one: Live
+  readonly #over: (one: Live, exit: Exit) => void
+
+  constructor(one: Live, over: (one: Live, exit: Exit) => void) {
+    this.#one = one
+    this.#over = over
+  }
+
+  get started(): BackendKit.Life["started"] {
+    return this.#one.life.started
+  }
+
+  get output(): BackendKit.Life["output"] {
+    return this.#one.life.output
+  }
+
+  get ended(): BackendKit.Life["ended"] {
+    return (exit) => this.#over(this.#one, exit)
+  }
+}
+
 /** Nobody: it runs until it is told to end, which it does at once. */
 export const modelled: Runner = (_spec, life) => {
   life.started()
@@ -148,11 +171,7 @@ export const make: (options?: Options) => Effect.Effect<Simulated, never, Scope.
       case "EnterPhase":
         return life.phase(command.phase)
       case "Began":
-        one.running = run(spec, {
-          started: life.started,
-          output: life.output,
-          ended: (exit) => over(one, exit)
-        })
+        one.running = run(spec, new RunnerLife(one, over))
         return
       case "Ended": {
         live.delete(spec.instanceId)

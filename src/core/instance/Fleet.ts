@@ -42,10 +42,12 @@ export interface Plan {
 }
 
 const nothing: Plan = { create: 0, drain: [], retryAtMs: null }
+const nobody: ReadonlyArray<Member> = []
 
 export const plan = (desire: Desire): Plan => {
   // Most versions have nothing and want nothing.
   if (desire.members.length === 0 && desire.desired === 0) return nothing
+  if (desire.members.length === 0) return firstPlan(desire)
   const [only] = desire.members
   // And of most others the one that is wanted is there.
   if (desire.members.length === 1 && only !== undefined && isRight(only, desire)) return nothing
@@ -66,6 +68,13 @@ export const plan = (desire: Desire): Plan => {
     return { create: 0, drain, retryAtMs: desire.budget.nextTryAtMs }
   }
   return { create: create(missing, counted, desire.budget), drain, retryAtMs: null }
+}
+
+/** Nothing is there. */
+const firstPlan = ({ desired, generation, budget, nowMs }: Desire): Plan => {
+  if (generation === null) return nothing
+  if (!RestartBudget.mayTry(budget, nowMs)) return { create: 0, drain: nothing.drain, retryAtMs: budget.nextTryAtMs }
+  return { create: create(desired, nobody, budget), drain: nothing.drain, retryAtMs: null }
 }
 
 const isCounted = (member: Member, generation: number | null) =>

@@ -83,8 +83,12 @@ describe("the bands of a need", () => {
     return ReturnTimes.observe(ReturnTimes.empty, look).bands.length
   }
 
-  it("are one for each need up to five, then each a quarter larger than the one before", () => {
-    const needs = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 1_000_000]
-    assert.deepStrictEqual(needs.map(bandsOf), [0, 1, 2, 3, 4, 5, 5, 6, 7, 7, 8, 8, 9, 59])
+  it("are one for each need from two to five and one below, then each a quarter larger than the one before", () => {
+    const needs = [2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 1_000_000]
+    assert.deepStrictEqual(needs.map(bandsOf), [2, 3, 4, 5, 5, 6, 7, 7, 8, 8, 9, 59])
+  })
+
+  it("are none where no more than one was ever needed: it stays for the whole window", () => {
+    assert.deepStrictEqual([0, 1].map(bandsOf), [0, 0])
   })
 })

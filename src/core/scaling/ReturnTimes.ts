@@ -109,7 +109,9 @@ export const observe = (times: ReturnTimes, look: Look): ReturnTimes => {
   const became = times.atMs === null ? 0 : Math.max(0, ready - times.ready)
   const startMs = became === 0 ? times.startMs : meanOf(times.startMs, startingMs / became, fade ** became)
   const costMs = (startMs ?? 0) * (1 + waitWeight)
-  const bands = need === times.need ? times.bands : moved(times, look, costMs)
+  // A need of one stays for the whole window, whatever its returns were: nothing has to be kept of them.
+  const isSame = need === times.need || Math.max(need, times.need) <= 1
+  const bands = isSame ? times.bands : moved(times, look, costMs)
   return { atMs: nowMs, need, ready, starting, startingMs: became === 0 ? startingMs : 0, startMs, bands }
 }
 

@@ -38,7 +38,9 @@ interface Ending {
   readonly isDrained: boolean
   readonly drainUntilMs: number
   readonly graceMs: number
-  /** Tells the backend; undefined: it is too early. */
+  /** The backend is being told, or was. */
+  isTold: boolean
+  /** Who tells it, once it has begun. */
   fiber: Fiber.Fiber<void> | undefined
 }
 
@@ -128,15 +130,13 @@ export const make = ({ cluster, backend, reports, clock, epoch, fork }: AgentIns
       entry.ending.fiber?.interruptUnsafe()
     } else if (drainMs > 0) reports.drain({ instanceId, versionId, reason })
     // The instance may be gone already: `forget` does not take this back, its order is idempotent.
-    entry.ending = { isDrained: drainMs <= 0, drainUntilMs, graceMs, fiber: undefined }
+    entry.ending = { isDrained: drainMs <= 0, drainUntilMs, graceMs, isTold: false, fiber: undefined }
     proceed(entry)
   }
 
   /** When the end is to go on at the latest; null: it is not, or something else must come first. */
   const endAtMs = ({ ending, isLaunched, holdsUntilMs }: Entry): number | null =>
-    ending === undefined || ending.fiber !== undefined || !isLaunched
-      ? null
-      : Math.max(ending.drainUntilMs, holdsUntilMs)
+    ending === undefined || ending.isTold || !isLaunched ? null : Math.max(ending.drainUntilMs, holdsUntilMs)
 
   /** Tells the backend to end it as soon as nothing has to be waited for. */
   const proceed = (entry: Entry) => {
@@ -146,6 +146,8 @@ export const make = ({ cluster, backend, reports, clock, epoch, fork }: AgentIns
     // The owner may have told of later deadlines meanwhile.
     if (!ending.isDrained && !isWorkerGone && now() < atMs) return alarms.set(entry, atMs)
     alarms.set(entry, null)
+    // Before it is: a backend in this process may end it, and tell so, in this very turn.
+    ending.isTold = true
     ending.fiber = fork(terminateSurely(create.instanceId, ending.graceMs))
   }
 

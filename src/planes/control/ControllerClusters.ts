@@ -51,7 +51,12 @@ export interface ControllerClusters {
   readonly names: () => ReadonlyArray<string>
   /** Also before the cluster is heard of for the first time. False: it was so before. */
   readonly set: (cluster: string, to: { readonly cordoned: boolean; readonly draining: boolean }) => boolean
-  readonly candidates: (nowMs: number, isWarm: (cluster: string) => boolean) => ReadonlyArray<Placement.Cluster>
+  /** For instances of this type: what is free of another one is as the last heartbeat had it. */
+  readonly candidates: (
+    instanceType: string,
+    nowMs: number,
+    isWarm: (cluster: string) => boolean
+  ) => ReadonlyArray<Placement.Cluster>
   readonly views: (nowMs: number) => ReadonlyArray<ClusterView>
 }
 
@@ -65,11 +70,15 @@ export const make = (unreachableAfterMs: number): ControllerClusters => {
   const ordersOf = (cluster: string) => orders.get(cluster) ?? free
   const isSilent = (entry: ClusterEntry, nowMs: number) => nowMs - entry.heardAtMs > unreachableAfterMs
 
-  const instanceTypes = (entry: ClusterEntry): Placement.Cluster["instanceTypes"] =>
-    entry.heartbeat.instanceTypes.map((type) => ({
-      ...type,
-      free: Math.min(type.total, type.free - count(entry.ordered, type.name) + count(entry.ended, type.name))
-    }))
+  type Type = Heartbeat["instanceTypes"][number]
+
+  const asOfNow = ({ ordered, ended }: ClusterEntry, type: Type): Type => ({
+    ...type,
+    free: Math.min(type.total, type.free - count(ordered, type.name) + count(ended, type.name))
+  })
+
+  const instanceTypes = (entry: ClusterEntry): ReadonlyArray<Type> =>
+    entry.heartbeat.instanceTypes.map((type) => asOfNow(entry, type))
 
   return {
     isNewest: ({ cluster, agentEpoch = 0 }) => {
@@ -129,13 +138,15 @@ export const make = (unreachableAfterMs: number): ControllerClusters => {
       const after = ordersOf(cluster)
       return before.cordoned !== after.cordoned || before.draining !== after.draining
     },
-    candidates: (nowMs, isWarm) =>
+    candidates: (instanceType, nowMs, isWarm) =>
       [...clusters].map(([name, entry]) => ({
         name,
         state: isSilent(entry, nowMs) ? "unreachable" : "healthy",
         ...ordersOf(name),
         ...siteOf(entry.heartbeat),
-        instanceTypes: instanceTypes(entry),
+        instanceTypes: entry.heartbeat.instanceTypes.map((type) =>
+          type.name === instanceType ? asOfNow(entry, type) : type
+        ),
         warm: isWarm(name)
       })),
     views: (nowMs) =>

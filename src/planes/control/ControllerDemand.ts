@@ -32,41 +32,45 @@ const unknown: Figures = {
 }
 const nothing: Figures = { pending: 0, leased: 0, arrivalsTotal: 0, oldestPendingMs: null }
 
+/** The last report of one shard. Written in place: a storm brings three to each version within seconds. */
 interface Told {
   readonly shard: string
-  readonly pending: number
-  readonly leased: number
-  readonly arrivalsTotal: number
-  readonly oldestPendingMs: number | null
+  pending: number
+  leased: number
+  arrivalsTotal: number
+  oldestPendingMs: number | null
   /** Undefined: no instance holds anything. */
-  readonly leasedByInstance: DemandReport["leasedByInstance"] | undefined
-  readonly heardAtMs: number
+  leasedByInstance: DemandReport["leasedByInstance"] | undefined
+  heardAtMs: number
 }
 
-/**
- * One of these for each version that was ever heard of, and nearly all of them with one shard: so it is a class without a
- * map, and the last report of a version that rests holds on to nothing.
- */
+/** One of these for each version that was ever heard of, nearly all of them with one shard: a class without a map. */
 class Demand implements ControllerDemand {
   readonly #silence: () => "zero" | "unknown"
-  /** The last of each shard. */
   #told: Array<Told> | undefined
 
   constructor(silence: () => "zero" | "unknown") {
     this.#silence = silence
   }
 
-  report(report: DemandReport, nowMs: number): void {
-    const { shard, pending, leased, arrivalsTotal, oldestPendingMs } = report
-    const leasedByInstance = leased === 0 ? undefined : report.leasedByInstance
-    this.#keep({ shard, pending, leased, arrivalsTotal, oldestPendingMs, leasedByInstance, heardAtMs: nowMs })
+  report({ shard, pending, leased, arrivalsTotal, oldestPendingMs, leasedByInstance }: DemandReport, nowMs: number) {
+    const told = this.#of(shard)
+    told.pending = pending
+    told.leased = leased
+    told.arrivalsTotal = arrivalsTotal
+    told.oldestPendingMs = oldestPendingMs
+    told.leasedByInstance = leased === 0 ? undefined : leasedByInstance
+    told.heardAtMs = nowMs
   }
 
   hasNone(shard: string, nowMs: number): boolean {
-    const known = this.#told?.find((told) => told.shard === shard)
-    if (known === undefined || known.pending + known.leased === 0) return false
-    const nothingLeft = { pending: 0, leased: 0, leasedByInstance: undefined, oldestPendingMs: null }
-    this.#keep({ ...known, ...nothingLeft, heardAtMs: nowMs })
+    const told = this.#told?.find((known) => known.shard === shard)
+    if (told === undefined || told.pending + told.leased === 0) return false
+    told.pending = 0
+    told.leased = 0
+    told.oldestPendingMs = null
+    told.leasedByInstance = undefined
+    told.heardAtMs = nowMs
     return true
   }
 
@@ -99,18 +103,21 @@ class Demand implements ControllerDemand {
     return false
   }
 
-  #keep(told: Told): void {
-    const known = this.#told
-    if (known === undefined) {
-      this.#told = [told]
-      return
+  #of(shard: string): Told {
+    this.#told ??= []
+    for (const known of this.#told) if (known.shard === shard) return known
+    const fresh: Told = {
+      shard,
+      pending: 0,
+      leased: 0,
+      arrivalsTotal: 0,
+      oldestPendingMs: null,
+      leasedByInstance: undefined,
+      // A fraction from the beginning: the engine then keeps it as one and writes it in place.
+      heardAtMs: 0.5
     }
-    for (let index = 0; index < known.length; index++) {
-      if (known[index]?.shard !== told.shard) continue
-      known[index] = told
-      return
-    }
-    known.push(told)
+    this.#told.push(fresh)
+    return fresh
   }
 }
 

@@ -46,7 +46,8 @@ export interface ControllerInstances {
 /** Enough for the receipts and questions that come after an end; the oldest is forgotten first. */
 const endedMax = 1_000
 
-const none: Siblings = new Map<string, InstanceEntry>()
+const nobody: ReadonlyArray<InstanceEntry> = []
+const none: Siblings = { size: 0, values: () => nobody }
 
 /** Most versions have one instance at most: a map for each would be a good part of all that a start leaves behind. */
 class Only implements Siblings {

@@ -330,7 +330,8 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     { from, to, policy, reason, inputs }: Extract<Scaling.Command, { _tag: "SetDesired" }>,
     nowMs: number
   ): void => {
-    version.reason = reason
+    // For the orders that follow; none do from here, and many versions rest.
+    version.reason = to === 0 ? "" : reason
     version.isHeardOf = true
     options.onDecision({ atMs: nowMs, versionId: version.versionId, from, to, policy, reason, inputs })
   }
@@ -350,7 +351,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     const request: Placement.Request = { instanceType, gpu, ...demands }
     const there = instances.ofVersion(version.versionId)
     const warm = there.size === 0 ? undefined : new Set([...there.values()].map(({ cluster }) => cluster))
-    let candidates = clusters.candidates(nowMs, (cluster) => warm?.has(cluster) === true)
+    let candidates = clusters.candidates(instanceType, nowMs, (cluster) => warm?.has(cluster) === true)
     for (let index = 0; index < wanted; index++) {
       // An order, or a start, that failed in this very turn: the rest would fail alike.
       if (version.ordersHeldUntilMs !== null || !RestartBudget.mayTry(version.budget, nowMs)) return

@@ -60,6 +60,7 @@ const storeOf = (client: StoreClient): QueueGroup.QueueStore => {
   /** Nobody waits: a failed store has said so already, and what is lost here only comes again. */
   const tell = (order: StoreOrder) => client.submit({ bytes: 0, order: () => order, onAnswer: () => undefined })
   return {
+    isTaking: client.isTaking,
     publish: (message, isWanted, onOutcome) =>
       client.submit<"Publish">({
         bytes: message.content instanceof Uint8Array ? message.content.byteLength : messageBytes,

@@ -40,18 +40,26 @@ export class GivenDelivery implements Delivery {
     return payloadOf(this.#message)
   }
 
-  // Functions and not methods: who holds one calls it without the rest.
-  readonly ack = (): void => this.#answers.settle(this.#message, undefined)
-
-  readonly nak = (delayMs: number): void => {
-    if (this.#isCurrent()) this.#answers.nak(this.#message, delayMs)
+  // Functions and not methods: who holds one calls it without the rest. Made when it is asked for: most need one of them.
+  get ack(): () => void {
+    return () => this.#answers.settle(this.#message, undefined)
   }
 
-  readonly extend = (): void => {
-    if (this.#isCurrent()) this.#answers.extend(this.#message, this.#consumer.ackWaitMs)
+  get nak(): (delayMs: number) => void {
+    return (delayMs) => {
+      if (this.#isCurrent()) this.#answers.nak(this.#message, delayMs)
+    }
   }
 
-  readonly terminate = (reason: string): void => this.#answers.settle(this.#message, reason)
+  get extend(): () => void {
+    return () => {
+      if (this.#isCurrent()) this.#answers.extend(this.#message, this.#consumer.ackWaitMs)
+    }
+  }
+
+  get terminate(): (reason: string) => void {
+    return (reason) => this.#answers.settle(this.#message, reason)
+  }
 
   /** E2: between two deliveries to the same consumer only the count tells them apart. */
   #isCurrent(): boolean {

@@ -18,7 +18,7 @@ interface Sending {
 }
 
 /** A store that answers when it is told to. */
-const setUp = (messages: ReadonlyArray<StoredMessage> = []) => {
+const setUp = (messages: ReadonlyArray<StoredMessage> = [], isTaking = true) => {
   const clock = { nowMs: 1_000_000 }
   const told: Array<string> = []
   const sendings: Array<Sending> = []
@@ -29,6 +29,7 @@ const setUp = (messages: ReadonlyArray<StoredMessage> = []) => {
     nowMs: () => clock.nowMs,
     report: (what) => told.push(what),
     store: {
+      isTaking: () => isTaking,
       publish: (message, isWanted, onOutcome) => sendings.push({ message, isWanted, onOutcome }),
       countDelivery: ({ messageId }) => told.push(`count ${messageId}`),
       settle: ({ messageId }) => told.push(`settle ${messageId}`),
@@ -58,8 +59,48 @@ const setUp = (messages: ReadonlyArray<StoredMessage> = []) => {
 }
 
 describe("QueueGroup", () => {
+  it("E1: the store never hears of a message that is acked in the turn in which it came, and its id is remembered", () => {
+    const { consume, publish, sendings, answers, told } = setUp()
+    consume((delivery) => delivery.ack())
+    publish("a")
+    assert.deepStrictEqual(sendings, [])
+    publish("a")
+    assert.deepStrictEqual(
+      answers.map(({ answer }) => answer),
+      ["published", "duplicate"]
+    )
+    assert.deepStrictEqual(told, [])
+  })
+
+  it("E1: a message that is published again while its consumer has it in hand is delivered once", () => {
+    const { consume, publish, sendings, answers, deliveries } = setUp()
+    consume((delivery) => {
+      publish("a")
+      assert.deepStrictEqual(answers, [])
+      delivery.ack()
+    })
+    publish("a")
+    assert.strictEqual(deliveries.length, 1)
+    assert.deepStrictEqual(sendings, [])
+    assert.deepStrictEqual(
+      answers.map(({ answer, outcome }) => [answer, outcome._tag]),
+      [
+        ["published", "Kept"],
+        ["duplicate", "Kept"]
+      ]
+    )
+  })
+
+  it("what its consumer holds on to when the turn is over is given to the store", () => {
+    const { consume, publish, sendings, answers } = setUp()
+    consume()
+    publish("a")
+    assert.strictEqual(sendings.length, 1)
+    assert.deepStrictEqual(answers, [])
+  })
+
   it("E1: a message that is acked before it was sent is withdrawn, and its id is remembered", () => {
-    const { consume, publish, sendings, settleStore, answers, told } = setUp()
+    const { consume, publish, sendings, settleStore, answers, told } = setUp([], false)
     consume((delivery) => delivery.ack())
     publish("a")
     assert.isFalse(sendings[0]?.isWanted())

@@ -36,6 +36,8 @@ const timerMsMax = 2_147_483_647
 
 /** What the store is told. Answers are wanted for publishing only. */
 export interface QueueStore {
+  /** False: it would refuse what it was given now. */
+  readonly isTaking: () => boolean
   /** `isWanted` is asked when the message is sent: false withdraws it. */
   readonly publish: (
     message: QueuedMessage,
@@ -57,16 +59,15 @@ export interface Options {
   readonly report: ReportFault
 }
 
-interface Remembered {
-  readonly sequence: number
-  readonly settledAtMs: number
-  readonly isStored: boolean
-}
+/** When it was settled; with its sequence where the store knows it too. Most orders are never stored. */
+type Remembered = number | { readonly sequence: number; readonly settledAtMs: number }
 
 interface Queue {
   readonly name: string
-  /** Every message that is not settled, by id. */
+  /** Every message that is not settled, by id, but for `handed`. */
   readonly live: Map<string, QueuedMessage>
+  /** In the hands of a consumer in the turn in which it came: a map that fills and empties costs more than the rest. */
+  handed: QueuedMessage | undefined
   /** Settled, oldest first. */
   readonly remembered: RecentMap<string, Remembered>
   /** Not yet delivered, in order of publishing. Sets keep the order and give up any member cheaply. */
@@ -76,6 +77,7 @@ interface Queue {
 }
 
 const none: ReadonlyArray<Queue> = []
+const kept: PublishOutcome = { _tag: "Kept" }
 
 export type PublishAnswer = { readonly answer: "published" | "duplicate"; readonly outcome: PublishOutcome }
 
@@ -95,12 +97,20 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
   const queueOf = (name: string): Queue => {
     const known = queues.get(name)
     if (known !== undefined) return known
-    const queue: Queue = { name, live: new Map(), remembered: new RecentMap(), fresh: new Set(), again: new Set() }
+    const queue: Queue = {
+      name,
+      live: new Map(),
+      handed: undefined,
+      remembered: new RecentMap(),
+      fresh: new Set(),
+      again: new Set()
+    }
     queues.set(name, queue)
     return queue
   }
 
   const keep = (queue: Queue, message: QueuedMessage) => {
+    message.isKept = true
     queue.live.set(message.messageId, message)
     messageCount += 1
     payloadBytes += message.payloadBytes
@@ -120,6 +130,7 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
     queue.live.delete(message.messageId)
     queue.fresh.delete(message)
     queue.again.delete(message)
+    if (!message.isKept) return
     messageCount -= 1
     payloadBytes -= message.payloadBytes
   }
@@ -130,15 +141,16 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
     const { remembered } = queue
     let forgotten: Array<number> | undefined
     for (let oldest = remembered.oldest(); oldest !== undefined; oldest = remembered.oldest()) {
-      const [messageId, { sequence, settledAtMs, isStored }] = oldest
+      const [messageId, known] = oldest
+      const settledAtMs = typeof known === "number" ? known : known.settledAtMs
       if (settledAtMs > oldestMs && remembered.size <= rememberedMax) break
       remembered.delete(messageId)
-      if (!isStored) continue
+      if (typeof known === "number") continue
       forgotten ??= []
-      forgotten.push(sequence)
+      forgotten.push(known.sequence)
     }
     if (forgotten !== undefined) store.forget(forgotten)
-    if (queue.remembered.size === 0 && queue.live.size === 0) {
+    if (queue.remembered.size === 0 && queue.live.size === 0 && queue.handed === undefined) {
       queues.delete(queue.name)
       backlogged.delete(queue)
     }
@@ -153,9 +165,11 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
     message.isDeadLetter = deadLetterReason !== undefined
     CrashPoint.hit("queue.settle.before")
     const isStored = message.storage !== "Unsent" || message.isDeadLetter
-    queue.remembered.set(message.messageId, { sequence: message.sequence, settledAtMs, isStored })
-    if (deadLetterReason !== undefined) store.deadLetter(message, deadLetterReason, settledAtMs)
-    else if (isStored) store.settle(message, settledAtMs)
+    queue.remembered.set(message.messageId, isStored ? { sequence: message.sequence, settledAtMs } : settledAtMs)
+    if (deadLetterReason !== undefined) {
+      submit(message)
+      store.deadLetter(message, deadLetterReason, settledAtMs)
+    } else if (isStored) store.settle(message, settledAtMs)
     CrashPoint.hit("queue.settle.after")
     forgetOld(queue)
     if (holder !== undefined) pump(servable(holder))
@@ -253,6 +267,16 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
     }
   }
 
+  /** Before the store knows of it. False: nobody could have it, or the store would refuse it. */
+  const handOver = (queue: Queue, message: QueuedMessage): boolean => {
+    const before = queue.handed
+    queue.handed = message
+    const isDelivered = store.isTaking() && deliverAtOnce(queue, message)
+    queue.handed = before
+    if (message.stage !== "Settled") keep(queue, message)
+    return isDelivered
+  }
+
   /** The store may have refused it already; where others wait, it waits behind them. */
   const deliverAtOnce = (queue: Queue, message: QueuedMessage): boolean => {
     if (message.stage !== "Ready" || isPumping || isClosed || backlogged.size > 0) return message.stage === "Settled"
@@ -293,7 +317,7 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
 
   const onStored = (message: QueuedMessage, outcome: PublishOutcome) => {
     let final = outcome
-    if (message.stage === "Settled") final = { _tag: "Kept" }
+    if (message.stage === "Settled") final = kept
     else if (outcome._tag === "Kept") message.storage = "Stored"
     else {
       // A consumer that has it may have acted on it, so "it did not happen" would be a lie.
@@ -308,7 +332,7 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
   const publish = (name: string, messageId: string, content: Payload, onAnswer: (answer: PublishAnswer) => void) => {
     const queue = queueOf(name)
     forgetOld(queue)
-    const twin = queue.live.get(messageId)
+    const twin = queue.handed?.messageId === messageId ? queue.handed : queue.live.get(messageId)
     if (twin !== undefined && twin.storage !== "Stored") {
       // The first one is not on the disk yet, so this one may not say that it is.
       twin.whenStored.push((outcome) => onAnswer({ answer: "duplicate", outcome }))
@@ -332,19 +356,30 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
       stage: "Ready",
       storage: "Unsent",
       isDeadLetter: false,
+      isKept: false,
+      isSubmitted: false,
       holder: undefined,
       timer: undefined,
       whenStored: [(outcome) => onAnswer({ answer: "published", outcome })]
     }
     queues.set(name, queue)
-    keep(queue, message)
-    const isWanted = () => message.stage !== "Settled" || message.isDeadLetter
-    store.publish(message, isWanted, (outcome) => onStored(message, outcome))
-    if (!deliverAtOnce(queue, message)) {
+    const isDelivered = handOver(queue, message)
+    // E1, and the store need not even hear of it: nearly all orders of a storm of starts end here.
+    if (isDelivered && message.stage === "Settled" && !message.isSubmitted) return onStored(message, kept)
+    submit(message)
+    if (!isDelivered && !deliverAtOnce(queue, message)) {
       lineUp(queue, message)
       pump([queue])
     }
     weigh(message)
+  }
+
+  /** Once, and before anything else is told of it. */
+  const submit = (message: QueuedMessage) => {
+    if (message.isSubmitted) return
+    message.isSubmitted = true
+    const isWanted = () => message.stage !== "Settled" || message.isDeadLetter
+    store.publish(message, isWanted, (outcome) => onStored(message, outcome))
   }
 
   /** What was not settled in the turn in which it came lasts, and is bytes from now on. */
@@ -382,7 +417,7 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
   for (const { settledAtMs, payload, ...stored } of bySettling) {
     const queue = queueOf(stored.queue)
     if (settledAtMs !== undefined) {
-      queue.remembered.set(stored.messageId, { sequence: stored.sequence, settledAtMs, isStored: true })
+      queue.remembered.set(stored.messageId, { sequence: stored.sequence, settledAtMs })
     } else {
       const message: QueuedMessage = {
         ...stored,
@@ -391,6 +426,8 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
         stage: "Ready",
         storage: "Stored",
         isDeadLetter: false,
+        isKept: false,
+        isSubmitted: true,
         holder: undefined,
         timer: undefined,
         whenStored: []

@@ -27,6 +27,10 @@ export interface QueuedMessage {
   stage: Stage
   storage: Storage
   isDeadLetter: boolean
+  /** It outlasted the turn in which it came: it is counted and found by its id. */
+  isKept: boolean
+  /** The store was given it, whether it was sent yet or not. */
+  isSubmitted: boolean
   holder: Consumer | undefined
   /** The deadline of `Out`, or the rest of `Resting`. */
   timer: NodeJS.Timeout | undefined

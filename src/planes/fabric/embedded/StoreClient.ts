@@ -209,6 +209,9 @@ const connect = (worker: Worker, opened: OpenedStore, onFailure: (reason: string
 
   return {
     opened,
+    /** It runs, and has room for another order that is small. */
+    isTaking: (): boolean =>
+      ended === undefined && !isClosing && waitingBytes < waitingBytesMax && waiting.length < waitingCountMax,
     submit: <Tag extends StoreTag>(submission: Submission<Tag>): void =>
       // The thread answers an order with the value of its tag: `GroupCommit.perform` is checked against `StoreValue`.
       submitAny(submission as unknown as Waiting),
