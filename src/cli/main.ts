@@ -1,6 +1,10 @@
-#!/usr/bin/env -S node --max-semi-space-size=16
+#!/usr/bin/env -S node --max-semi-space-size=16 --no-allocation-site-pretenuring
 /**
  * The `millrace` command. Looks at its Node first, before anything is imported that an older one could not load.
+ *
+ * What V8 is told: a young generation of 16 MiB, so that a request and the start of an instance are over before they would
+ * be moved among the old; and not to make there what it has seen to outlive a scavenge, because under a storm of starts
+ * that is everything, and only a collection of the whole heap would give it back.
  *
  * @module
  */

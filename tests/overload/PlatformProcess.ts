@@ -95,7 +95,12 @@ const end = async (child: ChildProcess, signal: NodeJS.Signals): Promise<void> =
 export const start = async (options: Omit<ChildOptions, "spawnedAtMs">): Promise<PlatformProcess> => {
   const given: ChildOptions = { ...options, spawnedAtMs: performance.timeOrigin + performance.now() }
   const child = fork(join(import.meta.dirname, "platformMain.ts"), [JSON.stringify(given)], {
-    execArgv: ["--conditions=millrace-source", "--expose-gc", "--max-semi-space-size=16"],
+    execArgv: [
+      "--conditions=millrace-source",
+      "--expose-gc",
+      "--max-semi-space-size=16",
+      "--no-allocation-site-pretenuring"
+    ],
     // What is released starts from built code; that types are stripped here is no part of a start.
     env: { ...process.env, NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? compileCache },
     stdio: ["ignore", "ignore", "inherit", "ipc"]
