@@ -87,7 +87,7 @@ export const cancelRequested: Request.Event = { _tag: "CancelRequested", nowMs: 
 export const removed: Request.Event = { _tag: "FunctionRemoved", nowMs: 40 }
 export const ticked = (nowMs: number): Request.Event => ({ _tag: "Ticked", nowMs })
 export const flushing = (kind: RecordKind): Request.Event => ({ _tag: "RecordFlushing", kind })
-export const persisted = (kind: RecordKind): Request.Event => ({ _tag: "RecordPersisted", kind, nowMs: 40 })
+export const persisted = (kind: RecordKind): Request.Event => ({ _tag: "RecordPersisted", kind })
 export const storeFailed = (kind: RecordKind, isUnknown = false): Request.Event => ({
   _tag: "RecordFailed",
   kind,

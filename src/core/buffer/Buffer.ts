@@ -54,12 +54,14 @@ import type {
   Command,
   Detached,
   Event,
+  FlushStarted,
   Persisted,
   PersistFailed,
   RecordKind,
   ResponseEnded,
   ResponseShown,
-  ResponseStarted
+  ResponseStarted,
+  Ticked
 } from "./BufferEvent.ts"
 import { isLeasedTo } from "./BufferQueries.ts"
 import * as BufferState from "./BufferState.ts"
@@ -135,14 +137,8 @@ const happen = (draft: Draft.Draft, event: Event): void => {
     case "PersistFailed":
       if (event.outcome !== "refused") draft.state.storeFailed = true
       return persistFailed(draft, event)
-    case "FlushStarted": {
-      const flushing = { _tag: "RecordFlushing", kind: "arrived" } as const
-      for (const { kind, sequence } of event.records) {
-        const request = kind === "arrived" ? Draft.request(draft, sequence) : undefined
-        if (request !== undefined) apply(draft, request, flushing)
-      }
-      return
-    }
+    case "FlushStarted":
+      return flushStarted(draft, event)
     case "WorkerJoined":
       return WorkerEvents.join(draft, event)
     case "WorkerHeard":
@@ -165,7 +161,7 @@ const happen = (draft: Draft.Draft, event: Event): void => {
     case "VersionRemoved":
       return removeVersion(draft, event.version)
     case "Ticked":
-      return tick(draft)
+      return tick(draft, event)
     case "Recovered":
       return Recovery.recover(draft, event.epoch)
     case "Replayed":
@@ -175,10 +171,22 @@ const happen = (draft: Draft.Draft, event: Event): void => {
   }
 }
 
-const persisted = (draft: Draft.Draft, { nowMs, records }: Persisted): void => {
+// One each, because there is nothing about them that differs from record to record.
+const arrivedFlushing = { _tag: "RecordFlushing", kind: "arrived" } as const
+const arrivedPersisted = { _tag: "RecordPersisted", kind: "arrived" } as const
+const endedPersisted = { _tag: "RecordPersisted", kind: "ended" } as const
+
+const flushStarted = (draft: Draft.Draft, { records }: FlushStarted): void => {
+  for (const { kind, sequence } of records) {
+    const request = kind === "arrived" ? Draft.request(draft, sequence) : undefined
+    if (request !== undefined) apply(draft, request, arrivedFlushing)
+  }
+}
+
+const persisted = (draft: Draft.Draft, { records }: Persisted): void => {
   for (const { kind, sequence } of records) {
     const request = isAwaited(kind) ? Draft.request(draft, sequence) : undefined
-    if (request !== undefined) apply(draft, request, { _tag: "RecordPersisted", kind, nowMs })
+    if (request !== undefined) apply(draft, request, kind === "arrived" ? arrivedPersisted : endedPersisted)
   }
 }
 
@@ -219,13 +227,13 @@ const removeVersion = (draft: Draft.Draft, name: string): void => {
   }
 }
 
-const tick = (draft: Draft.Draft): void => {
+const tick = (draft: Draft.Draft, event: Ticked): void => {
   const { nowMs, state } = draft
   for (;;) {
     const [left, due] = DueMap.takeDue(state.requests, nowMs, dueMs, state.edit)
     state.requests = left
     if (due.length === 0) break
-    for (const sequence of due) apply(draft, Draft.known(draft, sequence), { _tag: "Ticked", nowMs })
+    for (const sequence of due) apply(draft, Draft.known(draft, sequence), event)
   }
   WorkerEvents.expireLeases(draft)
 }

@@ -7,6 +7,7 @@
  * @module
  */
 import * as DueMap from "../collections/DueMap.ts"
+import * as IntMap from "../collections/IntMap.ts"
 import { invariant } from "../collections/invariant.ts"
 import * as Table from "../collections/Table.ts"
 import type { State as RequestState } from "../request/RequestState.ts"
@@ -52,10 +53,24 @@ export interface Draft {
   unfiledWorker: number
 }
 
+/** Rarely does a step order more. */
+const roomUsual = 6
+
+/**
+ * An empty list with room for what a step usually orders. One that begins without any gets room for 17 with its first
+ * command, and would be the largest thing that a step makes.
+ */
+const roomForCommands = (): Array<Command> => {
+  // What is popped leaves its room; nothing of it is ever seen as a command.
+  const room = IntMap.blank(roomUsual) as Array<Command>
+  for (let i = 0; i < roomUsual; i++) room.pop()
+  return room
+}
+
 /** `state`: its caller's own, to be written to. */
 export const make = (state: Mutable<State>, nowMs: number): Draft => ({
   state,
-  commands: [],
+  commands: roomForCommands(),
   nowMs,
   wasLive: state.live,
   versions: null,

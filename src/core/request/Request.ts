@@ -59,7 +59,7 @@ export type Event =
       readonly cancel: boolean
     }
   | { readonly _tag: "RecordFlushing"; readonly kind: RecordKind }
-  | { readonly _tag: "RecordPersisted"; readonly kind: RecordKind; readonly nowMs: number }
+  | { readonly _tag: "RecordPersisted"; readonly kind: RecordKind }
   /** `isUnknown`: it may have been written all the same. */
   | {
       readonly _tag: "RecordFailed"
