@@ -157,7 +157,7 @@ export const over = (of: RequestState.State, as: string, reason: string | null, 
   reason,
   message: null,
   partial: false,
-  lease: of._tag === "Leased" || of._tag === "Responding" ? { token: 9, workerId: "w" } : null,
+  lease: null,
   endedAtMs: 40,
   resultKept: false,
   resultBytes: 0,
@@ -167,4 +167,10 @@ export const over = (of: RequestState.State, as: string, reason: string | null, 
   gone: true,
   ...more
 })
-export const kept = { keepUntilMs: 60_040, endedRecord: "queued", told: false, gone: false }
+export const kept = {
+  lease: { token: 9, workerId: "w" },
+  keepUntilMs: 60_040,
+  endedRecord: "queued",
+  told: false,
+  gone: false
+}

@@ -124,15 +124,14 @@ export const advance = (state: State, event: Event, limits: Limits, orders: Orde
       return state._tag === "Responding" && state.token === event.token ? { ...state, shown: true } : state
     case "ResponseEnded": {
       if (!isLeased(state) || state.token !== event.token) return state
-      const { nowMs, resultBytes } = event
-      return end(state, { terminal: "responded", reason: null, message: null, nowMs, resultBytes }, limits, orders)
+      return end(state, responded, event, limits, orders)
     }
     case "AttemptFailed": {
       if (!isLeased(state) || state.token !== event.token) return state
       const failure = { reason: "handler-failed", message: event.message, nowMs: event.nowMs } as const
       return event.retryable
         ? attemptOver(state, failure, limits, orders)
-        : end(state, { ...failure, terminal: "failed", resultBytes: 0 }, limits, orders)
+        : failed(state, failure, limits, orders)
     }
     case "AttemptLost": {
       if (!isLeased(state)) return state
@@ -243,24 +242,21 @@ interface Failure {
   readonly nowMs: number
 }
 
+const failed = (state: State, { reason, message, nowMs }: Failure, limits: Limits, orders: Orders): Terminal =>
+  end(state, { terminal: "failed", reason, message }, { nowMs, resultBytes: 0 }, limits, orders)
+
 /** An attempt ended without an answer, for a reason that another attempt may not meet. */
 const attemptOver = (state: Leased | Responding, failure: Failure, limits: Limits, orders: Orders): State => {
   const { nowMs, message } = failure
   // Another attempt may answer differently, and the caller has bytes of this one.
   if (state._tag === "Responding" && state.shown) {
-    return end(state, { ...failure, terminal: "failed", resultBytes: 0 }, limits, orders)
+    return failed(state, failure, limits, orders)
   }
   const { facts, audience, arrivedRecord, attempt } = state
   const { sequence, maxAttempts } = facts.arrived
   if (attempt >= maxAttempts) {
-    const poisoned = {
-      terminal: "dead-lettered",
-      reason: "attempts-exhausted",
-      message,
-      nowMs,
-      resultBytes: 0
-    } as const
-    return end(state, poisoned, limits, orders)
+    const poisoned = { terminal: "dead-lettered", reason: "attempts-exhausted", message } as const
+    return end(state, poisoned, { nowMs, resultBytes: 0 }, limits, orders)
   }
   const notBeforeMs = nowMs + Redelivery.delayMs(facts.arrived, attempt, limits)
   discard(state, orders)
@@ -280,24 +276,28 @@ interface Stop {
 /** Ends it from outside: a worker that is at it must stop. */
 const stop = (state: State, { terminal, reason, nowMs }: Stop, limits: Limits, orders: Orders): Terminal => {
   if (isLeased(state)) orders.push(cancelAttempt(state, reason))
-  return end(state, { terminal, reason, message: null, nowMs, resultBytes: 0 }, limits, orders)
+  return end(state, { terminal, reason, message: null }, { nowMs, resultBytes: 0 }, limits, orders)
 }
 
-interface Ending {
+interface Outcome {
   readonly terminal: TerminalKind
   readonly reason: Reason | null
   readonly message: string | null
-  readonly nowMs: number
-  readonly resultBytes: number
 }
 
+/** That of nearly every request, so it is made once. */
+const responded: Outcome = { terminal: "responded", reason: null, message: null }
+
+type Answer = Pick<ResponseEnded, "nowMs" | "resultBytes">
+
 /** The one way to the end. Kept ends are told when they are stored, all others at once. */
-const end = (state: State, ending: Ending, limits: Limits, orders: Orders): Terminal => {
+const end = (state: State, outcome: Outcome, answer: Answer, limits: Limits, orders: Orders): Terminal => {
   const { facts, audience, arrivedRecord, attempt } = state
   const { sequence } = facts.arrived
-  const { terminal, nowMs } = ending
+  const { terminal, reason, message } = outcome
+  const { nowMs, resultBytes } = answer
   const kept = isKept(state)
-  const responded = terminal === "responded"
+  const isAnswered = terminal === "responded"
   const isStoredFirst = kept && arrivedRecord !== "none"
   const ended: Terminal = {
     _tag: "Terminal",
@@ -306,19 +306,19 @@ const end = (state: State, ending: Ending, limits: Limits, orders: Orders): Term
     arrivedRecord,
     attempt,
     terminal,
-    reason: ending.reason,
-    message: ending.message,
-    partial: !responded && state._tag === "Responding" && state.shown,
-    lease: isLeased(state) ? { token: state.token, workerId: state.workerId } : null,
+    reason,
+    message,
+    partial: !isAnswered && state._tag === "Responding" && state.shown,
+    lease: isStoredFirst && isLeased(state) ? { token: state.token, workerId: state.workerId } : null,
     endedAtMs: nowMs,
-    resultKept: kept && responded,
-    resultBytes: ending.resultBytes,
+    resultKept: kept && isAnswered,
+    resultBytes,
     keepUntilMs: kept ? nowMs + (facts.arrived.resultRetentionMs ?? limits.resultRetentionMs) : nowMs,
     endedRecord: isStoredFirst ? "queued" : "none",
     told: !isStoredFirst,
     gone: !kept
   }
-  if (!responded) discard(state, orders)
+  if (!isAnswered) discard(state, orders)
   // A whole answer can come without its start having been announced.
   else if (kept && !(state._tag === "Responding" && state.collecting) && isLeased(state)) {
     orders.push({ _tag: "CollectResponse", sequence, token: state.token })

@@ -72,7 +72,7 @@ export interface Terminal extends Known {
   readonly reason: Reason | null
   readonly message: string | null
   readonly partial: boolean
-  /** Under which it ended; a snapshot needs it while the end is not stored. */
+  /** Under which it ended, where the end is stored before it is told: a snapshot needs it meanwhile. */
   readonly lease: { readonly token: number; readonly workerId: string } | null
   readonly endedAtMs: number
   readonly resultKept: boolean
