@@ -36,8 +36,8 @@ export const contentOf = (state: State): unknown => {
     withoutEdit(rate),
     [DueMap.nextMs(requests), versions.next, tenants.next, workers.next],
     DueMap.values(requests).map((request) => {
-      const { facts, ...rest } = request
-      return [nameOf(facts.arrived), facts.version, facts.tenant, rest]
+      const { arrived, version, tenant, ...rest } = request
+      return [nameOf(arrived), version, tenant, rest]
     }),
     [...HashMap.entries(keys)].sort(),
     dues,

@@ -17,19 +17,19 @@ import { dueMs, place, type State as RequestState } from "../src/core/request/Re
 export const firstDifference = (state: State): string | null => {
   const requests = DueMap.values(state.requests)
   const at = (wanted: string, version: number) =>
-    requests.filter((request) => place(request) === wanted && request.facts.version === version)
-  const sequences = (found: typeof requests) => found.map((request) => request.facts.arrived.sequence)
+    requests.filter((request) => place(request) === wanted && request.version === version)
+  const sequences = (found: typeof requests) => found.map((request) => request.arrived.sequence)
   const live = requests.filter((request) => place(request) !== "ended")
 
   const facts: Array<readonly [what: string, kept: unknown, derived: unknown]> = [
     ["liveCount", state.liveCount, live.length],
-    ["liveBytes", state.liveBytes, live.reduce((sum, { facts: { arrived } }) => sum + arrived.sizeBytes, 0)],
+    ["liveBytes", state.liveBytes, live.reduce((sum, { arrived }) => sum + arrived.sizeBytes, 0)],
     ["requests.size", state.requests.size, requests.length],
     ["dueRequests is not late", isSoonEnough(state, requests), true],
     [
       "keys",
       [...HashMap.values(state.keys)].sort(byNumber),
-      sequences(requests.filter(({ facts: { arrived } }) => arrived.idempotencyKey !== undefined))
+      sequences(requests.filter(({ arrived }) => arrived.idempotencyKey !== undefined))
     ]
   ]
 
@@ -46,7 +46,7 @@ export const firstDifference = (state: State): string | null => {
     facts.push([`resting lanes of ${version.name} are few`, resting.length <= restingMax, true])
     facts.push([`readyCount of ${version.name}`, version.readyCount, ready.length])
     IntMap.forEach(version.lanes, ({ queue }, key) => {
-      const mine = at("ready", number).filter(({ facts: { tenant } }) => tenant === Math.floor(key / 2))
+      const mine = at("ready", number).filter(({ tenant }) => tenant === Math.floor(key / 2))
       facts.push([`lane ${key} of ${version.name}`, IntSet.toArray(queue), inClass(mine, Lanes.classOf(key))])
     })
     const parked = at("parked", number)
@@ -87,14 +87,14 @@ export const firstDifference = (state: State): string | null => {
   })
 
   IntMap.forEach(state.tenants.rows, (tenant, number) => {
-    const mine = live.filter((request) => request.facts.tenant === number)
-    const bytes = mine.reduce((sum, { facts: { arrived } }) => sum + arrived.sizeBytes, 0)
+    const mine = live.filter((request) => request.tenant === number)
+    const bytes = mine.reduce((sum, { arrived }) => sum + arrived.sizeBytes, 0)
     facts.push([
       `live and bytes of ${tenant.name}`,
       [tenant.pending + tenant.leased, tenant.liveBytes],
       [mine.length, bytes]
     ])
-    const known = requests.filter((request) => request.facts.tenant === number).length
+    const known = requests.filter((request) => request.tenant === number).length
     facts.push([`knownCount of ${tenant.name}`, tenant.knownCount, known])
   })
 
@@ -139,8 +139,8 @@ const isSoonEnough = (state: State, requests: ReadonlyArray<RequestState>): bool
 
 const byNumber = (one: number, other: number): number => one - other
 
-const inVersion = (requests: ReadonlyArray<{ readonly facts: { readonly version: number } }>, version: number) =>
-  requests.filter(({ facts }) => facts.version === version).length
+const inVersion = (requests: ReadonlyArray<{ readonly version: number }>, version: number) =>
+  requests.filter((request) => request.version === version).length
 
 const dues = (index: DueIndex.DueIndex): ReadonlyArray<string> => {
   const found: Array<string> = []

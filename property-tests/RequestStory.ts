@@ -27,7 +27,7 @@ export const factsWith = (more: Partial<Arrived> = {}, waitMaxMs?: number) =>
   factsOf({ ...arrived, ...more }, 1, 2, waitMaxMs)
 export const facts = factsWith()
 
-export const base = { facts, audience: "waiting", arrivedRecord: "stored", attempt: 1 } as const
+export const base = { ...facts, audience: "waiting", arrivedRecord: "stored", attempt: 1 } as const
 export const lease = { token: 9, workerId: "w", worker: 4 } as const
 export const pending: RequestState.Pending = {
   ...base,
@@ -149,7 +149,10 @@ export const changesNothing = (event: Request.Event, ...states: ReadonlyArray<Re
 /** The end of a request that nobody keeps. */
 export const over = (of: RequestState.State, as: string, reason: string | null, more: object = {}) => ({
   _tag: "Terminal",
-  facts: of.facts,
+  arrived: of.arrived,
+  version: of.version,
+  tenant: of.tenant,
+  agedAtMs: of.agedAtMs,
   audience: "waiting",
   arrivedRecord: of.arrivedRecord,
   attempt: of.attempt,

@@ -65,7 +65,7 @@ const within = (change: (options: BufferOptions) => BufferOptions): Machine => (
 
 const requests = (state: State): ReadonlyArray<RequestState> => DueMap.values(state.requests)
 
-const sequenceOf = (request: RequestState): number => request.facts.arrived.sequence
+const sequenceOf = (request: RequestState): number => request.arrived.sequence
 
 const without = (state: State, lost: ReadonlyArray<RequestState>): State => ({
   ...state,
@@ -159,7 +159,7 @@ export const leaksLeases = remembering(({ event, before, after }) => {
 export const endsTwice = saying(({ event, after, commands }) => {
   if (event._tag !== "Ticked") return commands
   const late = requests(after).filter(
-    (request) => request._tag === "Terminal" && request.told && request.facts.arrived.deadlineMs <= event.nowMs
+    (request) => request._tag === "Terminal" && request.told && request.arrived.deadlineMs <= event.nowMs
   )
   const of = {
     terminal: "expired",
@@ -225,10 +225,13 @@ export const stopsTheDone = saying(({ event, before, commands }) => {
 export const reopens = remembering(({ event, after }) => {
   const ended = event._tag === "Detached" ? DueMap.get(after.requests, event.sequence) : undefined
   if (ended?._tag !== "Terminal" || !ended.told) return after
-  const { facts, audience, arrivedRecord, attempt } = ended
+  const { arrived, version, tenant, agedAtMs, audience, arrivedRecord, attempt } = ended
   return withRequest(after, {
     _tag: "Pending",
-    facts,
+    arrived,
+    version,
+    tenant,
+    agedAtMs,
     audience,
     arrivedRecord,
     attempt,
@@ -274,7 +277,7 @@ export const ignoresTheBody = hearingArrivals((arrived) =>
 export const forgetsKeys = hearingArrivals((arrived, state) => {
   const { idempotencyKey: _, ...unkeyed } = arrived
   const isOver = requests(state).some(
-    ({ _tag, facts }) => _tag === "Terminal" && facts.arrived.idempotencyKey === arrived.idempotencyKey
+    (request) => request._tag === "Terminal" && request.arrived.idempotencyKey === arrived.idempotencyKey
   )
   return isOver ? unkeyed : arrived
 })
@@ -295,7 +298,7 @@ export const joinsAcrossTenants: Machine = {
     if (event._tag !== "Arrived" || event.idempotencyKey === undefined) return rightMachine.step(before, event)
     const { sequence, idempotencyKey, version } = event
     const original = requests(before).find(
-      ({ facts: { arrived } }) => arrived.idempotencyKey === idempotencyKey && arrived.version === version
+      ({ arrived }) => arrived.idempotencyKey === idempotencyKey && arrived.version === version
     )
     if (original === undefined) return rightMachine.step(before, event)
     const join = {
@@ -362,7 +365,7 @@ export const givesTooLittle = within((options) => ({ ...options, tenantShareMax:
 /** Refuses whoever comes when somebody else holds much. */
 export const blamesTheOthers = saying(({ event, before, commands }) => {
   if (event._tag !== "Arrived" || !commands.some(({ _tag }) => _tag === "Append")) return commands
-  const others = requests(before).filter(({ facts }) => facts.arrived.tenant !== event.tenant)
+  const others = requests(before).filter((request) => request.arrived.tenant !== event.tenant)
   if (others.length < 4) return commands
   const { sequence } = event
   return [{ _tag: "Refuse", sequence, refusal: { kind: "tenant-full", limit: "count", retryAfterMs: 1 } }]
@@ -482,8 +485,8 @@ export const writesAgain = saying(({ event, before, commands }) => {
   if (event._tag !== "PersistFailed" || event.outcome !== "unknown") return commands
   const again = event.records.flatMap((ref): ReadonlyArray<Command> => {
     const request = DueMap.get(before.requests, ref.sequence)
-    if (ref.kind !== "arrived" || request === undefined || !isWritten(request.facts.arrived)) return []
-    const record = { _tag: "RecordArrived", arrived: request.facts.arrived } as const
+    if (ref.kind !== "arrived" || request === undefined || !isWritten(request.arrived)) return []
+    const record = { _tag: "RecordArrived", arrived: request.arrived } as const
     return [{ _tag: "Append", record, ref, urgent: true }]
   })
   return [...commands, ...again]

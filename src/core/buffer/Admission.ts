@@ -83,7 +83,7 @@ export const originalOf = (state: State, arrived: Arrived): number | undefined =
 const joinOrConflict = (state: State, arrived: Arrived, original: number) => {
   const { sequence } = arrived
   const request = DueMap.get(state.requests, original)
-  return request?.facts.arrived.fingerprint === arrived.fingerprint
+  return request?.arrived.fingerprint === arrived.fingerprint
     ? ({ _tag: "Join", sequence, original, ended: request?._tag === "Terminal" && request.told } as const)
     : ({ _tag: "Refuse", sequence, refusal: { kind: "idempotency-conflict", sequence: original } } as const)
 }

@@ -245,7 +245,7 @@ const dispatch = (draft: Draft.Draft): void => {
     const version = row.after
     while (version.readyCount > 0 && version.freeSlots > 0) {
       const request = Draft.known(draft, Lanes.choose(draft, version))
-      if (request.facts.arrived.deadlineMs <= nowMs) {
+      if (request.arrived.deadlineMs <= nowMs) {
         apply(draft, request, { _tag: "Ticked", nowMs })
         continue
       }

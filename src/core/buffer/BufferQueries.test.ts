@@ -130,7 +130,7 @@ describe("a request that is looked up", () => {
       [true, true, false]
     )
     assert.deepStrictEqual(
-      allRequests(state).map(({ facts }) => facts.arrived.sequence),
+      allRequests(state).map(({ arrived }) => arrived.sequence),
       [1, 2]
     )
     assert.isFalse(Buffer.isKnown(told(state, { _tag: "CallerLeft", nowMs: 20, sequence: 1, cancel: true }), 1))

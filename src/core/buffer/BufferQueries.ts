@@ -91,7 +91,7 @@ export interface RequestFigures {
 export const lookup = (state: State, sequence: number): RequestFigures | undefined => {
   const request = DueMap.get(state.requests, sequence)
   if (request === undefined) return undefined
-  const { arrived } = request.facts
+  const { arrived } = request
   const lease = request._tag === "Leased" || request._tag === "Responding" ? request : undefined
   const worker = lease === undefined ? undefined : Table.row(state.workers, lease.worker)
   const ended = request._tag === "Terminal" ? request : undefined
@@ -166,8 +166,7 @@ const countsOf = (state: State, row: Version): Counts => {
     freeSlots: row.freeSlots,
     arrivalsTotal: row.arrivalsTotal,
     // What a lane or a parked set has is among the requests.
-    oldestPendingAtMs:
-      oldest === Number.POSITIVE_INFINITY ? null : DueMap.get(state.requests, oldest)!.facts.arrived.nowMs
+    oldestPendingAtMs: oldest === Number.POSITIVE_INFINITY ? null : DueMap.get(state.requests, oldest)!.arrived.nowMs
   }
 }
 
@@ -223,11 +222,11 @@ const pendingOf = (
   const request = DueMap.get(state.requests, sequence)
   if (request?._tag !== "Pending") return undefined
   // A version stays as long as a request of it is known.
-  return { row: Table.row(state.versions, request.facts.version)!, request }
+  return { row: Table.row(state.versions, request.version)!, request }
 }
 
-const aheadOf = (row: Version, { facts, waitsAs }: Pending): number => {
-  const { sequence } = facts.arrived
+const aheadOf = (row: Version, { arrived, waitsAs }: Pending): number => {
+  const { sequence } = arrived
   const isLast = waitsAs === "opportunistic"
   let ahead = isLast
     ? row.parked.size + IntSet.countBelow(row.parkedOpportunistic, sequence)

@@ -33,7 +33,7 @@ export const snapshot = (state: State): Snapshot => {
   const requests: Array<Snapshot["requests"][number]> = []
   DueMap.forEach(state.requests, (request) => {
     if (request.arrivedRecord === "stored") {
-      requests.push({ arrived: request.facts.arrived, records: recordsOf(request) })
+      requests.push({ arrived: request.arrived, records: recordsOf(request) })
     }
   })
   const { epoch, lastSequence, nextToken } = state
@@ -63,7 +63,7 @@ export const restore = (snapshot: Snapshot, options: BufferOptions): State => {
 
 const recordsOf = (request: RequestState): ReadonlyArray<DurableRecord> => {
   const { attempt } = request
-  const { sequence } = request.facts.arrived
+  const { sequence } = request.arrived
   const lease = request._tag === "Pending" ? null : request._tag === "Terminal" ? request.lease : request
   if (lease !== null && !(request._tag === "Terminal" && request.endedRecord === "stored")) {
     return [{ _tag: "RecordLeased", sequence, attempt, token: lease.token, workerId: lease.workerId }]

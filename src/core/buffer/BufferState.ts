@@ -209,7 +209,7 @@ export const pendingCount = (version: Version): number =>
 
 /** Looks at every request. */
 export const requestsOf = (state: State, version: number): ReadonlyArray<Request.State> =>
-  DueMap.values(state.requests).filter((request) => request.facts.version === version)
+  DueMap.values(state.requests).filter((request) => request.version === version)
 
 // Written out, because a spread of these costs three times as much and every step makes several.
 

@@ -44,7 +44,7 @@ const applyUnwritten = (draft: Draft.Draft, before: RequestState, event: Request
 /** `before`: `null` for a request that comes in. */
 export const put = (draft: Draft.Draft, before: RequestState | null, after: RequestState): void => {
   const { state } = draft
-  const { sequence } = after.facts.arrived
+  const { sequence } = after.arrived
   const isGone = after._tag === "Terminal" && after.gone
   const { edit } = state
   state.requests = isGone
@@ -58,7 +58,7 @@ export const put = (draft: Draft.Draft, before: RequestState | null, after: Requ
     enter(draft, after, to)
     if (to === "ended" && from !== "ended" && after._tag === "Terminal") end(draft, after, from === "leased")
   } else if (before?._tag === "Terminal" && after._tag === "Terminal" && before.terminal !== after.terminal) {
-    const tenant = Draft.tenant(draft, after.facts.tenant)
+    const tenant = Draft.tenant(draft, after.tenant)
     tenant[counterOf(before.terminal)] -= 1
     tenant[counterOf(after.terminal)] += 1
   }
@@ -75,17 +75,16 @@ const hasMoved = (before: RequestState | null, after: RequestState): boolean => 
 
 const admit = (draft: Draft.Draft, request: RequestState): void => {
   const { state } = draft
-  const { facts } = request
-  const { arrived } = facts
+  const { arrived, version: versionNumber, tenant: tenantNumber } = request
   state.liveCount += 1
   state.liveBytes += arrived.sizeBytes
   if (arrived.idempotencyKey !== undefined) {
-    state.keys = HashMap.set(state.keys, keyOf(facts.tenant, facts.version, arrived.idempotencyKey), arrived.sequence)
+    state.keys = HashMap.set(state.keys, keyOf(tenantNumber, versionNumber, arrived.idempotencyKey), arrived.sequence)
   }
-  const version = Draft.version(draft, facts.version)
+  const version = Draft.version(draft, versionNumber)
   version.arrivalsTotal += 1
   version.knownCount += 1
-  const tenant = Draft.tenant(draft, facts.tenant)
+  const tenant = Draft.tenant(draft, tenantNumber)
   tenant.accepted += 1
   tenant.knownCount += 1
   tenant.liveBytes += arrived.sizeBytes
@@ -93,7 +92,7 @@ const admit = (draft: Draft.Draft, request: RequestState): void => {
 
 /** An end is final: what has ended is forgotten where it is. */
 const leave = (draft: Draft.Draft, request: Exclude<RequestState, Terminal>, from: Place | null): void => {
-  const { version: versionNumber, tenant: tenantNumber, arrived } = request.facts
+  const { version: versionNumber, tenant: tenantNumber, arrived } = request
   const version = Draft.version(draft, versionNumber)
   const tenant = Draft.tenant(draft, tenantNumber)
   if (request._tag === "Pending") {
@@ -111,7 +110,7 @@ const leave = (draft: Draft.Draft, request: Exclude<RequestState, Terminal>, fro
 }
 
 const enter = (draft: Draft.Draft, request: RequestState, to: Place): void => {
-  const { version: versionNumber, tenant: tenantNumber, arrived } = request.facts
+  const { version: versionNumber, tenant: tenantNumber, arrived } = request
   const version = Draft.version(draft, versionNumber)
   const tenant = Draft.tenant(draft, tenantNumber)
   if (request._tag === "Pending") {
@@ -132,9 +131,9 @@ const parkedOf = ({ waitsAs }: Pending): "parked" | "parkedOpportunistic" =>
 const end = (draft: Draft.Draft, request: Terminal, wasLeased: boolean): void => {
   const { state } = draft
   state.liveCount -= 1
-  const { sizeBytes } = request.facts.arrived
+  const { sizeBytes } = request.arrived
   state.liveBytes -= sizeBytes
-  const tenant = Draft.tenant(draft, request.facts.tenant)
+  const tenant = Draft.tenant(draft, request.tenant)
   tenant.liveBytes -= sizeBytes
   tenant[counterOf(request.terminal)] += 1
   if (wasLeased) state.rate = CompletionRate.add(state.rate, draft.nowMs, state.edit)
@@ -142,7 +141,7 @@ const end = (draft: Draft.Draft, request: Terminal, wasLeased: boolean): void =>
 
 const forget = (draft: Draft.Draft, request: RequestState): void => {
   const { state } = draft
-  const { version, tenant, arrived } = request.facts
+  const { version, tenant, arrived } = request
   Draft.version(draft, version).knownCount -= 1
   Draft.tenant(draft, tenant).knownCount -= 1
   if (arrived.idempotencyKey === undefined) return

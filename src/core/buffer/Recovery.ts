@@ -26,7 +26,7 @@ export const replay = (draft: Draft.Draft, record: DurableRecord): void => {
   if (request === undefined) return
   const worker =
     record._tag === "RecordLeased" && request._tag !== "Terminal"
-      ? workerNumber(draft, record.workerId, request.facts.version)
+      ? workerNumber(draft, record.workerId, request.version)
       : 0
   const after = RequestReplay.replay(request, record, worker)
   if (after !== request) put(draft, request, after)

@@ -81,7 +81,7 @@ describe("an attempt", () => {
     const claimed: RequestState.Leased = { ...leased, audience: "claim" }
     leads(claimed, responded, over(claimed, "responded", null, keeps), [collect, record])
     const short = factsWith({ resultRetentionMs: 500 })
-    const [ended] = Request.step({ ...collecting, facts: short }, responded, limits)
+    const [ended] = Request.step({ ...collecting, ...short }, responded, limits)
     assert.strictEqual(ended._tag === "Terminal" && ended.keepUntilMs, 540)
     changesNothing({ ...responded, token: 8 }, leased, responding)
     changesNothing(responded, pending, terminal)
@@ -135,7 +135,7 @@ describe("an attempt", () => {
   it("L9: that was lost comes again after a delay, unless the caller has bytes of it", () => {
     const again = (of: RequestState.State, notBeforeMs: number) => ({
       ...pending,
-      facts: of.facts,
+      arrived: of.arrived,
       audience: of.audience,
       arrivedRecord: of.arrivedRecord,
       attempt: of.attempt,
@@ -179,7 +179,7 @@ describe("an attempt", () => {
     const aging = factsWith({ serviceClass: "opportunistic" }, 30)
     const young = factsWith({ serviceClass: "opportunistic" }, 31)
     const waitsAs = (its: RequestState.Facts) => {
-      const [next] = Request.step({ ...leased, facts: its }, lost(false), limits)
+      const [next] = Request.step({ ...leased, ...its }, lost(false), limits)
       return next._tag === "Pending" ? next.waitsAs : next._tag
     }
     assert.deepStrictEqual([waitsAs(aging), waitsAs(young)], ["deadline", "opportunistic"])

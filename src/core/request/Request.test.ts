@@ -68,9 +68,9 @@ describe("a request is admitted", () => {
 
   it("pending, never leased, in its class", () => {
     const { state } = admit({ serviceClass: "opportunistic" })
-    const { facts: its, ...rest } = state
-    assert.deepEqual(rest, {
+    assert.deepEqual(state, {
       _tag: "Pending",
+      ...factsWith({ serviceClass: "opportunistic" }),
       audience: "waiting",
       arrivedRecord: "queued",
       attempt: 0,
@@ -159,7 +159,7 @@ describe("from outside", () => {
     changesNothing(ticked(99), delayed)
     leads(delayed, ticked(100), pending)
     const aging = factsWith({ serviceClass: "opportunistic" }, 90)
-    const waiting: RequestState.Pending = { ...pending, facts: aging, waitsAs: "opportunistic" }
+    const waiting: RequestState.Pending = { ...pending, ...aging, waitsAs: "opportunistic" }
     changesNothing(ticked(99), waiting)
     leads(waiting, ticked(100), { ...waiting, waitsAs: "deadline" })
     const aged: RequestState.Pending = { ...waiting, waitsAs: "deadline" }

@@ -91,7 +91,7 @@ export const step = (state: State, event: Event, limits: Limits): Step => {
 
 /** A request that the buffer has room for. */
 export const admit = (facts: Facts, orders: Orders): Pending => {
-  const { arrived } = facts
+  const { arrived, version, tenant, agedAtMs } = facts
   const { sequence } = arrived
   const written = isWritten(arrived)
   const urgent = arrived.mode === "async" || arrived.idempotencyKey !== undefined || arrived.durability === "always"
@@ -107,7 +107,18 @@ export const admit = (facts: Facts, orders: Orders): Pending => {
         : "waiting-kept"
   const arrivedRecord = written ? (urgent ? "urgent" : "queued") : "none"
   const waitsAs = arrived.serviceClass === "opportunistic" ? "opportunistic" : "deadline"
-  return { _tag: "Pending", facts, audience, arrivedRecord, attempt: 0, notBeforeMs: 0, waitsAs }
+  return {
+    _tag: "Pending",
+    arrived,
+    version,
+    tenant,
+    agedAtMs,
+    audience,
+    arrivedRecord,
+    attempt: 0,
+    notBeforeMs: 0,
+    waitsAs
+  }
 }
 
 /**
@@ -129,9 +140,7 @@ export const advance = (state: State, event: Event, limits: Limits, orders: Orde
     case "AttemptFailed": {
       if (!isLeased(state) || state.token !== event.token) return state
       const failure = { reason: "handler-failed", message: event.message, nowMs: event.nowMs } as const
-      return event.retryable
-        ? attemptOver(state, failure, limits, orders)
-        : failed(state, failure, limits, orders)
+      return event.retryable ? attemptOver(state, failure, limits, orders) : failed(state, failure, limits, orders)
     }
     case "AttemptLost": {
       if (!isLeased(state)) return state
@@ -188,8 +197,8 @@ const append = (sequence: number, kind: RecordKind, record: DurableRecord, urgen
 })
 
 const assigned = (state: Pending, event: Extract<Event, { readonly _tag: "Assigned" }>, orders: Orders): Leased => {
-  const { facts, audience, arrivedRecord } = state
-  const { sequence, deadlineMs } = facts.arrived
+  const { arrived, version, tenant, agedAtMs, audience, arrivedRecord } = state
+  const { sequence, deadlineMs } = arrived
   const { token, workerId, worker } = event
   const attempt = state.attempt + 1
   if (arrivedRecord !== "none") {
@@ -197,25 +206,51 @@ const assigned = (state: Pending, event: Extract<Event, { readonly _tag: "Assign
     orders.push(append(sequence, "leased", record, false))
   }
   orders.push({ _tag: "Assign", sequence, workerId, token, attempt, deadlineMs })
-  return { _tag: "Leased", facts, audience, arrivedRecord, attempt, token, workerId, worker }
+  return {
+    _tag: "Leased",
+    arrived,
+    version,
+    tenant,
+    agedAtMs,
+    audience,
+    arrivedRecord,
+    attempt,
+    token,
+    workerId,
+    worker
+  }
 }
 
 const responseStarted = (state: Leased, orders: Orders): Responding => {
-  const { facts, audience, attempt, token, workerId, worker } = state
-  const { sequence } = facts.arrived
+  const { arrived, version, tenant, agedAtMs, audience, attempt, token, workerId, worker } = state
+  const { sequence } = arrived
   const collecting = isKept(state)
   const shown = !collecting && (state.arrivedRecord === "none" || state.arrivedRecord === "stored")
   const arrivedRecord = collecting || shown ? state.arrivedRecord : hurried(state)
   if (collecting) orders.push({ _tag: "CollectResponse", sequence, token })
   else if (shown) orders.push({ _tag: "ReleaseResponse", sequence, token })
   else hurry(state, orders)
-  return { _tag: "Responding", facts, audience, arrivedRecord, attempt, token, workerId, worker, shown, collecting }
+  return {
+    _tag: "Responding",
+    arrived,
+    version,
+    tenant,
+    agedAtMs,
+    audience,
+    arrivedRecord,
+    attempt,
+    token,
+    workerId,
+    worker,
+    shown,
+    collecting
+  }
 }
 
 /** The order that makes somebody wait for the arrival's record; none when it is on its way already. */
 const hurry = (state: State, orders: Orders): void => {
   if (state.arrivedRecord !== "queued") return
-  const { arrived } = state.facts
+  const { arrived } = state
   orders.push(append(arrived.sequence, "arrived", { _tag: "RecordArrived", arrived }, true))
 }
 
@@ -224,7 +259,7 @@ const hurried = (state: State): State["arrivedRecord"] =>
 
 const cancelAttempt = (state: Leased | Responding, reason: Reason): Command => ({
   _tag: "CancelAttempt",
-  sequence: state.facts.arrived.sequence,
+  sequence: state.arrived.sequence,
   workerId: state.workerId,
   token: state.token,
   reason
@@ -233,7 +268,7 @@ const cancelAttempt = (state: Leased | Responding, reason: Reason): Command => (
 /** Bytes that nobody has seen become void with their attempt; what was shown to a detached caller as well. */
 const discard = (state: State, orders: Orders): void => {
   if (state._tag !== "Responding" || (state.shown && !state.collecting)) return
-  orders.push({ _tag: "DiscardResponse", sequence: state.facts.arrived.sequence, token: state.token })
+  orders.push({ _tag: "DiscardResponse", sequence: state.arrived.sequence, token: state.token })
 }
 
 interface Failure {
@@ -252,19 +287,20 @@ const attemptOver = (state: Leased | Responding, failure: Failure, limits: Limit
   if (state._tag === "Responding" && state.shown) {
     return failed(state, failure, limits, orders)
   }
-  const { facts, audience, arrivedRecord, attempt } = state
-  const { sequence, maxAttempts } = facts.arrived
+  const { arrived, version, tenant, agedAtMs, audience, arrivedRecord, attempt } = state
+  const { sequence, maxAttempts } = arrived
   if (attempt >= maxAttempts) {
     const poisoned = { terminal: "dead-lettered", reason: "attempts-exhausted", message } as const
     return end(state, poisoned, { nowMs, resultBytes: 0 }, limits, orders)
   }
-  const notBeforeMs = nowMs + Redelivery.delayMs(facts.arrived, attempt, limits)
+  const notBeforeMs = nowMs + Redelivery.delayMs(arrived, attempt, limits)
   discard(state, orders)
   if (arrivedRecord !== "none") {
     const record: DurableRecord = { _tag: "RecordAttemptFailed", sequence, attempt, notBeforeMs }
     orders.push(append(sequence, "attempt-failed", record, false))
   }
-  return { _tag: "Pending", facts, audience, arrivedRecord, attempt, notBeforeMs, waitsAs: classAt(facts, nowMs) }
+  const waitsAs = classAt(state, nowMs)
+  return { _tag: "Pending", arrived, version, tenant, agedAtMs, audience, arrivedRecord, attempt, notBeforeMs, waitsAs }
 }
 
 interface Stop {
@@ -292,8 +328,8 @@ type Answer = Pick<ResponseEnded, "nowMs" | "resultBytes">
 
 /** The one way to the end. Kept ends are told when they are stored, all others at once. */
 const end = (state: State, outcome: Outcome, answer: Answer, limits: Limits, orders: Orders): Terminal => {
-  const { facts, audience, arrivedRecord, attempt } = state
-  const { sequence } = facts.arrived
+  const { arrived, version, tenant, agedAtMs, audience, arrivedRecord, attempt } = state
+  const { sequence } = arrived
   const { terminal, reason, message } = outcome
   const { nowMs, resultBytes } = answer
   const kept = isKept(state)
@@ -301,7 +337,10 @@ const end = (state: State, outcome: Outcome, answer: Answer, limits: Limits, ord
   const isStoredFirst = kept && arrivedRecord !== "none"
   const ended: Terminal = {
     _tag: "Terminal",
-    facts,
+    arrived,
+    version,
+    tenant,
+    agedAtMs,
     audience,
     arrivedRecord,
     attempt,
@@ -313,7 +352,7 @@ const end = (state: State, outcome: Outcome, answer: Answer, limits: Limits, ord
     endedAtMs: nowMs,
     resultKept: kept && isAnswered,
     resultBytes,
-    keepUntilMs: kept ? nowMs + (facts.arrived.resultRetentionMs ?? limits.resultRetentionMs) : nowMs,
+    keepUntilMs: kept ? nowMs + (arrived.resultRetentionMs ?? limits.resultRetentionMs) : nowMs,
     endedRecord: isStoredFirst ? "queued" : "none",
     told: !isStoredFirst,
     gone: !kept
@@ -335,7 +374,7 @@ const end = (state: State, outcome: Outcome, answer: Answer, limits: Limits, ord
 
 const endedRecord = (state: Terminal): DurableRecord => ({
   _tag: "RecordEnded",
-  sequence: state.facts.arrived.sequence,
+  sequence: state.arrived.sequence,
   terminal: state.terminal,
   reason: state.reason,
   message: state.message,
@@ -347,7 +386,7 @@ const endedRecord = (state: Terminal): DurableRecord => ({
 
 const tellEnded = (state: Terminal): Command => ({
   _tag: "TellEnded",
-  sequence: state.facts.arrived.sequence,
+  sequence: state.arrived.sequence,
   terminal: state.terminal,
   reason: state.reason,
   message: state.message,
@@ -358,7 +397,7 @@ const tellEnded = (state: Terminal): Command => ({
 /** The caller stops waiting, its interest goes on: from here the result is kept. */
 const detach = (state: State, audience: "claim" | "claim-owed", orders: Orders): State => {
   if (state._tag === "Terminal" && state.told) return state
-  const { sequence } = state.facts.arrived
+  const { sequence } = state.arrived
   const { arrivedRecord } = state
   // Whoever has bytes of the answer cannot be told 202 any more.
   const owed = audience === "claim-owed" && !(state._tag === "Responding" && state.shown)
@@ -384,19 +423,19 @@ const ticked = (state: State, nowMs: number, limits: Limits, orders: Orders): St
     const isOver = (state.told || state.endedRecord === "failed") && state.keepUntilMs <= nowMs
     return isOver ? forget(state, orders) : state
   }
-  if (state.facts.arrived.deadlineMs <= nowMs) {
+  if (state.arrived.deadlineMs <= nowMs) {
     return stop(state, { terminal: "expired", reason: "deadline-passed", nowMs }, limits, orders)
   }
   if (state._tag !== "Pending") return state
-  const { facts, audience, arrivedRecord, attempt } = state
+  const { arrived, version, tenant, agedAtMs, audience, arrivedRecord, attempt } = state
   const notBeforeMs = state.notBeforeMs <= nowMs ? 0 : state.notBeforeMs
-  const waitsAs = state.waitsAs === "deadline" ? "deadline" : classAt(facts, nowMs)
+  const waitsAs = state.waitsAs === "deadline" ? "deadline" : classAt(state, nowMs)
   if (notBeforeMs === state.notBeforeMs && waitsAs === state.waitsAs) return state
-  return { _tag: "Pending", facts, audience, arrivedRecord, attempt, notBeforeMs, waitsAs }
+  return { _tag: "Pending", arrived, version, tenant, agedAtMs, audience, arrivedRecord, attempt, notBeforeMs, waitsAs }
 }
 
 const forget = (state: Terminal, orders: Orders): Terminal => {
-  const { sequence } = state.facts.arrived
+  const { sequence } = state.arrived
   // Where the end did not get into the log, a record that it is forgotten would make a lost request of it.
   if (state.endedRecord === "stored") {
     orders.push(append(sequence, "forgotten", { _tag: "RecordForgotten", sequence }, false))
@@ -405,7 +444,7 @@ const forget = (state: Terminal, orders: Orders): Terminal => {
 }
 
 const dropped = (state: Terminal, orders: Orders): Terminal => {
-  orders.push({ _tag: "Forget", sequence: state.facts.arrived.sequence })
+  orders.push({ _tag: "Forget", sequence: state.arrived.sequence })
   const gone = copyTerminal(state)
   gone.gone = true
   return gone
@@ -414,7 +453,7 @@ const dropped = (state: Terminal, orders: Orders): Terminal => {
 const arrivedPersisted = (state: State, orders: Orders): State => {
   const { arrivedRecord } = state
   if (arrivedRecord === "none" || arrivedRecord === "stored" || arrivedRecord === "failed") return state
-  const { sequence } = state.facts.arrived
+  const { sequence } = state.arrived
   const stored = copy(state)
   stored.arrivedRecord = "stored"
   if (stored.audience === "claim-owed") {
@@ -453,7 +492,7 @@ const arrivedFailed = (
   unwritten.audience = "waiting"
   const failed = { terminal: "failed", reason: "store-failed", nowMs } as const
   if (audience !== "claim-owed") return stop(unwritten, failed, limits, orders)
-  const { sequence } = state.facts.arrived
+  const { sequence } = state.arrived
   const ordered: Orders = []
   const ended = stop(unwritten, failed, limits, ordered)
   orders.push(...ordered.filter(({ _tag }) => _tag !== "TellEnded" && _tag !== "Forget"))
@@ -468,7 +507,7 @@ const arrivedFailed = (
  */
 const endedFailed = (state: Terminal, orders: Orders): Terminal => {
   if (state.told || state.endedRecord !== "queued") return state
-  const { sequence } = state.facts.arrived
+  const { sequence } = state.arrived
   // What was not yet handed to the log never will be.
   const isUnwritten = state.arrivedRecord === "queued" || state.arrivedRecord === "urgent"
   const refusal = { kind: "store-failed", kept: isUnwritten ? "nothing" : "unknown" } as const

@@ -23,7 +23,7 @@ const facts = factsWith()
 const pending = RequestReplay.arrived(facts)
 const leased: RequestState.Leased = {
   _tag: "Leased",
-  facts,
+  ...facts,
   audience: "claim",
   arrivedRecord: "stored",
   attempt: 2,
@@ -45,7 +45,7 @@ const recordEnded: Extract<DurableRecord, { _tag: "RecordEnded" }> = {
 }
 const terminal: RequestState.Terminal = {
   _tag: "Terminal",
-  facts,
+  ...facts,
   audience: "claim",
   arrivedRecord: "stored",
   attempt: 2,
@@ -85,7 +85,7 @@ describe("a request that is read back", () => {
   it("arrived: nobody waits for it, it is stored, and it waits in its class", () => {
     assert.deepEqual<object>(pending, {
       _tag: "Pending",
-      facts,
+      ...facts,
       audience: "claim",
       arrivedRecord: "stored",
       attempt: 0,
@@ -144,7 +144,7 @@ describe("the state of a request", () => {
     const place = RequestState.place
     assert.deepStrictEqual([pending, leased, responding, terminal].map(place), ["ready", "leased", "leased", "ended"])
     assert.strictEqual(place({ ...pending, notBeforeMs: 1 }), "parked")
-    const always = { ...pending, facts: factsWith({ durability: "always" }) }
+    const always = { ...pending, ...factsWith({ durability: "always" }) }
     assert.strictEqual(place(always), "ready")
     assert.strictEqual(place({ ...always, arrivedRecord: "urgent" }), "parked")
     assert.strictEqual(place({ ...pending, arrivedRecord: "urgent" }), "ready")
@@ -156,9 +156,9 @@ describe("the state of a request", () => {
     assert.strictEqual(due({ ...pending, notBeforeMs: 80 }), 80)
     assert.strictEqual(due({ ...pending, notBeforeMs: 9_000 }), 5_000)
     const aging = factsWith({ serviceClass: "opportunistic" }, 100)
-    assert.strictEqual(due({ ...pending, facts: aging, waitsAs: "opportunistic" }), 110)
-    assert.strictEqual(due({ ...pending, facts: aging, waitsAs: "opportunistic", notBeforeMs: 80 }), 80)
-    assert.strictEqual(due({ ...pending, facts: aging, waitsAs: "deadline" }), 5_000)
+    assert.strictEqual(due({ ...pending, ...aging, waitsAs: "opportunistic" }), 110)
+    assert.strictEqual(due({ ...pending, ...aging, waitsAs: "opportunistic", notBeforeMs: 80 }), 80)
+    assert.strictEqual(due({ ...pending, ...aging, waitsAs: "deadline" }), 5_000)
     assert.strictEqual(due({ ...terminal, told: false }), Number.POSITIVE_INFINITY)
     assert.strictEqual(due({ ...terminal, told: false, endedRecord: "failed" }), 60)
   })

@@ -12,7 +12,10 @@ import type { Facts, Pending, State, Terminal } from "./RequestState.ts"
 
 export const arrived = (facts: Facts): Pending => ({
   _tag: "Pending",
-  facts,
+  arrived: facts.arrived,
+  version: facts.version,
+  tenant: facts.tenant,
+  agedAtMs: facts.agedAtMs,
   audience: "claim",
   arrivedRecord: "stored",
   attempt: 0,
@@ -27,7 +30,7 @@ const classOf = ({ arrived }: Facts): ServiceClass =>
 /** `worker`: number of the row of the worker that a `RecordLeased` names; else not looked at. */
 export const replay = (state: State, record: DurableRecord, worker: number): State => {
   if (state._tag === "Terminal") return record._tag === "RecordForgotten" ? { ...state, gone: true } : state
-  const { facts, audience, arrivedRecord } = state
+  const { arrived, version, tenant, agedAtMs, audience, arrivedRecord } = state
   switch (record._tag) {
     case "RecordArrived":
     case "RecordDetached":
@@ -35,18 +38,42 @@ export const replay = (state: State, record: DurableRecord, worker: number): Sta
     case "RecordLeased": {
       const { attempt, token, workerId } = record
       if (attempt <= state.attempt) return state
-      return { _tag: "Leased", facts, audience, arrivedRecord, attempt, token, workerId, worker }
+      return {
+        _tag: "Leased",
+        arrived,
+        version,
+        tenant,
+        agedAtMs,
+        audience,
+        arrivedRecord,
+        attempt,
+        token,
+        workerId,
+        worker
+      }
     }
     case "RecordAttemptFailed": {
       const { attempt, notBeforeMs } = record
       if (attempt < state.attempt) return state
-      return { _tag: "Pending", facts, audience, arrivedRecord, attempt, notBeforeMs, waitsAs: classOf(facts) }
+      const waitsAs = classOf(state)
+      return {
+        _tag: "Pending",
+        arrived,
+        version,
+        tenant,
+        agedAtMs,
+        audience,
+        arrivedRecord,
+        attempt,
+        notBeforeMs,
+        waitsAs
+      }
     }
     case "RecordEnded":
       return ended(state, record)
     // Forgotten without an end is a defect of the log's writer; whoever wrote it wanted it gone.
     case "RecordForgotten":
-      return ended(state, { ...lost, sequence: facts.arrived.sequence })
+      return ended(state, { ...lost, sequence: arrived.sequence })
     default:
       return unreachable(record)
   }
@@ -54,7 +81,10 @@ export const replay = (state: State, record: DurableRecord, worker: number): Sta
 
 const ended = (state: State, record: Extract<DurableRecord, { readonly _tag: "RecordEnded" }>): Terminal => ({
   _tag: "Terminal",
-  facts: state.facts,
+  arrived: state.arrived,
+  version: state.version,
+  tenant: state.tenant,
+  agedAtMs: state.agedAtMs,
   audience: state.audience,
   arrivedRecord: state.arrivedRecord,
   attempt: state.attempt,

@@ -29,8 +29,8 @@ export type Audience = "waiting" | "waiting-kept" | "claim-owed" | "claim"
  */
 export type ArrivedRecord = "none" | "queued" | "urgent" | "flushing" | "stored" | "failed"
 
-interface Known {
-  readonly facts: Facts
+/** The facts are of the state itself: an object of their own would be one more that lives as long as the request. */
+interface Known extends Facts {
   readonly audience: Audience
   readonly arrivedRecord: ArrivedRecord
   /** How often it was leased; 0 = never. */
@@ -111,7 +111,7 @@ export const place = (state: State): Place => {
   switch (state._tag) {
     case "Pending": {
       if (state.notBeforeMs > 0) return "parked"
-      return state.facts.arrived.durability === "always" && state.arrivedRecord !== "stored" ? "parked" : "ready"
+      return state.arrived.durability === "always" && state.arrivedRecord !== "stored" ? "parked" : "ready"
     }
     case "Leased":
     case "Responding":
@@ -128,11 +128,11 @@ export const place = (state: State): Place => {
  * for a write.
  */
 export const dueMs = (state: State): number => {
-  const { deadlineMs } = state.facts.arrived
+  const { deadlineMs } = state.arrived
   switch (state._tag) {
     case "Pending": {
       const soonMs = state.notBeforeMs > 0 ? Math.min(state.notBeforeMs, deadlineMs) : deadlineMs
-      const { agedAtMs } = state.facts
+      const { agedAtMs } = state
       return state.waitsAs === "opportunistic" && agedAtMs !== null ? Math.min(agedAtMs, soonMs) : soonMs
     }
     case "Leased":
@@ -152,19 +152,56 @@ type Mutable<A> = { -readonly [K in keyof A]: A[K] }
 
 /** To be changed by its caller before anybody else sees it. */
 export const copy = (state: State): Mutable<Pending> | Mutable<Leased> | Mutable<Responding> | Mutable<Terminal> => {
-  const { facts, audience, arrivedRecord, attempt } = state
+  const { arrived, version, tenant, agedAtMs, audience, arrivedRecord, attempt } = state
   switch (state._tag) {
     case "Pending": {
       const { notBeforeMs, waitsAs } = state
-      return { _tag: "Pending", facts, audience, arrivedRecord, attempt, notBeforeMs, waitsAs }
+      return {
+        _tag: "Pending",
+        arrived,
+        version,
+        tenant,
+        agedAtMs,
+        audience,
+        arrivedRecord,
+        attempt,
+        notBeforeMs,
+        waitsAs
+      }
     }
     case "Leased": {
       const { token, workerId, worker } = state
-      return { _tag: "Leased", facts, audience, arrivedRecord, attempt, token, workerId, worker }
+      return {
+        _tag: "Leased",
+        arrived,
+        version,
+        tenant,
+        agedAtMs,
+        audience,
+        arrivedRecord,
+        attempt,
+        token,
+        workerId,
+        worker
+      }
     }
     case "Responding": {
       const { token, workerId, worker, shown, collecting } = state
-      return { _tag: "Responding", facts, audience, arrivedRecord, attempt, token, workerId, worker, shown, collecting }
+      return {
+        _tag: "Responding",
+        arrived,
+        version,
+        tenant,
+        agedAtMs,
+        audience,
+        arrivedRecord,
+        attempt,
+        token,
+        workerId,
+        worker,
+        shown,
+        collecting
+      }
     }
     case "Terminal":
       return copyTerminal(state)
@@ -175,7 +212,10 @@ export const copy = (state: State): Mutable<Pending> | Mutable<Leased> | Mutable
 
 export const copyTerminal = (state: Terminal): Mutable<Terminal> => ({
   _tag: "Terminal",
-  facts: state.facts,
+  arrived: state.arrived,
+  version: state.version,
+  tenant: state.tenant,
+  agedAtMs: state.agedAtMs,
   audience: state.audience,
   arrivedRecord: state.arrivedRecord,
   attempt: state.attempt,
