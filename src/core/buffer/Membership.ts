@@ -8,14 +8,18 @@ import * as HashMap from "effect/HashMap"
 import * as DueMap from "../collections/DueMap.ts"
 import * as IntSet from "../collections/IntSet.ts"
 import * as Request from "../request/Request.ts"
-import type { Pending, State as RequestState, Terminal } from "../request/RequestState.ts"
+import type { Leased, Pending, State as RequestState, Responding, Terminal } from "../request/RequestState.ts"
 import { dueMs, type Place, place } from "../request/RequestState.ts"
 import type { Command } from "./BufferEvent.ts"
-import type { Tenant } from "./BufferState.ts"
+import type { Mutable, Tenant, Version } from "./BufferState.ts"
 import * as CompletionRate from "./CompletionRate.ts"
 import * as Draft from "./Draft.ts"
 import * as Lanes from "./Lanes.ts"
 import * as WorkerPool from "./WorkerPool.ts"
+
+type Live = Pending | Leased | Responding
+type VersionRow = Mutable<Version>
+type TenantRow = Mutable<Tenant>
 
 /** Lets the request decide, passes its orders on, and files it where it now belongs. */
 export const apply = (draft: Draft.Draft, before: RequestState, event: Request.Event): void => {
@@ -52,17 +56,23 @@ export const put = (draft: Draft.Draft, before: RequestState | null, after: Requ
     : DueMap.set(state.requests, sequence, after, dueMs(after), edit)
   const from = before === null ? null : place(before)
   const to = place(after)
-  if (before === null) admit(draft, after)
-  if (from !== to || hasMoved(before, after)) {
-    if (before !== null && before._tag !== "Terminal") leave(draft, before, from)
-    enter(draft, after, to)
-    if (to === "ended" && from !== "ended" && after._tag === "Terminal") end(draft, after, from === "leased")
-  } else if (before?._tag === "Terminal" && after._tag === "Terminal" && before.terminal !== after.terminal) {
+  if (from !== to || hasMoved(before, after)) move(draft, before, after, from)
+  else if (before?._tag === "Terminal" && after._tag === "Terminal" && before.terminal !== after.terminal) {
     const tenant = Draft.tenant(draft, after.tenant)
     tenant[counterOf(before.terminal)] -= 1
     tenant[counterOf(after.terminal)] += 1
   }
   if (isGone) forget(draft, after)
+}
+
+/** Its rows are looked up here, once for all that counts in them. */
+const move = (draft: Draft.Draft, before: RequestState | null, after: RequestState, from: Place | null): void => {
+  const version = Draft.version(draft, after.version)
+  const tenant = Draft.tenant(draft, after.tenant)
+  if (before === null) admit(draft, after, version, tenant)
+  else if (before._tag !== "Terminal") leave(draft, before, version, tenant)
+  if (after._tag !== "Terminal") enter(draft, after, version, tenant)
+  else if (from !== "ended") end(draft, after, tenant, from === "leased")
 }
 
 /** Within its place: to another class, or to another lease. */
@@ -73,67 +83,61 @@ const hasMoved = (before: RequestState | null, after: RequestState): boolean => 
   return wasLeased && (after._tag === "Leased" || after._tag === "Responding") && before.token !== after.token
 }
 
-const admit = (draft: Draft.Draft, request: RequestState): void => {
+const admit = (draft: Draft.Draft, request: RequestState, version: VersionRow, tenant: TenantRow): void => {
   const { state } = draft
-  const { arrived, version: versionNumber, tenant: tenantNumber } = request
+  const { arrived } = request
+  const { sequence, sizeBytes, idempotencyKey } = arrived
   state.liveCount += 1
-  state.liveBytes += arrived.sizeBytes
-  if (arrived.idempotencyKey !== undefined) {
-    state.keys = HashMap.set(state.keys, keyOf(tenantNumber, versionNumber, arrived.idempotencyKey), arrived.sequence)
+  state.liveBytes += sizeBytes
+  if (idempotencyKey !== undefined) {
+    state.keys = HashMap.set(state.keys, keyOf(request.tenant, request.version, idempotencyKey), sequence)
   }
-  const version = Draft.version(draft, versionNumber)
   version.arrivalsTotal += 1
   version.knownCount += 1
-  const tenant = Draft.tenant(draft, tenantNumber)
   tenant.accepted += 1
   tenant.knownCount += 1
-  tenant.liveBytes += arrived.sizeBytes
+  tenant.liveBytes += sizeBytes
 }
 
 /** An end is final: what has ended is forgotten where it is. */
-const leave = (draft: Draft.Draft, request: Exclude<RequestState, Terminal>, from: Place | null): void => {
-  const { version: versionNumber, tenant: tenantNumber, arrived } = request
-  const version = Draft.version(draft, versionNumber)
-  const tenant = Draft.tenant(draft, tenantNumber)
-  if (request._tag === "Pending") {
-    tenant.pending -= 1
-    if (from === "ready")
-      return Lanes.leave(draft, version, Lanes.keyOf(tenantNumber, request.waitsAs), arrived.sequence)
-    const parked = parkedOf(request)
-    version[parked] = IntSet.remove(version[parked], arrived.sequence, draft.state.edit)
-  } else {
-    version.turnover = CompletionRate.add(version.turnover, draft.nowMs, draft.state.edit)
+const leave = (draft: Draft.Draft, request: Live, version: VersionRow, tenant: TenantRow): void => {
+  const { sequence } = request.arrived
+  const { edit } = draft.state
+  if (request._tag !== "Pending") {
+    version.turnover = CompletionRate.add(version.turnover, draft.nowMs, edit)
     version.leasedCount -= 1
     tenant.leased -= 1
-    WorkerPool.release(draft, request.worker, arrived.sequence)
+    return WorkerPool.release(draft, request.worker, sequence)
   }
+  tenant.pending -= 1
+  if (place(request) === "ready") return Lanes.leave(draft, version, laneOf(request), sequence)
+  const parked = parkedOf(request)
+  version[parked] = IntSet.remove(version[parked], sequence, edit)
 }
 
-const enter = (draft: Draft.Draft, request: RequestState, to: Place): void => {
-  const { version: versionNumber, tenant: tenantNumber, arrived } = request
-  const version = Draft.version(draft, versionNumber)
-  const tenant = Draft.tenant(draft, tenantNumber)
-  if (request._tag === "Pending") {
-    tenant.pending += 1
-    if (to === "ready") return Lanes.enter(draft, version, Lanes.keyOf(tenantNumber, request.waitsAs), arrived.sequence)
-    const parked = parkedOf(request)
-    version[parked] = IntSet.add(version[parked], arrived.sequence, draft.state.edit)
-  } else if (request._tag === "Leased" || request._tag === "Responding") {
+const enter = (draft: Draft.Draft, request: Live, version: VersionRow, tenant: TenantRow): void => {
+  const { sequence } = request.arrived
+  if (request._tag !== "Pending") {
     version.leasedCount += 1
     tenant.leased += 1
-    WorkerPool.hold(draft, request.worker, arrived.sequence)
+    return WorkerPool.hold(draft, request.worker, sequence)
   }
+  tenant.pending += 1
+  if (place(request) === "ready") return Lanes.enter(draft, version, laneOf(request), sequence)
+  const parked = parkedOf(request)
+  version[parked] = IntSet.add(version[parked], sequence, draft.state.edit)
 }
+
+const laneOf = ({ tenant, waitsAs }: Pending): number => Lanes.keyOf(tenant, waitsAs)
 
 const parkedOf = ({ waitsAs }: Pending): "parked" | "parkedOpportunistic" =>
   waitsAs === "opportunistic" ? "parkedOpportunistic" : "parked"
 
-const end = (draft: Draft.Draft, request: Terminal, wasLeased: boolean): void => {
+const end = (draft: Draft.Draft, request: Terminal, tenant: TenantRow, wasLeased: boolean): void => {
   const { state } = draft
-  state.liveCount -= 1
   const { sizeBytes } = request.arrived
+  state.liveCount -= 1
   state.liveBytes -= sizeBytes
-  const tenant = Draft.tenant(draft, request.tenant)
   tenant.liveBytes -= sizeBytes
   tenant[counterOf(request.terminal)] += 1
   if (wasLeased) state.rate = CompletionRate.add(state.rate, draft.nowMs, state.edit)

@@ -65,7 +65,7 @@ export const get = <V>(map: IntMap<V>, key: number): V | undefined => {
     const slot = slotOf(offset, branch.shift)
     const { bitmap } = branch
     if (((bitmap >>> slot) & 1) === 0) return undefined
-    const child: unknown = branch.taken[indexOf(bitmap, slot)]
+    const child: unknown = branch.taken[indexOfTaken(bitmap, slot)]
     // The lowest level holds what `set` put there, the others hold branches.
     if (branch.shift === 0) return child as V
     branch = child as Branch
@@ -135,6 +135,10 @@ export const ones = (bits: number): number => {
 
 /** Of a slot's content among the taken ones. */
 const indexOf = (bitmap: number, slot: number): number => ones(bitmap & ((1 << slot) - 1))
+
+/** The same of a slot that is taken: mostly none before it is free, and then nothing is to be counted. */
+const indexOfTaken = (bitmap: number, slot: number): number =>
+  (bitmap & (bitmap + 1)) === 0 ? slot : indexOf(bitmap, slot)
 
 const insert = (branch: Branch, key: number, value: unknown, edit: number): Branch => {
   const { prefix, shift, bitmap, taken } = branch
