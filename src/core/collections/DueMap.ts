@@ -14,14 +14,23 @@
 import * as DueIndex from "./DueIndex.ts"
 import * as IntMap from "./IntMap.ts"
 
-interface Chunk {
+/** A class for the reason that `IntMap`'s branches are. */
+class Chunk {
   /** Key of its first slot, divided by 32. */
-  readonly number: number
-  bitmap: number
-  readonly slots: Array<unknown>
+  declare readonly number: number
+  declare bitmap: number
+  declare readonly slots: Array<unknown>
   /** No value in it is due before. Earlier than need be when the value that set it was removed or put off. */
-  boundMs: number
-  readonly edit: number
+  declare boundMs: number
+  declare readonly edit: number
+
+  constructor(number: number, bitmap: number, slots: Array<unknown>, boundMs: number, edit: number) {
+    this.number = number
+    this.bitmap = bitmap
+    this.slots = slots
+    this.boundMs = boundMs
+    this.edit = edit
+  }
 }
 
 export interface DueMap<out V> {
@@ -165,7 +174,7 @@ const warm = <V>(map: DueMap<V>, number: number, edit: number): Chunk => {
   const cold = IntMap.get(map.cold, number)
   // A chunk in the trie is never written to: the index knows it by its bound.
   const chunk =
-    cold === undefined ? chunkOf(number, 0, IntMap.blank(chunkSize), DueIndex.never, edit) : copyOf(cold, edit)
+    cold === undefined ? new Chunk(number, 0, IntMap.blank(chunkSize), DueIndex.never, edit) : copyOf(cold, edit)
   if (cold !== undefined) {
     map.cold = IntMap.remove(map.cold, number, edit)
     map.coldDue = DueIndex.remove(map.coldDue, cold.boundMs, number, edit)
@@ -185,16 +194,7 @@ const warm = <V>(map: DueMap<V>, number: number, edit: number): Chunk => {
 }
 
 const copyOf = (chunk: Chunk, edit: number): Chunk =>
-  chunkOf(chunk.number, chunk.bitmap, chunk.slots.slice(), chunk.boundMs, edit)
-
-/** The one place where chunks are made: for the engine, literals with constants in them are another kind of object. */
-const chunkOf = (number: number, bitmap: number, slots: Array<unknown>, boundMs: number, edit: number): Chunk => ({
-  number,
-  bitmap,
-  slots,
-  boundMs,
-  edit
-})
+  new Chunk(chunk.number, chunk.bitmap, chunk.slots.slice(), chunk.boundMs, edit)
 
 /** Numbers of the chunks that may hold something due. */
 const ripe = <V>(map: DueMap<V>, nowMs: number): ReadonlyArray<number> => [

@@ -21,16 +21,30 @@
  * Covers the keys `prefix` to `prefix + 32 << shift`, less one. Bit i of `bitmap` says that slot i is taken: by a value
  * where `shift` is 0, else by a branch. `taken` has what is in the taken slots, in their order: most maps are small,
  * and what an update costs is what it copies.
+ *
+ * A class, though plain data: of what a literal makes, the engine learns from the first thousands whether it lives long,
+ * and then puts all of it where only a whole collection frees it. A backlog that fills up teaches it wrongly: every copy
+ * that a step made became old garbage, which held the young garbage that it referred to. Its fields are only declared, so
+ * that they are not first set to `undefined`.
  */
-interface Branch {
-  readonly prefix: number
-  readonly shift: number
-  bitmap: number
-  readonly taken: Array<unknown>
+class Branch {
+  declare readonly prefix: number
+  declare readonly shift: number
+  declare bitmap: number
+  declare readonly taken: Array<unknown>
   /** Values in it. */
-  size: number
+  declare size: number
   /** That made it; 0: none in particular. */
-  readonly edit: number
+  declare readonly edit: number
+
+  constructor(prefix: number, shift: number, bitmap: number, taken: Array<unknown>, size: number, edit: number) {
+    this.prefix = prefix
+    this.shift = shift
+    this.bitmap = bitmap
+    this.taken = taken
+    this.size = size
+    this.edit = edit
+  }
 }
 
 /** `null`: empty. `value` is never present: it ties the type of the values to the map. */
@@ -195,25 +209,15 @@ const join = (one: Branch, other: Branch, edit: number): Branch => {
   taken[0] = isInOrder ? one : other
   taken[1] = isInOrder ? other : one
   const bitmap = (1 << slotOf(one.prefix - prefix, shift)) | (1 << slotOf(other.prefix - prefix, shift))
-  return branchOf(prefix, shift, bitmap, taken, one.size + other.size, edit)
+  return new Branch(prefix, shift, bitmap, taken, one.size + other.size, edit)
 }
 
 const single = (key: number, value: unknown, edit: number): Branch => {
   const prefix = startOf(key, 0)
   const taken = blank(1)
   taken[0] = value
-  return branchOf(prefix, 0, 1 << (key - prefix), taken, 1, edit)
+  return new Branch(prefix, 0, 1 << (key - prefix), taken, 1, edit)
 }
-
-/** The one place where branches are made: for the engine, a literal with a constant in it is another kind of object. */
-const branchOf = (
-  prefix: number,
-  shift: number,
-  bitmap: number,
-  taken: Array<unknown>,
-  size: number,
-  edit: number
-): Branch => ({ prefix, shift, bitmap, taken, size, edit })
 
 const isOwn = (branch: Branch, edit: number): boolean => branch.edit === edit && edit !== 0
 
@@ -226,7 +230,7 @@ const withOther = (branch: Branch, index: number, content: unknown, grown: numbe
   }
   const taken = branch.taken.slice()
   taken[index] = content
-  return branchOf(branch.prefix, branch.shift, branch.bitmap, taken, branch.size + grown, edit)
+  return new Branch(branch.prefix, branch.shift, branch.bitmap, taken, branch.size + grown, edit)
 }
 
 /** With one value more, in a slot that is free. */
@@ -245,7 +249,7 @@ const withMore = (branch: Branch, slot: number, index: number, content: unknown,
   for (let i = 0; i < index; i++) taken[i] = before[i]
   taken[index] = content
   for (let i = index; i < before.length; i++) taken[i + 1] = before[i]
-  return branchOf(prefix, shift, after, taken, size + 1, edit)
+  return new Branch(prefix, shift, after, taken, size + 1, edit)
 }
 
 /** With one value less and that slot free. */
@@ -262,7 +266,7 @@ const withLess = (branch: Branch, slot: number, index: number, edit: number): Br
   const taken = blank(before.length - 1)
   for (let i = 0; i < index; i++) taken[i] = before[i]
   for (let i = index + 1; i < before.length; i++) taken[i - 1] = before[i]
-  return branchOf(prefix, shift, after, taken, size - 1, edit)
+  return new Branch(prefix, shift, after, taken, size - 1, edit)
 }
 
 // `spanByShift` has every shift that a branch can have.

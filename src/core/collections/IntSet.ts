@@ -9,37 +9,44 @@
  */
 import * as IntMap from "./IntMap.ts"
 
-/** A word with bits is in one of three places; a place outside the trie without bits has the word -1. */
-export interface IntSet {
-  size: number
-  firstWord: number
-  firstBits: number
-  words: IntMap.IntMap<number>
-  lastWord: number
-  lastBits: number
-  readonly edit: number
+/** A word with bits is in one of three places; a place outside the trie without bits has the word -1. A class for the reason that `IntMap`'s branches are. */
+export class IntSet {
+  declare size: number
+  declare firstWord: number
+  declare firstBits: number
+  declare words: IntMap.IntMap<number>
+  declare lastWord: number
+  declare lastBits: number
+  declare readonly edit: number
+
+  constructor(
+    size: number,
+    firstWord: number,
+    firstBits: number,
+    words: IntMap.IntMap<number>,
+    lastWord: number,
+    lastBits: number,
+    edit: number
+  ) {
+    this.size = size
+    this.firstWord = firstWord
+    this.firstBits = firstBits
+    this.words = words
+    this.lastWord = lastWord
+    this.lastBits = lastBits
+    this.edit = edit
+  }
 }
 
 const bitsPerWord = 32
 
-/** The one place where sets are made: for the engine, a literal with a constant in it is another kind of object. */
-const setOf = (
-  size: number,
-  firstWord: number,
-  firstBits: number,
-  words: IntMap.IntMap<number>,
-  lastWord: number,
-  lastBits: number,
-  edit: number
-): IntSet => ({ size, firstWord, firstBits, words, lastWord, lastBits, edit })
-
-export const empty: IntSet = setOf(0, -1, 0, IntMap.empty(), -1, 0, 0)
+export const empty: IntSet = new IntSet(0, -1, 0, IntMap.empty(), -1, 0, 0)
 
 /** The set itself where this edit made it, else a copy of its own. */
 const own = (set: IntSet, edit: number): IntSet =>
   set.edit === edit && edit !== 0
     ? set
-    : setOf(set.size, set.firstWord, set.firstBits, set.words, set.lastWord, set.lastBits, edit)
+    : new IntSet(set.size, set.firstWord, set.firstBits, set.words, set.lastWord, set.lastBits, edit)
 
 export const has = (set: IntSet, key: number): boolean => {
   const word = wordOf(key)
