@@ -35,7 +35,7 @@ export const HealthPath = Schema.String.check(Schema.isMaxLength(2_048), Schema.
 export const Port = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 65_535 }))
 
 export const Chart = Schema.Struct({
-  /** `https://.../NAME-VERSION.tgz` or `oci://...`; rendered where it runs. */
+  /** `https://.../NAME-X.Y.Z.tgz` or `oci://...`; rendered where it runs. */
   url: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(2_048))),
   /** The chart as rendered, documents of YAML. */
   manifests: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(manifestsLengthMax))),

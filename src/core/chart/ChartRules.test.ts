@@ -217,16 +217,28 @@ describe("rules of charts", () => {
   const addresses: ReadonlyArray<readonly [string, string | undefined]> = [
     ["oci://charts.example/model-1.2.3.tgz", undefined],
     ["https://charts.example/a/b/model-a-1.2.3.tgz?x=1", undefined],
+    ["https://charts.example/model-v10.20.30+build.4.tgz", undefined],
     ["charts.example", "charts.example is not a URL"],
     ["http://a.test/model-1.tgz", "http://a.test/model-1.tgz: charts come by https or oci"],
     ["https://me@a.test/model-1.tgz", "the URL of a chart holds no credentials"],
     ["https://:secret@a.test/model-1.tgz", "the URL of a chart holds no credentials"],
-    ...["model.tgz", "model-1.tar", "model-1.tgz.sig", "-1.tgz", "model-.tgz", "a-b/1.tgz"].map(
-      (name): readonly [string, string] => [
-        `oci://a.test/${name}`,
-        `oci://a.test/${name} does not end with NAME-VERSION.tgz, without - in the version`
-      ]
-    )
+    ...[
+      "model.tgz",
+      "model-1.2.3.tar",
+      "model-1.2.3.tgz.sig",
+      "-1.2.3.tgz",
+      "model-.tgz",
+      "a-b/1.2.3.tgz",
+      "model-1.2.3-rc.1.tgz",
+      "model-1.2.3-4.tgz",
+      "model-1.2.tgz",
+      "model-1.2.3.4.tgz",
+      "model-1.2.3+.tgz",
+      "model-latest.tgz"
+    ].map((name): readonly [string, string] => [
+      `oci://a.test/${name}`,
+      `oci://a.test/${name} does not end with NAME-X.Y.Z.tgz: a version with - in it cannot be told from the name`
+    ])
   ]
   it.each(addresses)("of the address %s it is said: %s", (url, violation) => {
     expect(ChartRules.addressViolation(url)).toBe(violation)

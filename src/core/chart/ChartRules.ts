@@ -236,15 +236,21 @@ const entryViolations = (
   return objects.some(exposes) ? [] : [`no pod that Service ${serviceName} selects exposes the port ${String(target)}`]
 }
 
+/**
+ * Whoever fetches a chart takes what follows the last - for its version, so that must be a whole one: of
+ * `model-1.2.3-rc.1.tgz` it would be `rc.1`.
+ */
+const fileName = /\/[^/]+-v?\d+\.\d+\.\d+(\+[\dA-Za-z.]+)?\.tgz$/
+
 /** Why no chart can be at this address, as far as the address itself says; undefined = one can. */
 export const addressViolation = (url: string): string | undefined => {
   if (!URL.canParse(url)) return `${url} is not a URL`
   const { protocol, pathname, username, password } = new URL(url)
   if (protocol !== "https:" && protocol !== "oci:") return `${url}: charts come by https or oci`
   if (username !== "" || password !== "") return "the URL of a chart holds no credentials"
-  return /\/[^/]+-[^-/]+\.tgz$/.test(pathname)
+  return fileName.test(pathname)
     ? undefined
-    : `${url} does not end with NAME-VERSION.tgz, without - in the version`
+    : `${url} does not end with NAME-X.Y.Z.tgz: a version with - in it cannot be told from the name`
 }
 
 /** Without what ties it to nodes, identities and owners of the chart's choice. */

@@ -13,14 +13,14 @@ const resolving =
 const entry = { serviceName: "a", servicePort: 80 }
 
 describe("rendering of charts", () => {
-  it("charts come from public places, by https or oci, named NAME-VERSION.tgz", async () => {
+  it("charts come from public places, by https or oci, named NAME-X.Y.Z.tgz", async () => {
     const ask = (url: string) => Render.refusalOf(url, resolving("203.0.113.7", "2001:db8::1"))
     expect(await ask(chart("charts.test"))).toBeUndefined()
     expect(await ask("oci://charts.test/model-1.2.3.tgz")).toBeUndefined()
     expect(await ask("http://charts.test/model-1.2.3.tgz")).toMatch(/https or oci/)
     expect(await ask("file:///etc/model-1.2.3.tgz")).toMatch(/https or oci/)
     expect(await ask("https://user:secret@charts.test/model-1.2.3.tgz")).toMatch(/no credentials/)
-    expect(await ask("https://charts.test/model.tgz")).toMatch(/NAME-VERSION/)
+    expect(await ask("https://charts.test/model.tgz")).toMatch(/NAME-X\.Y\.Z/)
     expect(await ask("nonsense")).toMatch(/not a URL/)
     expect(await Render.refusalOf(chart("charts.test"), resolving())).toMatch(/cannot be resolved/)
   })
