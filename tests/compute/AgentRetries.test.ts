@@ -138,6 +138,19 @@ describe("an agent whose backend does not answer", () => {
     })
   )
 
+  const prompt = backendOf({ launch: 1, terminate: 1 })
+  agentTest("tells the backend once to end what ends in the very turn in which it is told", prompt, (fabric) =>
+    Effect.gen(function* () {
+      fabric.order("agent.here.create", "create a", order)
+      yield* pass(50)
+      const end = { instanceId: "a", versionId: "v", drainMs: 0, graceMs: 0, reason: "a test" }
+      fabric.order("agent.here.terminate", "terminate a", end)
+      yield* pass(30_000)
+      assert.lengthOf(prompt.atMs.terminate, 1)
+      assert.strictEqual(last(fabric)?.state, "stopped")
+    })
+  )
+
   const held = backendOf({ launch: 1, terminate: 9 })
   agentTest("asks for an end until it is told of it, each five seconds at the most", held, (fabric) =>
     Effect.gen(function* () {
