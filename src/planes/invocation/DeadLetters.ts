@@ -14,6 +14,7 @@ import type { Durability, Mode, Reason } from "../../core/buffer/BufferEvent.ts"
 import type { RequestHead } from "../../worker-sdk/protocol/WorkerMessage.ts"
 import type { FabricUnavailable, OutcomeUnknown } from "../fabric/FabricError.ts"
 import type { Log } from "../fabric/Log.ts"
+import type * as LogFence from "./LogFence.ts"
 import * as SideLog from "./SideLog.ts"
 
 export interface DeadLetterOptions {
@@ -137,14 +138,14 @@ export class DeadLetters {
   static readonly open = Effect.fnUntraced(function* (init: {
     readonly log: Log["Service"]
     readonly name: string
-    /** See `SideLog.open`. Default: false. */
-    readonly isShared?: boolean
+    /** Default: false. */
+    readonly turn?: LogFence.Turn
     readonly options: DeadLetterOptions
     readonly removeBlob: (id: string) => void
     readonly nowMs: number
   }): Effect.fn.Return<DeadLetters, FabricUnavailable | OutcomeUnknown> {
     const letters = new DeadLetters(init.options, init.removeBlob)
-    letters.#log = yield* SideLog.open(init.log, init.name, init.isShared ?? false, ({ bytes, position }) =>
+    letters.#log = yield* SideLog.open(init.log, init.name, init.turn ?? false, ({ bytes, position }) =>
       letters.#read(bytes, position)
     )
     letters.expire(init.nowMs)

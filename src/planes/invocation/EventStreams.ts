@@ -16,6 +16,7 @@ import { Packr } from "msgpackr"
 import type { FabricUnavailable, OutcomeUnknown } from "../fabric/FabricError.ts"
 import type { Log } from "../fabric/Log.ts"
 import { type Block, EventStream, type StreamFacts, type StreamStore } from "./EventStream.ts"
+import type * as LogFence from "./LogFence.ts"
 import * as SideLog from "./SideLog.ts"
 
 export interface EventStreamOptions {
@@ -104,14 +105,14 @@ export class EventStreams {
   static readonly open = Effect.fnUntraced(function* (init: {
     readonly log: Log["Service"]
     readonly name: string
-    /** See `SideLog.open`. Default: false. */
-    readonly isShared?: boolean
+    /** Default: false. */
+    readonly turn?: LogFence.Turn
     readonly options: EventStreamOptions
     readonly nowMs: () => number
   }): Effect.fn.Return<EventStreams, FabricUnavailable | OutcomeUnknown> {
     const streams = new EventStreams(init.options, init.nowMs)
     const read: Array<Read> = []
-    streams.#log = yield* SideLog.open(init.log, init.name, init.isShared ?? false, ({ bytes, position }) => {
+    streams.#log = yield* SideLog.open(init.log, init.name, init.turn ?? false, ({ bytes, position }) => {
       read.push(readOf(bytes, position))
     })
     streams.#restore(read)

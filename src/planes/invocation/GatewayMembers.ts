@@ -119,12 +119,17 @@ export class GatewayMembers {
     return Membership.members(this.#options, this.#state, nowMs()).some((id) => id !== this.me)
   }
 
+  /** It has not been heard of for so long that it counts as gone. */
+  isGone(memberId: string): boolean {
+    return !Membership.isHeard(this.#options, this.#state, memberId, nowMs())
+  }
+
   /**
    * Whose the shard is to be; undefined: nobody's. Before `join` this one is not among them. `holder`: who has it, as far as
    * the store tells; null: nobody.
    */
   wantedBy(shard: string, holder: string | null): string | undefined {
-    const isOrphan = holder !== null && !Membership.isHeard(this.#options, this.#state, holder, nowMs())
+    const isOrphan = holder !== null && this.isGone(holder)
     const found = (isOrphan ? Membership.heirs : Membership.members)(this.#options, this.#state, nowMs())
     return Membership.ownerOf(shard, this.#mine === undefined ? found.filter((id) => id !== this.me) : found)
   }

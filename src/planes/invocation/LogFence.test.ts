@@ -10,7 +10,7 @@ const open = (log: MemoryLog.MemoryLog["service"], isShared: boolean) => {
   const seen: Array<string> = []
   const onRecord = ({ bytes }: LogRecord) => seen.push(Buffer.from(bytes).toString())
   const reading = Effect.flatMap(log.bounds("a"), ({ end }) =>
-    LogFence.readToEnd(log, { name: "a", from: 0, end, chunk: 2, isShared, onRecord })
+    LogFence.readToEnd(log, { name: "a", from: 0, end, chunk: 2, turn: isShared ? Effect.void : false, onRecord })
   )
   return Effect.runPromise(Effect.map(reading, (position) => ({ position, seen })))
 }
@@ -44,6 +44,27 @@ describe("the fence of a log", () => {
     }
     const opened = await open(racing, true)
     assert.deepStrictEqual(opened, { position: 5, seen: ["one", "late 1", "late 2", "late 3"] })
+  })
+
+  it("reads before its turn, and writes nothing until it is", async () => {
+    const log = MemoryLog.make().service
+    await Effect.runPromise(log.append("a", 0, [text("one")]))
+    const seen: Array<string> = []
+    let begin = () => {}
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve
+    })
+    const turn = Effect.promise(() => begun)
+    const onRecord = ({ bytes }: LogRecord) => seen.push(Buffer.from(bytes).toString())
+    const position = Effect.runPromise(
+      LogFence.readToEnd(log, { name: "a", from: 0, end: 1, chunk: 2, turn, onRecord })
+    )
+    await Effect.runPromise(Effect.yieldNow)
+    assert.deepStrictEqual(seen, ["one"])
+    await Effect.runPromise(log.append("a", 1, [text("late")]))
+    begin()
+    assert.strictEqual(await position, 3)
+    assert.deepStrictEqual(seen, ["one", "late"])
   })
 
   it("writes nothing where no other process can have the log open", async () => {

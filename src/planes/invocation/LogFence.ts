@@ -12,6 +12,12 @@ import type { Log, LogRecord } from "../fabric/Log.ts"
 /** An owner that writes on and on while it is being deposed is one that lives: then its lease is not over. */
 const roundsMax = 100
 
+/**
+ * False: no other process can have the log open, and no fence is needed. Else it succeeds when this process owns the log;
+ * what is there can be read before.
+ */
+export type Turn = false | Effect.Effect<void>
+
 /** No record of ours is empty. */
 const fence: Uint8Array = new Uint8Array(0)
 
@@ -22,8 +28,7 @@ interface Reading {
   readonly end: number
   /** Records to read at once. */
   readonly chunk: number
-  /** False: no other process can have the log open, and no fence is needed. */
-  readonly isShared: boolean
+  readonly turn: Turn
   readonly onRecord: (record: LogRecord) => void
   readonly onChunk?: () => void
 }
@@ -31,7 +36,7 @@ interface Reading {
 /** Answers the position where the caller may append. Fences of the past are not shown. */
 export const readToEnd = Effect.fnUntraced(function* (
   log: Log["Service"],
-  { name, from, end: knownEnd, chunk, isShared, onRecord, onChunk }: Reading
+  { name, from, end: knownEnd, chunk, turn, onRecord, onChunk }: Reading
 ): Effect.fn.Return<number, FabricUnavailable | OutcomeUnknown> {
   let position = from
   let end = knownEnd
@@ -43,7 +48,8 @@ export const readToEnd = Effect.fnUntraced(function* (
       onChunk?.()
       position += records.length
     }
-    if (!isShared) return position
+    if (turn === false) return position
+    yield* turn
     const fenced: { readonly after: number } | { readonly conflict: PositionConflict } = yield* log
       .append(name, position, [fence], { mayUseReserve: true })
       .pipe(

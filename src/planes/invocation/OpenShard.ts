@@ -14,6 +14,7 @@ import * as Compactor from "./Compactor.ts"
 import { type DeadLetterOptions, DeadLetters } from "./DeadLetters.ts"
 import * as DemandPublisher from "./DemandPublisher.ts"
 import { type EventStreamOptions, EventStreams } from "./EventStreams.ts"
+import type * as LogFence from "./LogFence.ts"
 import { nowMs } from "./PlaneClock.ts"
 import { Shard, type ShardEvents } from "./Shard.ts"
 import * as ShardRecovery from "./ShardRecovery.ts"
@@ -51,13 +52,13 @@ export interface OpenShard {
 
 export const nameOf = (index: number): string => `shard-${index}`
 
-/** `actsUntilMs`: see `Shard`. */
+/** `turn`: of all its logs. `actsUntilMs`: see `Shard`. */
 export const open = Effect.fnUntraced(function* (
   { log, blobs, pubSub, options, events }: ShardParts,
   name: string,
+  turn: LogFence.Turn = false,
   actsUntilMs?: () => number
 ): Effect.fn.Return<OpenShard, FabricUnavailable | OutcomeUnknown> {
-  const isShared = !options.storeIsExclusive
   const removeBlob = (id: string) => {
     Effect.runFork(blobs.remove(id).pipe(Effect.ignore))
   }
@@ -65,16 +66,16 @@ export const open = Effect.fnUntraced(function* (
   // to a fence of its own, so no order among them can miss one.
   const [recovered, deadLetters, eventStreams] = yield* Effect.all(
     [
-      ShardRecovery.recover(log, name, options.buffer, isShared),
+      ShardRecovery.recover(log, name, options.buffer, turn),
       DeadLetters.open({
         log,
         name: `${name}.dead-letters`,
-        isShared,
+        turn,
         options: options.deadLetters,
         removeBlob,
         nowMs: nowMs()
       }),
-      EventStreams.open({ log, name: `${name}.event-streams`, isShared, options: options.eventStreams, nowMs })
+      EventStreams.open({ log, name: `${name}.event-streams`, turn, options: options.eventStreams, nowMs })
     ],
     { concurrency: "unbounded" }
   )

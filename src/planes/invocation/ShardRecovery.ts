@@ -35,12 +35,11 @@ const readChunk = 1024
 /** Larger calls are read back when they are dispatched. */
 const keptCallBytesMax = 4 * 1024
 
-/** `isShared`: others may have owned it and not know yet that they do no longer; see `LogFence`. */
 export const recover = (
   log: Log["Service"],
   shard: string,
   options: BufferOptions,
-  isShared = false
+  turn: LogFence.Turn = false
 ): Effect.Effect<Recovered, FabricUnavailable | OutcomeUnknown> =>
   Effect.gen(function* () {
     CrashPoint.hit("invocation.recover.begin")
@@ -60,7 +59,7 @@ export const recover = (
       from: position,
       end,
       chunk: readChunk,
-      isShared,
+      turn,
       onRecord: ({ bytes, position: at }) => found.replay(StoredRecord.decode(bytes), at),
       onChunk: () => CrashPoint.hit("invocation.recover.chunk")
     })

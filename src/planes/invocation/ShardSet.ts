@@ -57,6 +57,8 @@ interface Slot {
   openedInMs: number
   scope: Scope.Closeable | undefined
   opening: Fiber.Fiber<unknown, unknown> | undefined
+  /** It is read already, while the lease of its owner, which is gone, runs out. */
+  ahead: Opening | undefined
   /** It is served, or suspended. */
   shard: Shard | undefined
   suspended: NodeJS.Timeout | undefined
@@ -68,6 +70,12 @@ interface Slot {
   wasTaken: boolean
   /** Where this process alone has the store: who waits for it. */
   alone: { readonly gained: (epoch: number) => void; readonly failed: (error: unknown) => void } | undefined
+}
+
+interface Opening {
+  readonly fiber: Fiber.Fiber<OpenShard.OpenShard, FabricUnavailable | OutcomeUnknown>
+  /** Its logs are this process's own from now on. */
+  readonly own: () => void
 }
 
 export interface ShardSetInit {
@@ -266,6 +274,8 @@ export class ShardSet {
     const now = seen.record?.holder
     // Whoever hands it over says so before another takes it.
     if (now !== before) slot.wasTaken = typeof now === "string" && typeof before === "string"
+    // Another had it meanwhile, and may have cut its log behind what was read.
+    if (now !== before && now !== this.#init.me) this.#dropAhead(slot)
     slot.ownership.saw(seen)
     const holder = seen.record?.holder ?? this.#init.me
     const { life } = slot
@@ -320,6 +330,7 @@ export class ShardSet {
       openedInMs: 0,
       scope: undefined,
       opening: undefined,
+      ahead: undefined,
       shard: undefined,
       suspended: undefined,
       problem: undefined,
@@ -349,9 +360,13 @@ export class ShardSet {
 
   #perform(slot: Slot, command: ShardLife.Command): void {
     switch (command._tag) {
-      case "Ask":
+      case "Ask": {
+        const holder = slot.watched.seen.record?.holder ?? null
+        if (holder !== null && this.#members.isGone(holder)) slot.ahead ??= this.#begin(slot)
         return slot.ownership.want(slot.watched)
+      }
       case "Release":
+        this.#dropAhead(slot)
         void slot.ownership.release()
         return
       case "Open":
@@ -385,10 +400,12 @@ export class ShardSet {
   }
 
   #open(slot: Slot, epoch: number): void {
-    const { ownership } = slot
     const sinceMs = nowMs()
-    const opening = Effect.runFork(OpenShard.open(this.#partsOf(slot), slot.name, () => ownership.actsUntilMs))
+    if (slot.ahead?.fiber.pollUnsafe() !== undefined) slot.ahead = undefined
+    const { fiber: opening, own } = slot.ahead ?? this.#begin(slot)
+    slot.ahead = undefined
     slot.opening = opening
+    own()
     opening.addObserver((exit) => {
       if (slot.opening !== opening) return
       slot.opening = undefined
@@ -404,6 +421,24 @@ export class ShardSet {
       slot.problem = reason
       this.#send(slot, { _tag: "OpenFailed", epoch })
     })
+  }
+
+  /** Reads what is there, and goes on when it is owned. */
+  #begin(slot: Slot): Opening {
+    const { ownership } = slot
+    let own = () => {}
+    const owned = new Promise<void>((resolve) => {
+      own = resolve
+    })
+    const turn = Effect.promise(() => owned)
+    const open = OpenShard.open(this.#partsOf(slot), slot.name, turn, () => ownership.actsUntilMs)
+    return { fiber: Effect.runFork(open), own }
+  }
+
+  #dropAhead(slot: Slot): void {
+    const { ahead } = slot
+    slot.ahead = undefined
+    if (ahead !== undefined) Effect.runFork(Fiber.interrupt(ahead.fiber))
   }
 
   #serve(slot: Slot, epoch: number): void {
@@ -455,6 +490,7 @@ export class ShardSet {
 
   #abandon(slot: Slot): void {
     const { opening, open } = slot
+    this.#dropAhead(slot)
     clearTimeout(slot.suspended)
     slot.opening = undefined
     if (opening !== undefined) Effect.runFork(Fiber.interrupt(opening))

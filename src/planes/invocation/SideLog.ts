@@ -160,16 +160,15 @@ export class SideLog {
 }
 
 /**
- * Opens the log and shows every record that is in it, oldest first. `isShared`: others may have owned it and not know yet
- * that they do no longer; see `LogFence`.
+ * Opens the log and shows every record that is in it, oldest first.
  */
 export const open = Effect.fnUntraced(function* (
   log: Log["Service"],
   name: string,
-  isShared: boolean,
+  turn: LogFence.Turn,
   onRecord: (record: LogRecord) => void
 ): Effect.fn.Return<SideLog, FabricUnavailable | OutcomeUnknown> {
   const { first, end } = yield* log.bounds(name)
-  const after = yield* LogFence.readToEnd(log, { name, from: first, end, chunk: readChunk, isShared, onRecord })
+  const after = yield* LogFence.readToEnd(log, { name, from: first, end, chunk: readChunk, turn, onRecord })
   return new SideLog(name, log, { first, end: after })
 })
