@@ -174,23 +174,29 @@ describe("sharding: laws", () => {
   type Heirs = typeof Membership.heirs
 
   const inherits = (heirs: Heirs) =>
-    fc.property(announcements, fc.nat(400), (told, sinceMs) => {
+    fc.property(announcements, fc.nat(400), fc.constantFrom(60, 101), (told, sinceMs, blindAfterMs) => {
+      const own = { ...options, blindAfterMs }
       let state = Membership.make("p0", sinceMs)
-      let nowMs = 0
-      const first = new Map([["p0", sinceMs]])
+      let nowMs = sinceMs
+      let watchedMs = sinceMs
+      const since = new Map([["p0", sinceMs]])
+      const heardMs = new Map<string, number>()
       for (const [revision, { who, isLeaving, byMs }] of told.entries()) {
         nowMs += byMs
+        if (byMs <= blindAfterMs) watchedMs += byMs
+        else since.set("p0", watchedMs)
         const memberId = `p${who}`
-        if (!first.has(memberId)) first.set(memberId, nowMs)
-        state = Membership.step(options, state, {
+        const lastMs = heardMs.get(memberId)
+        if (who !== 0 && (lastMs === undefined || watchedMs - lastMs >= own.deadAfterMs)) since.set(memberId, watchedMs)
+        heardMs.set(memberId, watchedMs)
+        state = Membership.step(own, state, {
           _tag: "Announced",
           nowMs,
           announcement: { memberId, revision: revision + 1, isLeaving }
         })
-        const members = Membership.members(options, state, nowMs)
-        const found = heirs(options, state, nowMs)
-        const settled = members.filter((id) => nowMs - first.get(id)! >= options.heirAfterMs)
-        assert.deepStrictEqual(found, settled.length > 0 ? settled : members)
+        const members = Membership.members(own, state, nowMs)
+        const settled = members.filter((id) => watchedMs - since.get(id)! >= own.heirAfterMs)
+        assert.deepStrictEqual(heirs(own, state, nowMs), settled.length > 0 ? settled : members)
       }
     })
 

@@ -59,6 +59,8 @@ describe("membership: who is there", () => {
     assert.deepStrictEqual(seen(step(later, announced("a", 9, 160))), {
       a: { revision: 9, isLeaving: false, atMs: 99, sinceMs: 10 }
     })
+    // What it knew before the silence is old.
+    assert.deepStrictEqual([both.sinceMs, again.sinceMs, later.sinceMs], [0, 40, 40])
   })
 
   it("a newer announcement counts from when it was seen here; the same or an older one tells nothing", () => {
@@ -108,6 +110,9 @@ describe("membership: who is there", () => {
     assert.isFalse(Membership.isHeard(options, state, "a", 110))
     const again = Membership.step(options, state, announced("a", 2, 500))
     assert.deepStrictEqual(Membership.members(options, again, 500), ["a", "me"])
+    assert.strictEqual(again.others.get("a")?.sinceMs, 500)
+    const before = Membership.step(options, state, announced("a", 2, 109))
+    assert.strictEqual(before.others.get("a")?.sinceMs, 10)
   })
 
   it("who leaves is still heard, oneself is always heard, and who was never seen is not", () => {
@@ -118,7 +123,7 @@ describe("membership: who is there", () => {
   })
 
   it("who was there for long enough is an heir, and all are while nobody was", () => {
-    const state = told(announced("a", 1, 10), announced("b", 2, 150), announced("a", 3, 150))
+    const state = told(announced("a", 1, 10), announced("a", 2, 80), announced("b", 3, 150), announced("a", 4, 150))
     const heirs = (nowMs: number) => Membership.heirs({ ...options, deadAfterMs: 1_000 }, state, nowMs)
     assert.deepStrictEqual(heirs(199), ["a", "b", "me"])
     assert.deepStrictEqual(heirs(200), ["me"])

@@ -13,7 +13,7 @@
  * - M4 who leaves wants nothing, and who was silent for too long is given nothing until it is heard of again.
  * - M5 a member that counts itself is never alone by mistake of its own: it is there as long as it does not leave.
  * - M6 what an owner that fell silent had goes to members that have been there for `heirAfterMs`, while there are any: one
- *   that came just now has to watch the lease for its whole time before it may take it.
+ *   that came just now, or came back, has to watch the lease for its whole time before it may take it.
  * - M7 while nothing at all is heard, not even of itself, it is the store that is silent: nobody goes for that, and the time
  *   counts for nobody when the store is back.
  *
@@ -36,12 +36,13 @@ interface Seen {
   readonly isLeaving: boolean
   /** In time in which something was heard. */
   readonly atMs: number
-  /** Heard of for the first time, in the same time. */
+  /** Never gone since, in the same time. */
   readonly sinceMs: number
 }
 
 export interface State {
   readonly me: string
+  /** Never blind since. */
   readonly sinceMs: number
   readonly isLeaving: boolean
   readonly others: ReadonlyMap<string, Seen>
@@ -98,7 +99,7 @@ export const step = (options: Options, state: State, event: Event): State => {
 }
 
 const announced = (
-  { blindAfterMs }: Options,
+  { blindAfterMs, deadAfterMs }: Options,
   state: State,
   { nowMs, announcement: { memberId, revision, isLeaving } }: Extract<Event, { readonly _tag: "Announced" }>
 ): State => {
@@ -107,10 +108,13 @@ const announced = (
   if (revision <= (memberId === state.me ? state.heardRevision : (known?.revision ?? 0))) return state
   const silentMs = nowMs - state.heardMs
   const blindMs = state.blindMs + (silentMs > blindAfterMs ? silentMs : 0)
-  const heard = { ...state, heardMs: nowMs, heardRevision: Math.max(revision, state.heardRevision), blindMs }
-  if (memberId === state.me) return heard
   const atMs = nowMs - blindMs
-  const seen = { revision, isLeaving, atMs, sinceMs: known?.sinceMs ?? atMs }
+  // What it knew of leases is old, as it is for one that was silent.
+  const sinceMs = blindMs > state.blindMs ? atMs : state.sinceMs
+  const heard = { ...state, sinceMs, heardMs: nowMs, heardRevision: Math.max(revision, state.heardRevision), blindMs }
+  if (memberId === state.me) return heard
+  const isBack = known === undefined || atMs - known.atMs >= deadAfterMs
+  const seen = { revision, isLeaving, atMs, sinceMs: isBack ? atMs : known.sinceMs }
   return { ...heard, others: new Map(state.others).set(memberId, seen) }
 }
 
