@@ -57,12 +57,12 @@ describe("MiniServices", { timeout: 120_000 }, () => {
   const scopes = new Set<Scope.Closeable>()
   const names: Array<string> = []
 
-  const startController = async () => {
+  const startController = async (more: Partial<Controller.Options> = {}, apiOf = (api: Api.Api) => api) => {
     const scope = Effect.runSync(Scope.make())
     scopes.add(scope)
     const started = Effect.gen(function* () {
-      const api = Api.make(yield* Api.connect(agentKubeconfig))
-      const controller = yield* Controller.start({ api, cluster, isActing: () => true, lookMs: 200 })
+      const api = apiOf(Api.make(yield* Api.connect(agentKubeconfig)))
+      const controller = yield* Controller.start({ api, cluster, isActing: () => true, lookMs: 200, ...more })
       controller.lookAtAll()
     })
     await Effect.runPromise(Scope.provide(started, scope).pipe(Effect.provide(Logger.layer([]))))
@@ -72,7 +72,7 @@ describe("MiniServices", { timeout: 120_000 }, () => {
     }
   }
 
-  const put = (name: string, manifests: string, more: object = {}) => {
+  const put = (name: string, manifests: string, more: object = {}, of = cluster) => {
     if (!names.includes(name)) names.push(name)
     return admin.call({
       method: "PATCH",
@@ -82,7 +82,7 @@ describe("MiniServices", { timeout: 120_000 }, () => {
       body: {
         apiVersion: Names.apiVersion,
         kind: "MiniService",
-        metadata: { name, labels: Names.labelsOfCluster(cluster) },
+        metadata: { name, labels: Names.labelsOfCluster(of) },
         spec: { namespace: name, helmChartConfig: { serviceName: "front", servicePort: 80, manifests }, ...more }
       }
     })
@@ -170,6 +170,68 @@ describe("MiniServices", { timeout: 120_000 }, () => {
     await remove(name)
     await Admin.waitFor("it to be gone", async () => (await get(name)) === undefined)
     expect(await isThere(`/api/v1/namespaces/${name}`)).toBe(false)
+  })
+
+  it("H4: whatever write was the last of a controller, the next one goes on from there, and nothing is there twice", async () => {
+    const manifests = chart(front, settings("settings"), model("law.test/sleeps"))
+    const dieAfter = async (writes: number) => {
+      const of = newCluster()
+      const name = nameOf(`dies-${writes}`)
+      await put(name, manifests, {}, of)
+      let written = 0
+      const stop = await startController({ cluster: of }, (api) => ({
+        ...api,
+        call: (request) => (request.method !== "GET" && ++written > writes ? Effect.never : api.call(request)),
+        find: (request) => (request.method !== "GET" && ++written > writes ? Effect.never : api.find(request))
+      }))
+      await Admin.waitFor(`${name} to be left by its controller`, async () => written > writes)
+      await stop()
+      await startController({ cluster: of })
+      await phaseIs(name, "Running")
+      const service = await get(name)
+      expect(service?.status.objects).toHaveLength(3)
+      const pods = (await admin.call({ method: "GET", path: `/api/v1/namespaces/${name}/pods` })) as {
+        items: unknown[]
+      }
+      expect(pods.items).toHaveLength(2)
+      await remove(name)
+      await Admin.waitFor(`${name} to be gone`, async () => (await get(name)) === undefined)
+      expect(await isThere(`/api/v1/namespaces/${name}`)).toBe(false)
+    }
+    // The finalizer, the phase, the namespace, what is around, three objects, the phase.
+    await Promise.all(Array.from({ length: 10 }, (_, writes) => dieAfter(writes)))
+  })
+
+  it("pull secrets of the agent's settings are copied to the namespace of a chart, and one that is missing is told", async () => {
+    const secret = nameOf("registry")
+    const target = `/api/v1/namespaces/default/secrets/${secret}`
+    const data = { ".dockerconfigjson": Buffer.from(JSON.stringify({ auths: {} })).toString("base64") }
+    const type = "kubernetes.io/dockerconfigjson"
+    const placeOf = () => ({ nodeSelector: {}, nodeTerms: [], tolerations: [], pullSecrets: [secret] })
+    const body = { apiVersion: "v1", kind: "Secret", metadata: { name: secret }, type, data }
+    await admin.call({ method: "POST", path: "/api/v1/namespaces/default/secrets", body })
+    try {
+      await startController({ placeOf, pullSecretsFrom: "default" })
+      const name = nameOf("pulls")
+      await put(name, chart(front, model("law.test/sleeps")))
+      await phaseIs(name, "Running")
+      expect(await admin.call({ method: "GET", path: `/api/v1/namespaces/${name}/secrets/${secret}` })).toMatchObject({
+        type,
+        data
+      })
+      const deployment = await admin.call({
+        method: "GET",
+        path: `/apis/apps/v1/namespaces/${name}/deployments/model`
+      })
+      expect(deployment).toMatchObject({ spec: { template: { spec: { imagePullSecrets: [{ name: secret }] } } } })
+      await admin.find({ method: "DELETE", path: target })
+      const late = nameOf("pulls-late")
+      await put(late, chart(front, model("law.test/sleeps")))
+      await phaseIs(late, "InstallFailed")
+      expect((await conditionOf(late, "InstallSuccessful"))?.message).toContain(`the pull secret ${secret}`)
+    } finally {
+      await admin.find({ method: "DELETE", path: target })
+    }
   })
 
   it("a chart that breaks the rules makes nothing; neither does one that cannot be read", async () => {

@@ -210,6 +210,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     ...idle,
     placeOf: ({ gpuKind }) =>
       chartPlaceOf(gpuKind === undefined ? [] : Nodes.productsOf(nodes.all(), gpuKind), options),
+    pullSecretsFrom: namespace,
     isWanted: ({ name, spec: { icmsRequestName = "" } }) => {
       const isOf = (request: InstanceRequest.InstanceRequest | undefined) =>
         request !== undefined && Names.chartName(request.name, request.uid) === name

@@ -177,14 +177,15 @@ const gpuToleration = { key: gpuResourceDefault, operator: "Exists", effect: "No
 /** The same for the pods of a chart, which stand in objects of somebody else's making. */
 export const chartPlaceOf = (
   gpuProducts: ReadonlyArray<string>,
-  options: Pick<PodOptions, "nodeSelector" | "tolerations">
+  options: Pick<PodOptions, "nodeSelector" | "tolerations" | "imagePullSecrets">
 ): ChartRules.Place => ({
   nodeSelector: { ...options.nodeSelector },
   nodeTerms:
     gpuProducts.length === 0
       ? []
       : [{ matchExpressions: [{ key: productLabel, operator: "In", values: gpuProducts }] }],
-  tolerations: [...(options.tolerations ?? []), ...(gpuProducts.length === 0 ? [] : [gpuToleration])]
+  tolerations: [...(options.tolerations ?? []), ...(gpuProducts.length === 0 ? [] : [gpuToleration])],
+  pullSecrets: options.imagePullSecrets ?? []
 })
 
 const hardened = (options: PodOptions) => ({

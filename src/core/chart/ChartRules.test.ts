@@ -281,9 +281,20 @@ describe("rules of charts", () => {
   })
 
   it("pods of a chart are put on the nodes of the cluster, whatever makes them, and keep what else they say", () => {
-    const place = { nodeSelector: { pool: "a" }, nodeTerms: [{ a: 1 }], tolerations: [{ key: "gpu" }] }
+    const place = {
+      nodeSelector: { pool: "a" },
+      nodeTerms: [{ a: 1 }],
+      tolerations: [{ key: "gpu" }],
+      pullSecrets: ["p"]
+    }
     const nodeSelector = { own: "b" }
-    const tied = { ...podSpec, nodeSelector, affinity: { podAffinity: { kept: true } }, tolerations: [{ key: "own" }] }
+    const tied = {
+      ...podSpec,
+      nodeSelector,
+      affinity: { podAffinity: { kept: true } },
+      tolerations: [{ key: "own" }],
+      imagePullSecrets: [{ name: "o" }]
+    }
     expect(Fields.at(ChartRules.placed(deployment(tied), place), "spec", "template", "spec")).toEqual({
       ...tied,
       nodeSelector: { own: "b", pool: "a" },
@@ -291,10 +302,11 @@ describe("rules of charts", () => {
         podAffinity: { kept: true },
         nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [{ a: 1 }] } }
       },
-      tolerations: [{ key: "own" }, { key: "gpu" }]
+      tolerations: [{ key: "own" }, { key: "gpu" }],
+      imagePullSecrets: [{ name: "o" }, { name: "p" }]
     })
     expect(ChartRules.placed(service(), place)).toEqual(service())
-    const anywhere = { nodeSelector: {}, nodeTerms: [], tolerations: [] }
+    const anywhere = { nodeSelector: {}, nodeTerms: [], tolerations: [], pullSecrets: [] }
     expect(ChartRules.placed(deployment(), anywhere)).toEqual(deployment())
   })
 })

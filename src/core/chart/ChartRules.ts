@@ -261,16 +261,21 @@ export const madeSafe = (object: ChartObject): ChartObject => {
   return path === undefined ? own : Fields.replaced(own, path, safePod)
 }
 
-/** Which nodes pods of a chart may stand on. */
+/** Which nodes pods of a chart may stand on, and with what they get their images. */
 export interface Place {
   readonly nodeSelector: Readonly<Record<string, string>>
   /** Terms of a required node affinity; empty = none. */
   readonly nodeTerms: ReadonlyArray<unknown>
   readonly tolerations: ReadonlyArray<unknown>
+  /** Names of Secrets. */
+  readonly pullSecrets: ReadonlyArray<string>
 }
 
-/** Its pods stand where the cluster's own do; tolerations of its own it keeps. */
-export const placed = (object: ChartObject, { nodeSelector, nodeTerms, tolerations }: Place): ChartObject => {
+/** Its pods stand where the cluster's own do; tolerations and pull secrets of its own it keeps. */
+export const placed = (
+  object: ChartObject,
+  { nodeSelector, nodeTerms, tolerations, pullSecrets }: Place
+): ChartObject => {
   const path = podPathOf(object)
   if (path === undefined) return object
   return Fields.replaced(object, path, (pod) => {
@@ -282,7 +287,10 @@ export const placed = (object: ChartObject, { nodeSelector, nodeTerms, toleratio
         ? {}
         : { nodeSelector: { ...Fields.record(all["nodeSelector"]), ...nodeSelector } }),
       ...(nodeTerms.length === 0 ? {} : { affinity: { ...Fields.record(all["affinity"]), nodeAffinity: required } }),
-      ...(tolerations.length === 0 ? {} : { tolerations: [...Fields.list(all, "tolerations"), ...tolerations] })
+      ...(tolerations.length === 0 ? {} : { tolerations: [...Fields.list(all, "tolerations"), ...tolerations] }),
+      ...(pullSecrets.length === 0
+        ? {}
+        : { imagePullSecrets: [...Fields.list(all, "imagePullSecrets"), ...pullSecrets.map((name) => ({ name }))] })
     }
   })
 }

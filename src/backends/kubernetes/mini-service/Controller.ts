@@ -33,6 +33,8 @@ export interface Options {
   readonly pendingMs?: number
   /** Which nodes the pods of a chart may stand on. Absent = any. */
   readonly placeOf?: (spec: MiniService.Spec) => ChartRules.Place
+  /** Where the Secrets are that pods of a chart get their images with, by `placeOf`: they are copied to its namespace. */
+  readonly pullSecretsFrom?: string
   /** Of one that was made for a request: whether that one is still there. Absent = it is. */
   readonly isWanted?: (service: MiniService.MiniService) => Effect.Effect<boolean, ApiFailure>
   /** Something about this one changed. */
@@ -173,6 +175,24 @@ export const start = (options: Options): Effect.Effect<Controller, ApiFailure, S
       }
     })
 
+    const copyPullSecrets = Effect.fnUntraced(function* (service: MiniService.MiniService) {
+      const { pullSecretsFrom } = options
+      if (pullSecretsFrom === undefined) return
+      for (const name of options.placeOf?.(service.spec).pullSecrets ?? []) {
+        const found = yield* api.find({ method: "GET", path: `/api/v1/namespaces/${pullSecretsFrom}/secrets/${name}` })
+        if (found === undefined) {
+          return yield* new Refused({
+            detail: `the pull secret ${name} of the agent's settings is not in its namespace ${pullSecretsFrom}: make it there`
+          })
+        }
+        const { namespace } = service.spec
+        const metadata = { name, namespace, labels: labelsOf(service), ownerReferences: [ownerOf(service)] }
+        const { type, data } = Fields.record(found)
+        const body = { apiVersion: "v1", kind: "Secret", metadata, type, data }
+        yield* apply(`/api/v1/namespaces/${namespace}/secrets/${name}`, body)
+      }
+    })
+
     const rendered = Effect.fnUntraced(function* (service: MiniService.MiniService) {
       const { helmChartConfig, validationPolicy } = service.spec
       const documents = yield* Render.render(helmChartConfig)
@@ -191,6 +211,7 @@ export const start = (options: Options): Effect.Effect<Controller, ApiFailure, S
       if (service.phase === "") return yield* writeStatus(service, statusAfter(service, "Installing", []))
       const objects = yield* rendered(service)
       yield* ensureNamespace(service)
+      yield* copyPullSecrets(service)
       const { namespace } = service.spec
       const around = [...quotasOf(service.spec), networkPolicyOf(service.spec)]
       for (const { target, body } of around) yield* apply(`${target.replace("{namespace}", namespace)}`, body)
