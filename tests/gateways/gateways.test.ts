@@ -182,6 +182,41 @@ describe("several gateways", { timeout: 120_000 }, () => {
     }
   })
 
+  it("take a call once whose two copies begin before either is whole", async () => {
+    const { fn, owner } = await twoGateways()
+    const { secretOf } = await import("../../src/planes/invocation/Peers.ts")
+    const { secret } = await import("./GatewayLife.ts")
+    const requestId = RequestId.make(performance.now(), owner.shards.indexOf(fn.versionId))
+    const headers = {
+      "millrace-peer": secretOf(secret),
+      "millrace-peer-request": requestId,
+      "idempotency-key": "halves",
+      "content-length": "4"
+    }
+    const begin = () => {
+      const sent = request(`${owner.url}/f/${fn.name}/halves`, { method: "POST", headers })
+      sent.flushHeaders()
+      sent.write("ha")
+      const status = new Promise<number>((resolve, reject) => {
+        sent.on("response", (answer) => {
+          answer.resume()
+          resolve(answer.statusCode ?? 0)
+        })
+        sent.on("error", reject)
+      })
+      return { sent, status }
+    }
+    const both = [begin(), begin()]
+    const sockets = () => both.every(({ sent }) => sent.socket?.connecting === false && sent.writableLength === 0)
+    await eventually("both have begun", sockets)
+    await fetch(`${owner.url}/requests/${requestId}`)
+    for (const { sent } of both) sent.end("lf")
+    assert.deepStrictEqual(await Promise.all(both.map(({ status }) => status)), [200, 200])
+    const claimed = await fetch(`${owner.url}/requests/${requestId}/result?wait=20`)
+    assert.deepStrictEqual([claimed.status, await claimed.text()], [200, "/halves half 1"])
+    assert.strictEqual(world.runs.counts.get("/halves:"), 1)
+  })
+
   it("hold a call while its shard has no owner, and answer it when there is one", async () => {
     const { fn, owner, other } = await twoGateways()
     await owner.close()
