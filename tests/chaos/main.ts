@@ -26,7 +26,7 @@ const usage = `npm run chaos -- kill [--requests N] [--kills K] [--seed S] [--js
 npm run chaos -- crash-points [--k N] [--part 1/6|all] [--point NAME] [--json]
 npm run chaos -- power-cut [--cuts N] [--seed S] [--json]
 npm run chaos -- network [--requests N] [--seed S] [--json]
-npm run chaos -- nats [--kills K [--target T] | --small | --control-down S] [--callers N] [--seed S] [--json]
+npm run chaos -- nats [--kills K [--target T] | --small | --control-down S] [--hurried] [--callers N] [--seed S] [--json]
 npm run chaos -- seeds [--count N] [--seed S] [--json]`
 
 const { values, positionals } = parseArgs({
@@ -47,6 +47,8 @@ const { values, positionals } = parseArgs({
     "control-down": { type: "string", default: "0" },
     /** Only these hosts, such as shardOwner. */
     target: { type: "string" },
+    /** The next fault does not wait until NATS has all its copies again. */
+    hurried: { type: "boolean", default: false },
     callers: { type: "string", default: "16" },
     cuts: { type: "string", default: "200" },
     /** Simulated worlds, from that seed on. */
@@ -218,7 +220,7 @@ const nats = async (): Promise<boolean> => {
             ({ target }) => values.target === undefined || target === values.target
           )
   say(`${faults.length} faults of 11 hosts, seed ${seed}`)
-  const report = await HostFaults.run({ faults, seed, callers: Number(values.callers), say })
+  const report = await HostFaults.run({ faults, seed, callers: Number(values.callers), isHurried: values.hurried, say })
   const { counts, verdicts, explained, pauses, struck, leftOut, seconds } = report
   for (const line of explained) say(line)
   const { accepted, claimable, unknown, ...others } = counts

@@ -15,6 +15,7 @@ import { BlobStore } from "../../src/planes/fabric/BlobStore.ts"
 import type { Fabric } from "../../src/planes/fabric/EmbeddedFabric.ts"
 import { OutcomeUnknown } from "../../src/planes/fabric/FabricError.ts"
 import { KeyValue } from "../../src/planes/fabric/KeyValue.ts"
+import { Log } from "../../src/planes/fabric/Log.ts"
 import * as DeadLetters from "../../src/planes/invocation/DeadLetters.ts"
 import * as EventStreams from "../../src/planes/invocation/EventStreams.ts"
 import * as Gateway from "../../src/planes/invocation/Gateway.ts"
@@ -36,8 +37,10 @@ export interface GatewayOptions {
   readonly workerPort?: number
   readonly holdMs?: number
   readonly drainMs?: number
-  /** While true, nothing that it writes about its leases reaches the store. */
-  readonly brokenStore?: () => boolean
+  /** What of it does not reach the key-value store at that moment: what it says of its leases, or anything. */
+  readonly brokenStore?: () => "nothing" | "leases" | "everything"
+  /** It begins to read the log of a shard. */
+  readonly onRead?: (shard: string) => void
   readonly onMoved?: (shard: string, what: string) => void
   readonly onDefect?: (error: unknown) => void
 }
@@ -103,10 +106,13 @@ const start = Effect.fnUntraced(function* (options: GatewayOptions) {
   return { url: address.peerUrl, workerUrl: address.workerUrl, shards }
 })
 
-const breaking = (keyValue: KeyValue["Service"], isBroken: () => boolean): KeyValue["Service"] => ({
+const breaking = (
+  keyValue: KeyValue["Service"],
+  broken: () => "nothing" | "leases" | "everything"
+): KeyValue["Service"] => ({
   ...keyValue,
   put: (key, value, expected) =>
-    isBroken() && key.startsWith("shards/")
+    broken() === "everything" || (broken() === "leases" && key.startsWith("shards/"))
       ? Effect.fail(new OutcomeUnknown({ port: "KeyValue", operation: "put", reason: "the test says so" }))
       : keyValue.put(key, value, expected)
 })
@@ -117,9 +123,18 @@ export const startGateway = async (
   options: GatewayOptions
 ): Promise<GatewayLife> => {
   const scope = Effect.runSync(Scope.make())
-  const { brokenStore } = options
-  const keyValue = Context.get(fabric, KeyValue)
-  const own = brokenStore === undefined ? fabric : Context.add(fabric, KeyValue, breaking(keyValue, brokenStore))
+  const { brokenStore = () => "nothing", onRead = () => {} } = options
+  const log = Context.get(fabric, Log)
+  const own = fabric.pipe(
+    Context.add(KeyValue, breaking(Context.get(fabric, KeyValue), brokenStore)),
+    Context.add(Log, {
+      ...log,
+      bounds: (shard) => {
+        onRead(shard)
+        return log.bounds(shard)
+      }
+    })
+  )
   const started = await Effect.runPromise(start(options).pipe(Scope.provide(scope), Effect.provide(own)))
   let closed: Promise<void> | undefined
   return {

@@ -301,7 +301,7 @@ describe("several gateways", { timeout: 120_000 }, () => {
     let isBroken = false
     const gateway = await world.addGateway({
       ownership: {},
-      brokenStore: () => isBroken
+      brokenStore: () => (isBroken ? "leases" : "nothing")
     })
     const fn = await world.deploy("any")
     world.work(fn, gateway.workerUrl)
@@ -323,11 +323,48 @@ describe("several gateways", { timeout: 120_000 }, () => {
     assert.isTrue(again === shard && shard.isOpen)
   })
 
+  it("read what a silent one has while its lease runs out, and then what it took until then", async () => {
+    let isSilent = false
+    const ownership = { ttlMs: 12_000, renewMs: 500, marginMs: 500 }
+    const members = { announceMs: 200, deadAfterMs: 2_500, heirAfterMs: 500 }
+    const read: Array<string> = []
+    const broken = () => (isSilent ? "everything" : "nothing")
+    const owner = await world.addGateway({ ownership, members, brokenStore: broken })
+    const heir = await world.addGateway({ ownership, members, onRead: (name) => read.push(name) })
+    await settled()
+    const index = Array.from({ length: shardCount }, (_, at) => at).find((at) => owner.shards.at(at) !== undefined)!
+    const fn = await functionOf(owner, index)
+    const later = async (name: string): Promise<string> => {
+      const answer = await call(owner.url, fn, `/${name}`, { headers: { prefer: "respond-async" } })
+      assert.strictEqual(answer.status, 202)
+      return JSON.parse(await answer.text()).requestId
+    }
+    const early = await later("early")
+    read.length = 0
+    isSilent = true
+    await eventually("its log is read", () => read.includes(`shard-${index}`), patientMs)
+    assert.isUndefined(heir.shards.at(index), "it is still the other's")
+    assert.isTrue(owner.shards.at(index)?.isOpen, "the other still serves it")
+    const late = await later("late")
+    await settledAt(heir, fn)
+    assert.strictEqual(read.filter((name) => name === `shard-${index}`).length, 1, "it is read once")
+    world.work(fn, heir.workerUrl)
+    for (const [name, requestId] of Object.entries({ early, late })) {
+      const claimed = await fetch(`${heir.url}/requests/${requestId}/result?wait=20`)
+      assert.deepStrictEqual([claimed.status, await claimed.text()], [200, `/${name}  1`])
+    }
+    isSilent = false
+  })
+
   it("say 503 with Retry-After where no owner comes in time, and take nothing of the call", async () => {
     const first = await world.addGateway()
     const second = await world.addGateway()
     let isBroken = false
-    const third = await world.addGateway({ holdMs: 200, ownership: {}, brokenStore: () => isBroken })
+    const third = await world.addGateway({
+      holdMs: 200,
+      ownership: {},
+      brokenStore: () => (isBroken ? "leases" : "nothing")
+    })
     await settled()
     isBroken = true
     const index = Array.from({ length: shardCount }, (_, at) => at).find((at) => third.shards.at(at) !== undefined)!

@@ -3,7 +3,8 @@
  * then everything that was promised is claimed and the history is checked.
  *
  * A fault lasts up to twice as long as the leases of what it strikes, so that both happen: it is back before others have
- * taken over, and after. The next one comes when each shard accepts again and what was killed is ready again.
+ * taken over, and after. The next one comes when each shard accepts again, what was killed is ready again and NATS has all
+ * its copies; with `isHurried` it does not wait for those, so that faults meet elections of the fault before.
  *
  * @module
  */
@@ -43,6 +44,7 @@ export interface Options {
   readonly faults: ReadonlyArray<Fault>
   readonly seed: number
   readonly callers: number
+  readonly isHurried?: boolean
   readonly say: (line: string) => void
 }
 
@@ -72,6 +74,7 @@ const explainedMax = 10
 const thinkMaxMs = 500
 const servedAgainMaxMs = 60_000
 const settleMs = 180_000
+const wholeMaxMs = 60_000
 const blowMinMs = 500
 const blowMaxMs = 9_000
 const outageMaxMs = 2_000
@@ -187,7 +190,7 @@ const accepted = async (world: World, path: string): Promise<string> => {
 }
 
 const strikeAll = async (
-  { faults, seed, callers, say }: Options,
+  { faults, seed, callers, isHurried = false, say }: Options,
   installation: Installation.Installation,
   ended: () => string | undefined
 ): Promise<Omit<Report, "leftOut" | "seconds">> => {
@@ -224,6 +227,7 @@ const strikeAll = async (
   const pauses: Array<Pause> = []
   const struck: Record<string, number> = {}
   for (const [index, fault] of faults.entries()) {
+    if (!isHurried) await untilWhole(installation)
     await sleep(random.below(1_500))
     const shard = random.below(Installation.shardCount)
     const members = await targetsOf(installation, random, fault.target, shard)
@@ -282,6 +286,17 @@ const strikeAll = async (
   const { counts, verdicts } = check(history)
   const explained = verdicts.slice(0, explainedMax).flatMap((verdict) => explain(history, verdict))
   return { counts, verdicts, explained, pauses, struck }
+}
+
+/** NATS has a leader and all copies of everything. */
+const untilWhole = async ({ notWhole }: Installation.Installation): Promise<void> => {
+  for (const endMs = monotonicMs() + wholeMaxMs; ; await sleep(100)) {
+    const left = await notWhole()
+    if (left?.length === 0) return
+    if (monotonicMs() > endMs) {
+      throw new Error(`NATS is not whole again after ${wholeMaxMs} ms: ${left?.join(", ") ?? "it does not answer"}`)
+    }
+  }
 }
 
 /** When a copy that was not struck led; undefined: not before all was well again. */

@@ -8,7 +8,7 @@ import { execFile } from "node:child_process"
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { jetstreamManager } from "@nats-io/jetstream"
+import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream"
 import { connect } from "@nats-io/transport-node"
 import * as Streams from "../../../src/planes/fabric/nats/Streams.ts"
 import { connectionOptions } from "../../../src/planes/fabric/nats/Supervisor.ts"
@@ -58,6 +58,8 @@ export interface Installation {
   /** Who said last that it serves the shard. */
   readonly shardOwner: (shard: number) => Plane | undefined
   readonly controlLeader: () => Plane | undefined
+  /** Streams of NATS that have no leader, or a copy that is behind; undefined: nobody answers. */
+  readonly notWhole: () => Promise<ReadonlyArray<string> | undefined>
   /** One command of the CLI, where this copy of the control plane is. */
   readonly cli: (control: Plane, ...words: ReadonlyArray<string>) => Promise<string>
   /** In order: every plane is told to end; what a drain leaves is killed. */
@@ -209,19 +211,41 @@ const untilElected = async (servers: ReadonlyArray<RunningNats>): Promise<void> 
   }
 }
 
-const leaderName = async (servers: ReadonlyArray<RunningNats>, shard: number): Promise<string | undefined> => {
+/** What JetStream answers; undefined: nothing. */
+const asked = async <A>(
+  servers: ReadonlyArray<RunningNats>,
+  ask: (manager: JetStreamManager) => Promise<A>
+): Promise<A | undefined> => {
   const urls = servers.map(({ url }) => url)
   const connection = await connect(connectionOptions(urls, { _tag: "Anonymous" }, prefix))
   try {
-    const manager = await jetstreamManager(connection, { checkAPI: false, timeout: 2_000 })
-    const info = await manager.streams.info(Streams.logStream(prefix, `shard-${shard}`).name)
-    return info.cluster?.leader
+    return await ask(await jetstreamManager(connection, { checkAPI: false, timeout: 2_000 }))
   } catch {
     return undefined
   } finally {
     await connection.close()
   }
 }
+
+const leaderName = (servers: ReadonlyArray<RunningNats>, shard: number): Promise<string | undefined> =>
+  asked(servers, async ({ streams }) => {
+    const { cluster } = await streams.info(Streams.logStream(prefix, `shard-${shard}`).name)
+    return cluster?.leader
+  })
+
+const notWhole = (servers: ReadonlyArray<RunningNats>): Promise<ReadonlyArray<string> | undefined> =>
+  asked(servers, async ({ streams }) => {
+    const left: Array<string> = []
+    for await (const { config, cluster } of streams.list()) {
+      const copies = cluster?.replicas ?? []
+      const isWhole =
+        cluster?.leader !== undefined &&
+        copies.length === config.num_replicas - 1 &&
+        copies.every(({ current, offline }) => current && offline !== true)
+      if (!isWhole) left.push(config.name)
+    }
+    return left
+  })
 
 /** `onEnd`: a process ended that nobody killed. */
 export const start = async (network: Network, onEnd: (why: string) => void): Promise<Installation> => {
@@ -289,6 +313,7 @@ export const start = async (network: Network, onEnd: (why: string) => void): Pro
       const latest = Math.max(...since)
       return latest < 0 ? undefined : controls[since.indexOf(latest)]
     },
+    notWhole: () => notWhole(servers),
     cli: (control, ...words) =>
       new Promise((resolve, reject) => {
         const port = new URL(control.address()).port
