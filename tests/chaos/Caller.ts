@@ -38,7 +38,8 @@ export interface World {
 
 export const makeAgent = () => new Agent({ keepAlive: true, maxSockets: 512 })
 
-const digestOf = (text: string | Buffer) => createHash("sha256").update(text).digest("base64url").slice(0, 22)
+/** Of a body, as functions and callers write it down. */
+export const digestOf = (text: string | Buffer) => createHash("sha256").update(text).digest("base64url").slice(0, 22)
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 type Reply =

@@ -221,7 +221,7 @@ const nats = async (): Promise<boolean> => {
           )
   say(`${faults.length} faults of 11 hosts, seed ${seed}`)
   const report = await HostFaults.run({ faults, seed, callers: Number(values.callers), isHurried: values.hurried, say })
-  const { counts, verdicts, explained, pauses, struck, leftOut, seconds } = report
+  const { counts, verdicts, explained, pauses, struck, stale, leftOut, seconds } = report
   for (const line of explained) say(line)
   const { accepted, claimable, unknown, ...others } = counts
   const pausesMs = pauses.flatMap(({ eachMs }) => eachMs)
@@ -241,6 +241,8 @@ const nats = async (): Promise<boolean> => {
     takeover_p50_ms: Math.round(quantile(takeoversMs, 0.5)),
     takeover_p99_ms: Math.round(quantile(takeoversMs, 0.99)),
     ...(ledAgainMs.length === 0 ? {} : { leader_max_ms: Math.round(Math.max(...ledAgainMs)) }),
+    stale_acks: stale.sent,
+    stale_refused: stale.refused,
     claimable,
     otherVerdicts: verdicts.length - count(verdicts, "lost") - count(verdicts, "doubled"),
     struck,
@@ -250,7 +252,7 @@ const nats = async (): Promise<boolean> => {
     seconds
   }
   process.stdout.write(`${values.json === true ? JSON.stringify(figures) : JSON.stringify(figures, null, 2)}\n`)
-  return verdicts.length === 0
+  return verdicts.length === 0 && stale.refused === stale.sent
 }
 
 const commands: Readonly<Record<string, () => Promise<boolean>>> = {

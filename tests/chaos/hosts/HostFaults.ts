@@ -8,7 +8,6 @@
  *
  * @module
  */
-import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as RequestId from "../../../src/planes/invocation/RequestId.ts"
 import { type Counts, check, type Verdict } from "../../history/Checker.ts"
@@ -20,6 +19,7 @@ import * as Random from "../Random.ts"
 import { Recording } from "../Recording.ts"
 import * as Installation from "./Installation.ts"
 import * as Network from "./Network.ts"
+import * as StaleAcks from "./StaleAcks.ts"
 
 export type Target =
   | "streamLeader"
@@ -56,6 +56,8 @@ export interface Pause extends Fault {
 }
 
 export interface Report {
+  /** Acks of leases that were over. */
+  readonly stale: StaleAcks.Outcome
   readonly counts: Counts
   readonly verdicts: ReadonlyArray<Verdict>
   readonly explained: ReadonlyArray<string>
@@ -138,20 +140,12 @@ export const run = async (options: Options): Promise<Report> => {
 
 /** For each shard a function that is in it, and one whose requests keep their order. */
 const deploy = async (installation: Installation.Installation, world: World, promised: Array<string>) => {
-  const [control] = installation.controls
-  if (control === undefined) throw new Error("there is no control plane")
-  const deployOne = async (name: string, deployment: Readonly<Record<string, unknown>>) => {
-    const directory = join(installation.home, "functions", name)
-    mkdirSync(directory, { recursive: true })
-    const content = {
-      name,
+  const deployOne = (name: string, deployment: Readonly<Record<string, unknown>>) =>
+    installation.deploy(name, {
       command: ["node", recorder],
       environment: { RECORDER_PLANE: "epoch" },
       deployment: { graceMs: 500, idleWindowMs: 120_000, maxAttempts: 100, ...deployment }
-    }
-    writeFileSync(join(directory, "millrace.json"), JSON.stringify(content))
-    await installation.cli(control, "deploy", directory)
-  }
+    })
   await deployOne("lane", { maxInstances: 1, concurrency: 1 })
   const byShard = new Map<number, string>()
   for (let index = 0; byShard.size < Installation.shardCount && index < functionsMax; index++) {
@@ -275,6 +269,9 @@ const strikeAll = async (
   }
   isOver = true
   await calling
+  say("the acks of a worker that stood still")
+  const stale = await StaleAcks.run({ installation, world, promised, struckGateways })
+  say(`${stale.sent} acks of leases that were over, ${stale.refused} refused`)
   say(`all calls are made: claiming ${promised.length}`)
   const left = [...promised]
   const claimer = async () => {
@@ -285,7 +282,7 @@ const strikeAll = async (
   const history = recording.history()
   const { counts, verdicts } = check(history)
   const explained = verdicts.slice(0, explainedMax).flatMap((verdict) => explain(history, verdict))
-  return { counts, verdicts, explained, pauses, struck }
+  return { counts, verdicts, explained, pauses, struck, stale }
 }
 
 /** NATS has a leader and all copies of everything. */

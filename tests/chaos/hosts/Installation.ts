@@ -5,6 +5,7 @@
  * @module
  */
 import { execFile } from "node:child_process"
+import { randomBytes } from "node:crypto"
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -43,12 +44,21 @@ export interface Member {
 export interface Plane extends Member {
   readonly lines: () => ReadonlyArray<MillraceProcess.Line>
   readonly address: () => string
+  /** Of a gateway: where workers connect. */
+  readonly workerUrl: () => string
   readonly stop: () => Promise<void>
+}
+
+export interface Deployed {
+  readonly functionId: string
+  readonly versionId: string
 }
 
 export interface Installation {
   /** Where the function writes down what it does, once it runs there. */
   readonly home: string
+  /** Signs the tokens of workers. */
+  readonly workerSecret: Uint8Array
   readonly nats: ReadonlyArray<Member>
   readonly gateways: ReadonlyArray<Plane>
   readonly controls: ReadonlyArray<Plane>
@@ -60,8 +70,12 @@ export interface Installation {
   readonly controlLeader: () => Plane | undefined
   /** Streams of NATS that have no leader, or a copy that is behind; undefined: nobody answers. */
   readonly notWhole: () => Promise<ReadonlyArray<string> | undefined>
+  /** Messages of workers whose lease is over that the gateways have refused, as this copy of the control plane hears it. */
+  readonly staleRefused: (control: Plane) => Promise<number | null>
   /** One command of the CLI, where this copy of the control plane is. */
   readonly cli: (control: Plane, ...words: ReadonlyArray<string>) => Promise<string>
+  /** A function of this name, with these lines of its `millrace.json`. */
+  readonly deploy: (name: string, content: Readonly<Record<string, unknown>>) => Promise<Deployed>
   /** In order: every plane is told to end; what a drain leaves is killed. */
   readonly close: () => Promise<void>
 }
@@ -133,6 +147,7 @@ const planeMember = ({ plane, name, host, settings, file, home, onEnd }: PlaneIn
     pids,
     lines: () => life?.lines ?? [],
     address: () => `http://${host.address}:${settings[`${plane}.port`]}`,
+    workerUrl: () => `ws://${host.address}:${settings["invocation.workerPort"]}`,
     kill: async () => {
       ending = alive()
       // A host that dies takes with it all that runs on it.
@@ -254,12 +269,14 @@ export const start = async (network: Network, onEnd: (why: string) => void): Pro
   const servers = await startCluster(natsHosts.map(({ address, wrapper }) => ({ host: address, wrapper })))
   const nats = servers.map((server, index) => natsMember(server, natsHosts[index]!))
   const file = join(folder, "millrace.config.json")
+  const workerSecret = randomBytes(32).toString("base64url")
   writeFileSync(
     file,
     JSON.stringify({
       nats: { urls: servers.map(({ url }) => url), systemUrls: servers.map(({ systemUrl }) => systemUrl), prefix },
       invocation: { shards: shardCount, drainMs: 3_000, heartbeatMs: 1_000 },
-      agent: { heartbeatMs: 1_000 }
+      agent: { heartbeatMs: 1_000 },
+      secrets: { worker: workerSecret }
     })
   )
   const make = async (plane: PlaneName, name: string, settings: Readonly<Record<string, string>> = {}) => {
@@ -286,6 +303,18 @@ export const start = async (network: Network, onEnd: (why: string) => void): Pro
     await Promise.all(servers.map((server) => server.remove()))
     rmSync(folder, { recursive: true, force: true })
   }
+  const onLoopback = (control: Plane) => `http://127.0.0.1:${new URL(control.address()).port}`
+  /** What a command printed that ran on the host of this plane. */
+  const at = ({ host, name }: Plane, ...words: ReadonlyArray<string>) =>
+    new Promise<string>((resolve, reject) => {
+      const [command = "", ...args] = [...host.wrapper, ...words]
+      const env = { ...process.env, MILLRACE_STATE: join(folder, name) }
+      execFile(command, args, { env, cwd: root }, (error, stdout, stderr) =>
+        error === null ? resolve(stdout) : reject(new Error(`${words.join(" ")}: ${stderr}`))
+      )
+    })
+  const cli = (control: Plane, ...words: ReadonlyArray<string>) =>
+    at(control, process.execPath, ...MillraceProcess.cli, ...words, "--url", onLoopback(control))
   try {
     await untilElected(servers)
     await Promise.all(planes.map((plane) => plane.start()))
@@ -295,6 +324,7 @@ export const start = async (network: Network, onEnd: (why: string) => void): Pro
   }
   return {
     home: folder,
+    workerSecret: Buffer.from(workerSecret),
     nats,
     gateways,
     controls,
@@ -314,22 +344,20 @@ export const start = async (network: Network, onEnd: (why: string) => void): Pro
       return latest < 0 ? undefined : controls[since.indexOf(latest)]
     },
     notWhole: () => notWhole(servers),
-    cli: (control, ...words) =>
-      new Promise((resolve, reject) => {
-        const port = new URL(control.address()).port
-        const [command = "", ...args] = [
-          ...control.host.wrapper,
-          process.execPath,
-          ...MillraceProcess.cli,
-          ...words,
-          "--url",
-          `http://127.0.0.1:${port}`
-        ]
-        const env = { ...process.env, MILLRACE_STATE: join(folder, control.name) }
-        execFile(command, args, { env, cwd: root }, (error, stdout, stderr) =>
-          error === null ? resolve(stdout) : reject(new Error(`millrace ${words.join(" ")}: ${stderr}`))
-        )
-      }),
+    staleRefused: async (control) => {
+      const ask = `fetch("${onLoopback(control)}/healthz").then((answer) => answer.text()).then(console.log)`
+      const { staleMessagesRefused } = JSON.parse(await at(control, process.execPath, "--eval", ask))
+      return staleMessagesRefused
+    },
+    deploy: async (name, content) => {
+      const directory = join(folder, "functions", name)
+      mkdirSync(directory, { recursive: true })
+      writeFileSync(join(directory, "millrace.json"), JSON.stringify({ name, ...content }))
+      const [control] = controls
+      if (control === undefined) throw new Error("there is no control plane")
+      return JSON.parse(await cli(control, "deploy", directory, "--json"))
+    },
+    cli,
     close: async () => {
       await Promise.all(planes.map((plane) => plane.stop()))
       await remove()

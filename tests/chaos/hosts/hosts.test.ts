@@ -17,6 +17,8 @@ interface Figures {
   readonly otherVerdicts: number
   readonly struck: Readonly<Record<string, number>>
   readonly leftOut?: number
+  readonly stale_acks: number
+  readonly stale_refused: number
 }
 
 const run = () =>
@@ -39,7 +41,8 @@ describe.skipIf(natsIsMissing)(
       // The last line of `npm run chaos`.
       const figures = JSON.parse(stdout.trim().split("\n").at(-1) ?? "{}") as Figures
       assert.deepInclude(figures, { lost: 0, doubled: 0, otherVerdicts: 0, claimable: figures.accepted })
-      assert.isAbove(figures.accepted, 100)
+      assert.deepInclude(figures, { stale_acks: 1_000, stale_refused: 1_000 })
+      assert.isAbove(figures.accepted, 1_000)
       const struck = Object.values(figures.struck).reduce((sum, count) => sum + count, 0)
       assert.strictEqual(struck + (figures.leftOut ?? 0), 6)
     }, 240_000)

@@ -28,7 +28,10 @@ export interface RawWorker {
   readonly heard: ReadonlyArray<FrameToWorker>
   /** The next call that it is given. */
   readonly assigned: () => Promise<Assign>
-  readonly answer: (assign: Assign, head: { status?: number; headers?: Array<[string, string]>; body?: string }) => void
+  readonly answer: (
+    assign: Pick<Assign, "requestId" | "token">,
+    head: { status?: number; headers?: Array<[string, string]>; body?: string }
+  ) => void
   readonly isOpen: () => boolean
   readonly closed: Promise<{ readonly code: number; readonly reason: string }>
   /** As a process that is killed. */
@@ -47,13 +50,30 @@ const frame = (message: FrameFromWorker): Buffer => {
   return writer.finish()
 }
 
-export const connect = async (
+type Served = Pick<TestFunction, "functionId" | "versionId">
+
+/** A credential that is none, or one that was made for another function, or the one of an instance that runs. */
+interface Credential {
+  readonly token?: string
+  readonly of?: Served
+  readonly instanceId?: string
+}
+
+export const connect = (
   { platform, stateDirectory }: TestPlatform,
-  { functionId, versionId }: TestFunction,
-  /** A credential that is none, or one that was made for another function, or the one of an instance that runs. */
-  credential: { readonly token?: string; readonly of?: TestFunction; readonly instanceId?: string } = {}
+  served: Served,
+  credential: Credential = {}
 ): Promise<RawWorker> => {
   const secret = Buffer.from(readFileSync(join(stateDirectory, "worker-secret"), "utf8").trim(), "hex")
+  return connectAt({ workerUrl: platform.workerUrl, secret }, served, credential)
+}
+
+/** Where the shard of the version is: it goes nowhere else. */
+export const connectAt = async (
+  { workerUrl, secret }: { readonly workerUrl: string; readonly secret: Uint8Array },
+  { functionId, versionId }: Served,
+  credential: Credential = {}
+): Promise<RawWorker> => {
   const instanceId = credential.instanceId ?? `raw-${++count}`
   const { of = { functionId, versionId } } = credential
   const claims = {
@@ -63,7 +83,7 @@ export const connect = async (
     expiresAtMs: Date.now() + 60_000
   }
   const token = credential.token ?? WorkerToken.issue(secret, claims)
-  const socket = new WebSocket(`${platform.workerUrl}/v1/worker`, "millrace.worker.v1")
+  const socket = new WebSocket(`${workerUrl}/v1/worker`, "millrace.worker.v1")
   const heard: Array<FrameToWorker> = []
   let assignedCount = 0
   socket.on("error", () => {})
