@@ -4,7 +4,6 @@
  *
  * @module
  */
-
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http"
 import type { Socket } from "node:net"
 import * as Effect from "effect/Effect"
@@ -18,13 +17,12 @@ import * as HttpDoor from "../HttpDoor.ts"
 import type { CannotListen } from "../Port.ts"
 import * as Port from "../Port.ts"
 import { ArrivingBodies } from "./ArrivingBodies.ts"
+import { type Asked, stamp } from "./Asked.ts"
 import * as BodyPace from "./BodyPace.ts"
-import { Call, type CallContext, type CallInit, writeAnswer } from "./Call.ts"
+import { Call, type CallContext, type CallInit } from "./Call.ts"
 import * as CallHeaders from "./CallHeaders.ts"
-import type { Entry } from "./Entry.ts"
-import * as EventFrames from "./EventFrames.ts"
+import { Claims } from "./Claims.ts"
 import * as EventReply from "./EventReply.ts"
-import * as EventSource from "./EventSource.ts"
 import { Forwarder, type Job } from "./Forwarder.ts"
 import * as GatewayRoute from "./GatewayRoute.ts"
 import * as Peers from "./Peers.ts"
@@ -36,7 +34,6 @@ import * as RequestId from "./RequestId.ts"
 import * as Responder from "./Responder.ts"
 import type { Shard } from "./Shard.ts"
 import type { Shards } from "./Shards.ts"
-import * as Wrapped from "./Wrapped.ts"
 
 export interface GatewayOptions {
   readonly host: string
@@ -105,6 +102,7 @@ class Gateway {
   readonly #context: CallContext
   readonly #failures: HttpDoor.Failures<Exchange>
   readonly #forwarder: Forwarder | undefined
+  readonly #claims: Claims
   #closing = false
 
   constructor(parts: GatewayParts, limits: GatewayLimits) {
@@ -122,6 +120,14 @@ class Gateway {
       defect: parts.defect,
       pace: limits.pace
     }
+    this.#claims = new Claims({
+      shards: parts.shards,
+      blobs: parts.blobs,
+      directory: parts.directory,
+      defect: parts.defect,
+      isHere: (requestId) => this.#isHere(requestId),
+      follow: (asked, response, requestId) => this.#follow(asked, response, requestId)
+    })
     if (parts.peers !== undefined) {
       this.#forwarder = new Forwarder({
         shards: parts.shards,
@@ -191,9 +197,11 @@ class Gateway {
       const asked: Asked = { request, receivedMs, peer }
       switch (route.kind) {
         case "status":
-          return this.#status(asked, response, route)
+          if (this.#isAskedElsewhere(asked, response, route.requestId)) return
+          return this.#claims.status(asked, response, route)
         case "request":
-          return this.#aboutRequest(asked, response, route)
+          if (this.#isAskedElsewhere(asked, response, route.requestId)) return
+          return this.#claims.aboutRequest(asked, response, route)
         case "health":
           return Responder.json(response, stamp(asked), 200, { status: "OK" })
         case "preflight":
@@ -278,10 +286,7 @@ class Gateway {
     if (wish === undefined) return call.attach(entry)
     // An event stream goes on as it comes, and is not kept back until it is whole.
     const untilMs = entry.deadlineMs + deadlineGraceMs
-    this.#read({ asked, response, requestId, wish, untilMs }).catch((error: unknown) => {
-      this.#parts.defect(error)
-      Responder.problem(response, stamp(asked, requestId), Problem.notRead())
-    })
+    this.#claims.read({ asked, response, requestId, wish, untilMs })
   }
 
   // --- other gateways ----------------------------------------------------------------------------------------------
@@ -334,12 +339,15 @@ class Gateway {
     this.#forwarder.call(job)
   }
 
+  #isHere(requestId: string): boolean {
+    const { shards } = this.#parts
+    return this.#forwarder === undefined || shards.at(RequestId.shardOf(requestId, shards.count)) !== undefined
+  }
+
   /** Whether what is asked about this request is asked of its owner, since it is not this gateway. */
   #isAskedElsewhere(asked: Asked, response: ServerResponse, requestId: string): boolean {
-    const { shards } = this.#parts
-    if (this.#forwarder === undefined) return false
-    const index = RequestId.shardOf(requestId, shards.count)
-    if (shards.at(index) !== undefined) return false
+    if (this.#forwarder === undefined || this.#isHere(requestId)) return false
+    const index = RequestId.shardOf(requestId, this.#parts.shards.count)
     const again = () => this.#handle(asked.request, response)
     this.#forwarder.ask(this.#job({ asked, response, index, requestId }, again))
     return true
@@ -351,250 +359,12 @@ class Gateway {
     else if (asked.peer !== undefined) Peers.answer(response, "moved")
     else if (!this.#isAskedElsewhere(asked, response, requestId)) this.#handle(asked.request, response)
   }
-
-  /** NVCF's status polling: the answer of the function, or 202 after the poll time. */
-  #status(
-    asked: Asked,
-    response: ServerResponse,
-    { requestId, wrapped }: Extract<GatewayRoute.GatewayRoute, { kind: "status" }>
-  ): void {
-    if (this.#isAskedElsewhere(asked, response, requestId)) return
-    const found = this.#parts.shards.byRequestId(requestId)
-    if (found === undefined) return Responder.problem(response, stamp(asked), this.#unknown(requestId))
-    const pollMs = wrapped ? CallHeaders.pollDefaultMs : CallHeaders.parsePollMs(asked.request.headers, true)
-    if (typeof pollMs !== "number") return Responder.problem(response, stamp(asked), pollMs)
-    this.#claim({ asked, response, shard: found.shard, entry: found.entry, wrapped }, pollMs)
-  }
-
-  #aboutRequest(
-    asked: Asked,
-    response: ServerResponse,
-    { requestId, part }: Extract<GatewayRoute.GatewayRoute, { kind: "request" }>
-  ): void {
-    if (this.#isAskedElsewhere(asked, response, requestId)) return
-    if (part === "result" && this.#isRead(asked, response, requestId)) return
-    const found = this.#parts.shards.byRequestId(requestId)
-    if (part === "cancel") {
-      CrashPoint.hit("gateway.cancel.before")
-      const outcome = this.#parts.directory.cancel(requestId)
-      CrashPoint.hit("gateway.cancel.after")
-      if (outcome === "unknown") return Responder.problem(response, stamp(asked), Problem.unknownRequest())
-      return Responder.json(response, stamp(asked, requestId), 200, { requestId, outcome })
-    }
-    if (part === "view") {
-      const view = this.#parts.directory.get(requestId)
-      if (view === undefined) return Responder.problem(response, stamp(asked), Problem.unknownRequest())
-      return Responder.json(response, stamp(asked), 200, view)
-    }
-    if (found === undefined) return Responder.problem(response, stamp(asked), this.#unknown(requestId))
-    const wait = waitOf(asked.request) ?? "0"
-    if (!/^\d{1,4}$/.test(wait) || Number(wait) > 3600) {
-      return Responder.problem(
-        response,
-        stamp(asked, requestId),
-        Problem.badRequest(`wait is ${Problem.quote(wait)}; expected whole seconds, at most 3600.`)
-      )
-    }
-    this.#claim({ asked, response, shard: found.shard, entry: found.entry, wrapped: false }, Number(wait) * 1000)
-  }
-
-  /** Whether the caller reads an event stream, and is answered so. */
-  #isRead(asked: Asked, response: ServerResponse, requestId: string): boolean {
-    const withIds = CallHeaders.parseEventIds(asked.request.headers)
-    if (typeof withIds !== "boolean") {
-      Responder.problem(response, stamp(asked, requestId), withIds)
-      return true
-    }
-    const wish = EventReply.wishOf(asked.request, withIds)
-    if (wish === undefined) return false
-    const wait = waitOf(asked.request)
-    const waitMs = wait !== undefined && /^\d{1,4}$/.test(wait) ? Number(wait) * 1000 : CallHeaders.pollStreamDefaultMs
-    this.#read({ asked, response, requestId, wish, untilMs: nowMs() + waitMs }).catch((error: unknown) => {
-      this.#parts.defect(error)
-      Responder.problem(response, stamp(asked, requestId), Problem.notRead())
-    })
-    return true
-  }
-
-  async #read(read: Read): Promise<void> {
-    const { asked, response, requestId, wish, untilMs } = read
-    const { shards } = this.#parts
-    if (shards.at(RequestId.shardOf(requestId, shards.count)) === undefined && this.#forwarder !== undefined) {
-      return this.#follow(asked, response, requestId)
-    }
-    const source = await this.#sourceOf(requestId)
-    if (response.destroyed) return
-    const stamped = stamp(asked, requestId)
-    if (source !== undefined) {
-      const broken = () => this.#broken(requestId)
-      return EventReply.answer({ requestId, response, stamp: stamped, wish, broken }, source)
-    }
-    const found = shards.byRequestId(requestId)
-    if (found === undefined) return Responder.problem(response, stamped, this.#unknown(requestId))
-    const { shard, entry } = found
-    if (entry.end !== undefined) return this.#answerClaim({ asked, response, shard, entry, wrapped: false })
-    const left = untilMs - nowMs()
-    if (left > 0 && (await changed(entry, response, left))) return this.#read(read)
-    if (!response.destroyed) this.#inProgress(asked, response, shard, entry)
-  }
-
-  /** Undefined: nothing of an event stream is there, or not yet. */
-  async #sourceOf(requestId: string): Promise<EventSource.EventSource | undefined> {
-    const { shards, blobs } = this.#parts
-    const found = shards.byRequestId(requestId)
-    const streamed = shards.eventStream(requestId)
-    const isWhole = streamed?.stream.state === "complete" && streamed.stream.firstKept === 1
-    if (found?.entry.end?.terminal === "responded" && !isWhole) {
-      const answer = await found.shard.answerOf(found.entry)
-      if (answer !== undefined && EventFrames.isEventStream(answer.headers)) {
-        return EventSource.ofAnswer(requestId, answer, blobs)
-      }
-    }
-    if (streamed === undefined) return undefined
-    const { shard, stream } = streamed
-    if (stream.state === "open" && found !== undefined) {
-      await stored(found.entry)
-      await shard.show(found.entry, stream)
-      // Its attempt may have been lost before it was known that somebody reads it.
-      if (shards.eventStream(requestId)?.stream !== stream) return this.#sourceOf(requestId)
-    }
-    return EventSource.ofStream(stream)
-  }
-
-  #broken(requestId: string): Problem.Problem {
-    return Problem.streamBroken(this.#parts.directory.get(requestId)?.message ?? null)
-  }
-
-  /** One whose result was kept is remembered for a while after that. */
-  #unknown(requestId: string): Problem.Problem {
-    const view = this.#parts.directory.get(requestId)
-    const isExpired = view !== undefined && view.endedAtMs !== null && view.keepUntilMs !== null
-    return isExpired ? Problem.resultExpired(view.keepUntilMs - view.endedAtMs) : Problem.unknownRequest()
-  }
-
-  /** The kept result, now or within `waitMs`; else 202. */
-  #claim(claim: Claim, waitMs: number): void {
-    const { asked, response, shard, entry, wrapped } = claim
-    const { requestId } = entry
-    let timer: NodeJS.Timeout | undefined
-    let answered = false
-    const answer = () => {
-      if (answered) return
-      answered = true
-      clearTimeout(timer)
-      this.#answerClaim(claim).catch((error: unknown) => {
-        this.#parts.defect(error)
-        Responder.problem(response, stamp(asked, requestId), Problem.notRead())
-      })
-    }
-    const stop = entry.onEnd(answer)
-    if (answered) return
-    response.on("close", () => {
-      stop()
-      clearTimeout(timer)
-    })
-    timer = setTimeout(() => {
-      if (answered) return
-      answered = true
-      stop()
-      if (wrapped) return Responder.json(response, stamp(asked), 202, Wrapped.inProgress(requestId))
-      this.#inProgress(asked, response, shard, entry)
-    }, waitMs)
-  }
-
-  #inProgress(asked: Asked, response: ServerResponse, shard: Shard, entry: Entry): void {
-    const { requestId } = entry
-    const progress = entry.progress === undefined ? [] : ["nvcf-percent-complete", String(entry.progress.percent)]
-    const expires = new Date(shard.keptUntilMs(entry)).toISOString()
-    Responder.json(response, stamp(asked, requestId), 202, { requestId, status: "in-progress", expires }, [
-      "retry-after",
-      "1",
-      ...progress
-    ])
-  }
-
-  async #answerClaim({ asked, response, shard, entry, wrapped }: Claim): Promise<void> {
-    const { end, requestId } = entry
-    if (entry.hasMoved) return this.#follow(asked, response, requestId)
-    const { blobs } = this.#parts
-    CrashPoint.hit("gateway.claim.beforeRead")
-    const answer = await shard.answerOf(entry)
-    CrashPoint.hit("gateway.claim.afterRead")
-    if (answer === undefined) {
-      if (this.#parts.shards.eventStream(requestId)?.stream.state === "failed") {
-        return Responder.problem(response, stamp(asked, requestId), this.#broken(requestId))
-      }
-      const { terminal, reason, message } = end ?? { terminal: "failed", reason: null, message: null }
-      return Responder.problem(response, stamp(asked, requestId), Problem.fromEnd(terminal, reason, message))
-    }
-    if (!wrapped) return writeAnswer(response, stamp(asked, requestId), answer, blobs)
-    const value = Wrapped.answer(requestId, await Wrapped.whole(blobs, answer))
-    if ("kind" in value) return Responder.problem(response, stamp(asked, requestId), value)
-    Responder.json(response, stamp(asked), value.status, value.body)
-  }
-}
-
-const waitOf = (request: IncomingMessage): string | undefined =>
-  new URL(request.url ?? "/", "http://localhost").searchParams.get("wait") ?? undefined
-
-/** Or it is over, or heard of elsewhere. */
-const stored = (entry: Entry): Promise<void> =>
-  new Promise((resolve) => {
-    entry.onStored(resolve)
-    entry.onEnd(resolve)
-  })
-
-/** Whether the request ended or began to stream within this time, and its reader is still there. */
-const changed = (entry: Entry, response: ServerResponse, waitMs: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const done = (isChanged: boolean) => {
-      clearTimeout(timer)
-      stopEnd()
-      stopStream()
-      response.off("close", left)
-      resolve(isChanged)
-    }
-    const left = () => done(false)
-    const timer = setTimeout(() => done(false), waitMs)
-    response.on("close", left)
-    const stopStream = entry.onStream(() => done(true))
-    const stopEnd = entry.onEnd(() => queueMicrotask(() => done(true)))
-  })
-
-interface Read {
-  readonly asked: Asked
-  readonly response: ServerResponse
-  readonly requestId: string
-  readonly wish: EventReply.Wish
-  readonly untilMs: number
 }
 
 interface Exchange extends HttpDoor.Exchange, Asked {
   /** When it is one of a function. */
   call: Call | undefined
 }
-
-/** A question that is no call of a function. */
-interface Asked {
-  readonly request: IncomingMessage
-  readonly receivedMs: number
-  /** What another gateway says that passed it on. */
-  readonly peer?: Peers.PeerSay | undefined
-}
-
-interface Claim {
-  readonly asked: Asked
-  readonly response: ServerResponse
-  readonly shard: Shard
-  readonly entry: Entry
-  readonly wrapped: boolean
-}
-
-const stamp = ({ request, receivedMs }: Asked, requestId?: string): Responder.Stamp => ({
-  requestId,
-  receipt: Receipt.admitted(receivedMs, nowMs()),
-  origin: request.headers.origin
-})
 
 const rawProblem = (fault: HttpDoor.Fault): string => {
   const problem = Problem.badHttp(fault, false)
