@@ -6,7 +6,6 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type * as Lease from "../../core/lease/Lease.ts"
 import * as ShardLife from "../../core/sharding/ShardLife.ts"
@@ -19,6 +18,7 @@ import * as OpenShard from "./OpenShard.ts"
 import { nowMs } from "./PlaneClock.ts"
 import type { Shard } from "./Shard.ts"
 import * as ShardDeparture from "./ShardDeparture.ts"
+import { ShardOpening } from "./ShardOpening.ts"
 import type { Place, ShardsEvents, ShardsOptions } from "./Shards.ts"
 import type { ShardUpkeep } from "./ShardUpkeep.ts"
 
@@ -56,9 +56,7 @@ interface Slot {
   /** How long that took. */
   openedInMs: number
   scope: Scope.Closeable | undefined
-  opening: Fiber.Fiber<unknown, unknown> | undefined
-  /** It is read already, while the lease of its owner, which is gone, runs out. */
-  ahead: Opening | undefined
+  readonly opening: ShardOpening
   /** It is served, or suspended. */
   shard: Shard | undefined
   suspended: NodeJS.Timeout | undefined
@@ -70,12 +68,6 @@ interface Slot {
   wasTaken: boolean
   /** Where this process alone has the store: who waits for it. */
   alone: { readonly gained: (epoch: number) => void; readonly failed: (error: unknown) => void } | undefined
-}
-
-interface Opening {
-  readonly fiber: Fiber.Fiber<OpenShard.OpenShard, FabricUnavailable | OutcomeUnknown>
-  /** Its logs are this process's own from now on. */
-  readonly own: () => void
 }
 
 export interface ShardSetInit {
@@ -275,7 +267,7 @@ export class ShardSet {
     // Whoever hands it over says so before another takes it.
     if (now !== before) slot.wasTaken = typeof now === "string" && typeof before === "string"
     // Another had it meanwhile, and may have cut its log behind what was read.
-    if (now !== before && now !== this.#init.me) this.#dropAhead(slot)
+    if (now !== before && now !== this.#init.me) slot.opening.drop()
     slot.ownership.saw(seen)
     const holder = seen.record?.holder ?? this.#init.me
     const { life } = slot
@@ -329,8 +321,9 @@ export class ShardSet {
       open: undefined,
       openedInMs: 0,
       scope: undefined,
-      opening: undefined,
-      ahead: undefined,
+      opening: new ShardOpening((turn) =>
+        OpenShard.open(this.#partsOf(slot), name, turn, () => slot.ownership.actsUntilMs)
+      ),
       shard: undefined,
       suspended: undefined,
       problem: undefined,
@@ -362,11 +355,11 @@ export class ShardSet {
     switch (command._tag) {
       case "Ask": {
         const holder = slot.watched.seen.record?.holder ?? null
-        if (holder !== null && this.#members.isGone(holder)) slot.ahead ??= this.#begin(slot)
+        if (holder !== null && this.#members.isGone(holder)) slot.opening.begin()
         return slot.ownership.want(slot.watched)
       }
       case "Release":
-        this.#dropAhead(slot)
+        slot.opening.drop()
         void slot.ownership.release()
         return
       case "Open":
@@ -400,18 +393,10 @@ export class ShardSet {
   }
 
   #open(slot: Slot, epoch: number): void {
-    const sinceMs = nowMs()
-    if (slot.ahead?.fiber.pollUnsafe() !== undefined) slot.ahead = undefined
-    const { fiber: opening, own } = slot.ahead ?? this.#begin(slot)
-    slot.ahead = undefined
-    slot.opening = opening
-    own()
-    opening.addObserver((exit) => {
-      if (slot.opening !== opening) return
-      slot.opening = undefined
+    slot.opening.finish((exit, tookMs) => {
       if (Exit.isSuccess(exit)) {
         slot.open = exit.value
-        slot.openedInMs = nowMs() - sinceMs
+        slot.openedInMs = tookMs
         slot.problem = undefined
         return this.#send(slot, { _tag: "Opened", epoch })
       }
@@ -421,24 +406,6 @@ export class ShardSet {
       slot.problem = reason
       this.#send(slot, { _tag: "OpenFailed", epoch })
     })
-  }
-
-  /** Reads what is there, and goes on when it is owned. */
-  #begin(slot: Slot): Opening {
-    const { ownership } = slot
-    let own = () => {}
-    const owned = new Promise<void>((resolve) => {
-      own = resolve
-    })
-    const turn = Effect.promise(() => owned)
-    const open = OpenShard.open(this.#partsOf(slot), slot.name, turn, () => ownership.actsUntilMs)
-    return { fiber: Effect.runFork(open), own }
-  }
-
-  #dropAhead(slot: Slot): void {
-    const { ahead } = slot
-    slot.ahead = undefined
-    if (ahead !== undefined) Effect.runFork(Fiber.interrupt(ahead.fiber))
   }
 
   #serve(slot: Slot, epoch: number): void {
@@ -489,11 +456,9 @@ export class ShardSet {
   }
 
   #abandon(slot: Slot): void {
-    const { opening, open } = slot
-    this.#dropAhead(slot)
+    const { open } = slot
     clearTimeout(slot.suspended)
-    slot.opening = undefined
-    if (opening !== undefined) Effect.runFork(Fiber.interrupt(opening))
+    slot.opening.abandon()
     open?.silence()
     open?.shard.depart()
     this.#closed(slot)
