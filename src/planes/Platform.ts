@@ -141,7 +141,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
     { requests: requestsOf(directory), deadLetters: lettersOf(deadLetters), logs }
   )
   const gatewayPort = yield* invocation.listen
-  if (!isAnyLeft) for (const shard of shards.all) shard.loseAbsentWorkers()
+  if (!isAnyLeft) for (const shard of shards.all) shard.workers.loseAbsent()
   const platform: Platform = {
     gatewayUrl: `http://${options.host}:${gatewayPort}`,
     controlUrl: `http://${options.host}:${controlServer.port}`,
@@ -155,7 +155,7 @@ const startPlanes = Effect.fnUntraced(function* (options: PlatformOptions) {
     recordsWritten: () => shards.all.reduce((sum, shard) => sum + shard.logPosition, 0),
     restart: (versionId) =>
       Effect.suspend(() => {
-        shards.forVersion(versionId)?.drainVersion(versionId)
+        shards.forVersion(versionId)?.workers.drainVersion(versionId)
         return Effect.asVoid(registry.restart(defaultTenant, versionId))
       })
   }

@@ -133,7 +133,9 @@ describe("several gateways", { timeout: 120_000 }, () => {
       signal: controller.signal
     }).catch(() => undefined)
     const shard = owner.shards.forVersion(fn.versionId)!
-    const entry = await eventually("it runs", () => [...shard.entries()].find(({ attempt }) => attempt !== undefined))
+    const entry = await eventually("it runs", () =>
+      [...shard.entries.all()].find(({ attempt }) => attempt !== undefined)
+    )
     controller.abort()
     await left
     await eventually("it is cancelled", () => entry.end?.terminal === "cancelled")

@@ -7,7 +7,6 @@
  * @module
  */
 import * as Buffer_ from "../../core/buffer/Buffer.ts"
-import type { Event } from "../../core/buffer/BufferEvent.ts"
 import type { FromWorker } from "../../worker-sdk/protocol/WorkerMessage.ts"
 import * as CrashPoint from "../CrashPoint.ts"
 import type { BlobStore } from "../fabric/BlobStore.ts"
@@ -17,18 +16,17 @@ import * as EventFrames from "./EventFrames.ts"
 import type { EventStreams } from "./EventStreams.ts"
 import { bytesOf } from "./PayloadCache.ts"
 import { nowMs } from "./PlaneClock.ts"
+import type { ShardMachine } from "./ShardMachine.ts"
 import type { WorkerState } from "./WorkerState.ts"
 
 export type AboutRequest = Exclude<FromWorker, { _tag: "Ready" | "Draining" | "Heartbeat" }>
 
 export interface AnswerIntakeInit {
-  readonly send: (event: Event) => void
-  /** Of this moment. */
-  readonly state: () => Buffer_.State
+  readonly machine: ShardMachine
   readonly blobs: BlobStore["Service"]
   readonly eventStreams: EventStreams
   /** A message about a lease that is over. */
-  readonly stale: (worker: WorkerState, event: string) => void
+  readonly stale: (workerId: string, event: string) => void
 }
 
 /** A note of progress is a line for people, and stays in memory as long as its request. */
@@ -45,13 +43,13 @@ export class AnswerIntake {
   take(worker: WorkerState, message: AboutRequest): void {
     const attempt = worker.attempts.get(message.requestId)
     if (attempt === undefined || attempt.token !== message.token || attempt.over || !this.#isLive(attempt)) {
-      return this.#init.stale(worker, message._tag)
+      return this.#init.stale(worker.identity.workerId, message._tag)
     }
     const { entry } = attempt
     const atMs = nowMs()
     if (atMs >= entry.deadlineMs) {
       // The timer of this very millisecond may be behind this message; an answer after the deadline is none.
-      this.#init.send({ _tag: "Ticked", nowMs: atMs })
+      this.#init.machine.send({ _tag: "Ticked", nowMs: atMs })
       if (!this.#isLive(attempt)) return
     }
     switch (message._tag) {
@@ -72,7 +70,7 @@ export class AnswerIntake {
           return this.#responseEnded(attempt, message.body.length)
         }
         if (entry.isWritten && EventFrames.isEventStream(message.headers)) this.#beginStream(attempt)
-        this.#init.send({
+        this.#init.machine.send({
           _tag: "ResponseStarted",
           nowMs: nowMs(),
           sequence: entry.sequence,
@@ -109,7 +107,7 @@ export class AnswerIntake {
     const { workerId } = worker.identity
     const facts = { requestId, tenant, token, attempt: attempts, workerId, status, headers }
     // A caller that waits is about to see it; else a reader may come.
-    const kept = Buffer_.lookup(this.#init.state(), entry.sequence)?.kept ?? false
+    const kept = Buffer_.lookup(this.#init.machine.state, entry.sequence)?.kept ?? false
     attempt.stream = this.#init.eventStreams.begin(facts, entry.caller !== undefined && !kept)
     entry.tellStream()
   }
@@ -136,7 +134,7 @@ export class AnswerIntake {
 
   #responseEnded(attempt: Attempt, resultBytes: number): void {
     CrashPoint.hit("invocation.response.beforeEnd")
-    this.#init.send({
+    this.#init.machine.send({
       _tag: "ResponseEnded",
       nowMs: nowMs(),
       sequence: attempt.entry.sequence,
@@ -161,7 +159,7 @@ export class AnswerIntake {
     const atMs = nowMs()
     entry.note(atMs, `attempt ${entry.attempts} failed: ${message.slice(0, 300)}`)
     worker.attempts.delete(entry.requestId)
-    this.#init.send({
+    this.#init.machine.send({
       _tag: "AttemptFailed",
       nowMs: atMs,
       sequence: entry.sequence,
@@ -173,6 +171,11 @@ export class AnswerIntake {
   }
 
   #isLive(attempt: Attempt): boolean {
-    return Buffer_.isLive(this.#init.state(), attempt.entry.sequence, attempt.worker.identity.workerId, attempt.token)
+    return Buffer_.isLive(
+      this.#init.machine.state,
+      attempt.entry.sequence,
+      attempt.worker.identity.workerId,
+      attempt.token
+    )
   }
 }

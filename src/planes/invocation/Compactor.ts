@@ -42,7 +42,7 @@ export const make = (init: {
       const frozen = shard.freeze()
       if (frozen === undefined) return
       const { state, position } = frozen
-      const entryOf = (sequence: number) => shard.bySequence(sequence)
+      const entryOf = (sequence: number) => shard.entries.get(sequence)
       const { bytes, firstNeeded } = yield* Effect.promise(() => ShardSnapshot.take({ state, position, entryOf, rest }))
       // A shard that was lost meanwhile belongs to another one, whose log is not to be cut by this one.
       if (shard.state.storeFailed || !shard.isOpen) return

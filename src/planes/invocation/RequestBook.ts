@@ -46,7 +46,7 @@ export class RequestBook implements RequestDirectory {
     }
     const shards = this.#shards
     if (shards === undefined) return []
-    for (const shard of shards.all) for (const entry of newestFirst(shard.entries())) consider(shard, entry)
+    for (const shard of shards.all) for (const entry of newestFirst(shard.entries.all())) consider(shard, entry)
     for (const entry of newestFirst(this.#ended.values())) consider(undefined, entry)
     return views.sort((a, b) => b.arrivedAtMs - a.arrivedAtMs)
   }

@@ -13,7 +13,7 @@
  */
 import type { OpenShard } from "./OpenShard.ts"
 import { nowMs } from "./PlaneClock.ts"
-import { movedReason, type Shard } from "./Shard.ts"
+import type { Shard } from "./Shard.ts"
 
 export interface DepartureOptions {
   readonly untilMs: number
@@ -58,7 +58,7 @@ export const depart = async (
     await sleep(tryEachMs)
   }
   gate(false)
-  shard.dismissWorkers(movedReason)
+  shard.workers.dismiss()
   await shard.flushed()
   if (!isStillOurs()) return "lost"
   silence()
@@ -80,18 +80,18 @@ const quiet = async (
 }
 
 const holdsUnmovable = (shard: Shard): boolean => {
-  for (const worker of shard.workers()) {
+  for (const worker of shard.workers.all()) {
     for (const attempt of worker.attempts.values()) {
       if (!attempt.over && (attempt.status !== undefined || !attempt.bodySent)) return true
     }
   }
-  for (const entry of shard.entries()) if (!entry.isWritten && entry.end === undefined) return true
+  for (const entry of shard.entries.all()) if (!entry.isWritten && entry.end === undefined) return true
   return false
 }
 
 const hasLong = (shard: Shard): boolean => {
   const sinceMs = nowMs() - longMs
-  for (const worker of shard.workers()) {
+  for (const worker of shard.workers.all()) {
     for (const { over, status, entry } of worker.attempts.values()) {
       if (!over && status !== undefined && (entry.headMs ?? Number.POSITIVE_INFINITY) < sinceMs) return true
     }

@@ -60,8 +60,8 @@ export const make = (
       leaving.set(instanceId, reason)
       leaving.trim(leavingMax)
       for (const shard of shards.all) {
-        for (const worker of shard.workersOf(instanceId)) {
-          if (!worker.draining) shard.drainWorker(worker)
+        for (const worker of shard.workers.ofInstance(instanceId)) {
+          if (!worker.draining) shard.workers.drain(worker)
           worker.send({ _tag: "Drain", reason })
           const forMs = worker.heldForMs(nowMs())
           const { versionId } = worker.identity
@@ -79,7 +79,8 @@ export const make = (
       const { instanceId, state } = message.success.instance
       if (state !== "stopped" && state !== "failed") return
       leaving.delete(instanceId)
-      for (const shard of shards.all) for (const worker of shard.workersOf(instanceId)) shard.workerLost(worker)
+      for (const shard of shards.all)
+        for (const worker of shard.workers.ofInstance(instanceId)) shard.workers.lost(worker)
     })
 
     return {
@@ -141,7 +142,7 @@ export const make = (
         const shard = shards.at(shards.indexOf(identity.versionId))
         if (shard === undefined) return refuse("unavailable", changing)
         const connection = connect(identity)
-        const worker = shard.workerOpened(identity, connection)
+        const worker = shard.workers.opened(identity, connection)
         CrashPoint.hit("invocation.hub.opened")
         const about = { instanceId: identity.instanceId, versionId: identity.versionId }
         const handler: WorkerConnectionHandler = {
@@ -153,17 +154,17 @@ export const make = (
             const whyLeaving = message._tag === "Ready" ? leaving.get(identity.instanceId) : undefined
             if (message._tag === "Ready" && whyLeaving !== undefined) {
               // Without slots, so that what it still holds is heard of and nothing is assigned before it drains.
-              shard.workerMessage(worker, { ...message, slots: 0 })
-              shard.drainWorker(worker)
+              shard.workers.said(worker, { ...message, slots: 0 })
+              shard.workers.drain(worker)
               connection.send({ _tag: "Drain", reason: whyLeaving })
               return
             }
-            shard.workerMessage(worker, message)
+            shard.workers.said(worker, message)
             if (message._tag === "Draining") report({ _tag: "WorkerDraining", ...about })
           },
           onDrain: () => worker.drained(),
           onClose: ({ clean }) => {
-            shard.workerClosed(worker, connection, clean)
+            shard.workers.closed(worker, connection, clean)
             // One that moves with its shard is there, and the next owner says so.
             if (worker.connection === undefined && shard.takesCalls) report({ _tag: "WorkerGone", ...about })
           }
