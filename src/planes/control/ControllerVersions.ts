@@ -15,15 +15,15 @@ import type * as Deployment from "../../core/deployment/Deployment.ts"
 import * as Fleet from "../../core/instance/Fleet.ts"
 import * as Instance from "../../core/instance/Instance.ts"
 import * as RestartBudget from "../../core/instance/RestartBudget.ts"
-import * as Placement from "../../core/placement/Placement.ts"
 import * as Policies from "../../core/scaling/Policies.ts"
 import type * as Scaling from "../../core/scaling/Scaling.ts"
-import type { CreateInstance, DemandReport, InstanceReport } from "../compute/AgentMessage.ts"
+import type { DemandReport, InstanceReport } from "../compute/AgentMessage.ts"
 import type { ControllerClusters } from "./ControllerClusters.ts"
 import * as ControllerDemand from "./ControllerDemand.ts"
 import type { Waiting } from "./ControllerExplain.ts"
 import type { ControllerInstances, InstanceEntry } from "./ControllerInstances.ts"
 import type { ControllerOrders } from "./ControllerOrders.ts"
+import * as ControllerStarts from "./ControllerStarts.ts"
 import type { ControllerTime } from "./ControllerTimers.ts"
 import type { VersionEntry } from "./ControllerVersionFacts.ts"
 import * as ControllerVersionFacts from "./ControllerVersionFacts.ts"
@@ -73,8 +73,6 @@ export interface ControllerVersions {
   readonly close: () => void
 }
 
-/** An order that certainly did not leave is decided anew after this. */
-const orderRetryMs = 200
 /** About ten milliseconds of work. */
 const evaluatedPerTick = 1_000
 /** A version that still changes after so many rounds in one turn goes on in a later one. */
@@ -93,7 +91,10 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
   const { routes, time, clusters, instances, orders } = options
   const versions = new Map<string, VersionEntry>()
   const facts = ControllerVersionFacts.make({ routes, clusters, instances, silence: options.silence })
-  const blocked = new Set<string>()
+  const starts = ControllerStarts.make({
+    ...options,
+    onHeld: (version, untilMs) => wake(version, untilMs)
+  })
   let inTurn = versions.keys()
   let isClosed = false
 
@@ -251,7 +252,6 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       const healthyAtMs = readyAtMs + RestartBudget.healthyPeriodMs
       if (version.budget.failures > 0 && healthyAtMs > nowMs) wakeAtMs = Math.min(wakeAtMs, healthyAtMs)
     }
-    if (version.ordersHeldUntilMs !== null && nowMs >= version.ordersHeldUntilMs) version.ordersHeldUntilMs = null
     const isUnmoved = version.generation === (deployment?.generation ?? null)
     if (!isUnmoved) newGeneration(version, deployment, nowMs)
     const commands = decide(version, deployment, nowMs)
@@ -272,9 +272,8 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       const leased = version.demand.leasedOf(id)
       apply(entry, { _tag: "DrainOrdered", nowMs, holdsWork: leased !== 0, reason })
     }
-    if (route !== undefined && deployment !== undefined)
-      create(version, { route, deployment, count: plan.create, nowMs })
-    if (plan.create === 0) unblock(version)
+    const deployed = route === undefined || deployment === undefined ? undefined : { route, deployment }
+    starts.order(version, deployed, plan.create, nowMs)
     if (plan.retryAtMs !== null) wakeAtMs = Math.min(wakeAtMs, plan.retryAtMs)
     if (version.ordersHeldUntilMs !== null) wakeAtMs = Math.min(wakeAtMs, version.ordersHeldUntilMs)
     for (const entry of instances.ofVersion(version.versionId).values()) {
@@ -336,113 +335,6 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     options.onDecision({ atMs: nowMs, versionId: version.versionId, from, to, policy, reason, inputs })
   }
 
-  interface Creation {
-    readonly route: Route
-    readonly deployment: Deployed
-    readonly count: number
-    readonly nowMs: number
-  }
-
-  const create = (version: VersionEntry, { route, deployment, count: wanted, nowMs }: Creation): void => {
-    if (wanted === 0 || version.ordersHeldUntilMs !== null) return
-    const { spec } = deployment
-    const { instanceType, gpu, regions, groups, attributes, compliance } = spec
-    const demands = { clusters: spec.clusters, regions, groups, attributes, compliance }
-    const request: Placement.Request = { instanceType, gpu, ...demands }
-    const there = instances.ofVersion(version.versionId)
-    const warm = there.size === 0 ? undefined : new Set([...there.values()].map(({ cluster }) => cluster))
-    let candidates = clusters.candidates(instanceType, nowMs, (cluster) => warm?.has(cluster) === true)
-    for (let index = 0; index < wanted; index++) {
-      // An order, or a start, that failed in this very turn: the rest would fail alike.
-      if (version.ordersHeldUntilMs !== null || !RestartBudget.mayTry(version.budget, nowMs)) return
-      const placed = Placement.place({ request, clusters: candidates })
-      if (placed.cluster === undefined) {
-        version.nowhere = Placement.whyNowhere(placed.explanations)
-        blocked.add(version.versionId)
-        return
-      }
-      if (index + 1 < wanted) candidates = Placement.reserve(candidates, placed.cluster, request)
-      order(version, { route, deployment, cluster: placed.cluster, nowMs })
-    }
-    unblock(version)
-  }
-
-  const order = (
-    version: VersionEntry,
-    { route, deployment, cluster, nowMs }: Omit<Creation, "count"> & { readonly cluster: string }
-  ): void => {
-    const { spec, generation } = deployment
-    const instanceId = `${version.versionId.slice(0, 8)}-${options.newSuffix()}`
-    const entry: InstanceEntry = {
-      instanceId,
-      functionId: route.functionId,
-      versionId: version.versionId,
-      generation,
-      cluster,
-      instanceType: spec.instanceType,
-      demandAtMs: Math.min(version.demandAtMs, nowMs),
-      state: Instance.requested({
-        nowMs,
-        startDeadlineMs: spec.startDeadlineMs,
-        drainMs: spec.requestTimeoutMs,
-        graceMs: spec.graceMs
-      }),
-      slots: null,
-      phases: null,
-      missedHeartbeats: 0
-    }
-    const message: CreateInstance = {
-      instanceId,
-      tenant: route.tenant,
-      functionId: route.functionId,
-      functionName: route.functionName,
-      versionId: version.versionId,
-      generation,
-      command: route.version.command,
-      ...(route.version.image === undefined ? {} : { image: route.version.image }),
-      ...(route.version.health === undefined ? {} : { health: route.version.health }),
-      ...(route.version.chart === undefined ? {} : { chart: route.version.chart }),
-      ...(route.version.workingDirectory === undefined ? {} : { workingDirectory: route.version.workingDirectory }),
-      environment: route.version.environment,
-      concurrency: spec.concurrency,
-      gpu: spec.gpu,
-      instanceType: spec.instanceType,
-      cpuMillis: spec.cpuMillis,
-      memoryBytes: spec.memoryBytes,
-      startDeadlineMs: spec.startDeadlineMs,
-      graceMs: spec.graceMs,
-      decidedAtMs: nowMs,
-      reason: version.reason === "" ? `${version.scaling.desired} instances wanted` : version.reason
-    }
-    // Known before it is ordered: the agent may report it before the order returns.
-    instances.add(entry)
-    clusters.ordered(cluster, instanceId, spec.instanceType)
-    options.onInstance(entry)
-    orders.create(cluster, message, (reason) => notSent(version, entry, reason))
-  }
-
-  const notSent = (version: VersionEntry, entry: InstanceEntry, reason: string): void => {
-    // Its agent has it: the order was carried out, whatever became of its record.
-    if (entry.state._tag !== "Requested") return
-    const nowMs = time.nowMs()
-    const { facts } = entry.state
-    const detail = `its order did not leave: ${reason}`
-    entry.state = { _tag: "Failed", facts, endedAtMs: nowMs, detail, retryable: true, orderedAtMs: nowMs }
-    instances.retire(entry)
-    clusters.forgotten(entry.cluster, entry.instanceId)
-    options.onInstance(entry)
-    version.ordersHeldUntilMs = nowMs + orderRetryMs
-    options.warn("an instance is decided anew because its order did not leave", {
-      instanceId: entry.instanceId,
-      reason
-    })
-    wake(version, version.ordersHeldUntilMs)
-  }
-
-  /** What is created later still serves the demand that was heard when it was held back. */
-  const isHeldBack = (version: VersionEntry, nowMs: number): boolean =>
-    version.nowhere !== null || version.ordersHeldUntilMs !== null || !RestartBudget.mayTry(version.budget, nowMs)
-
   /** Nothing waits or is wanted, and no policy looks at the time: for what is not there it would be decided as it was. */
   const isUnwanted = (version: VersionEntry): boolean => {
     const deployment = routes.byVersionId(version.versionId)?.deployment
@@ -463,11 +355,6 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
     return isUnwanted(version)
   }
 
-  const unblock = (version: VersionEntry): void => {
-    version.nowhere = null
-    blocked.delete(version.versionId)
-  }
-
   const wakes = ControllerWakes.make<VersionEntry>(time, ({ versionId }) => evaluate(versionId, time.nowMs()))
 
   const wake = (version: VersionEntry, atMs: number): void => {
@@ -477,7 +364,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
   const dropWhenOver = (version: VersionEntry): void => {
     if (instances.ofVersion(version.versionId).size > 0 || version.demand.isBusy()) return
     wakes.clear(version)
-    blocked.delete(version.versionId)
+    starts.forget(version.versionId)
     versions.delete(version.versionId)
   }
 
@@ -488,7 +375,8 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       // What was so until now is seen first: that nothing was there.
       if (isNew && routes.byVersionId(report.versionId)?.deployment !== undefined) evaluate(report.versionId, nowMs)
       version.demand.report(report, nowMs)
-      if (!isHeldBack(version, nowMs)) version.demandAtMs = nowMs
+      // What is created later still serves the demand that was heard when it was held back.
+      if (!starts.isHeldBack(version, nowMs)) version.demandAtMs = nowMs
       evaluate(report.versionId, nowMs)
     },
     demandIsOnly: (shard, versionIds, nowMs) => {
@@ -518,7 +406,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       entry.phases = phases
     },
     evaluateBlocked: (nowMs) => {
-      for (const versionId of [...blocked]) evaluate(versionId, nowMs)
+      for (const versionId of starts.blocked()) evaluate(versionId, nowMs)
     },
     evaluateNext: (nowMs) => {
       for (let count = 0; count < evaluatedPerTick; count++) {
