@@ -1,33 +1,29 @@
 /**
- * One call on its connection: from the head of the request to the last byte of the answer.
+ * One call on its connection, from the head of the request to its end: when it is submitted, what its caller waits for, and
+ * what becomes of it when somebody leaves. `CallIntake` takes its body in, `CallReply` writes what goes out.
  *
  * @module
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import * as Effect from "effect/Effect"
 import type { HeaderList } from "../../worker-sdk/protocol/WorkerMessage.ts"
 import * as CrashPoint from "../CrashPoint.ts"
 import type { ControlView } from "../control/ControlView.ts"
 import type { Route } from "../control/RoutingTable.ts"
 import type { BlobStore } from "../fabric/BlobStore.ts"
-import * as HttpDoor from "../HttpDoor.ts"
 import type { ArrivingBodies } from "./ArrivingBodies.ts"
-import { type Body, chunks, emptyBody } from "./Body.ts"
-import { BodyPace, type PaceLimits } from "./BodyPace.ts"
-import * as CallBody from "./CallBody.ts"
+import type { PaceLimits } from "./BodyPace.ts"
 import { type CallHeaders, forwarded } from "./CallHeaders.ts"
+import { CallIntake, type TakenIn } from "./CallIntake.ts"
+import { CallReply } from "./CallReply.ts"
 import type { Answer, Caller, End, Entry } from "./Entry.ts"
-import * as EventFrames from "./EventFrames.ts"
-import { EventIds } from "./EventIds.ts"
-import * as EventReply from "./EventReply.ts"
-import * as EventSource from "./EventSource.ts"
 import { nowMs } from "./PlaneClock.ts"
 import * as Problem from "./Problem.ts"
 import * as Receipt from "./Receipt.ts"
 import { redeliveryOf } from "./Redelivery.ts"
-import * as Responder from "./Responder.ts"
+import type * as Responder from "./Responder.ts"
 import type { Shard } from "./Shard.ts"
-import * as Wrapped from "./Wrapped.ts"
+
+export { writeAnswer } from "./CallReply.ts"
 
 export interface CallContext {
   readonly blobs: BlobStore["Service"]
@@ -64,29 +60,23 @@ export class Call implements Caller {
   readonly #context: CallContext
   readonly #init: CallInit
   readonly #shard: Shard
+  readonly #reply: CallReply
+  #intake: CallIntake | undefined
   #entry: Entry | undefined
   #waitTimer: NodeJS.Timeout | undefined
   #stopWaiting: (() => void) | undefined
   #over = false
   #replayed = false
   #isAttached = false
-  #wrapper: Wrapped.Collector | undefined
-  /** Bytes that the caller was told to expect, and those that came. */
-  #announcedBytes: number | undefined
-  /** While the body of the call still comes in. */
-  #rest: Promise<unknown> | undefined
-  /** Of a body that is still coming in. */
-  #pace: BodyPace | undefined
-  #stopArriving: (() => void) | undefined
-  #shownBytes = 0
-  /** Puts ids into an event stream. */
-  #eventIds: EventIds | undefined
 
   constructor(context: CallContext, init: CallInit) {
     this.#context = context
     this.#init = init
     this.#shard = init.shard
-    if (init.wrapped) this.#wrapper = new Wrapped.Collector()
+    const { response, wrapped, headers } = init
+    const { blobs, defect } = context
+    const stamp = () => this.#stamp()
+    this.#reply = new CallReply({ response, stamp, wrapped, eventIds: headers.eventIds, blobs, defect })
   }
 
   get response(): ServerResponse {
@@ -99,46 +89,31 @@ export class Call implements Caller {
   }
 
   start(): void {
-    const { request, response, headers, deployment, route } = this.#init
+    const { request, response, requestId, path, headers, deployment, route, wrapped } = this.#init
+    const { blobs, arriving, pace, defect } = this.#context
     response.on("close", () => this.#onClose())
     response.on("drain", () => {
       if (this.#entry !== undefined) this.#shard.callerDrained(this.#entry)
     })
     const keyed = headers.idempotencyKey !== undefined
-    const { bodyBytesMax } = deployment.spec
-    if (HttpDoor.hasBody(request)) {
-      this.#pace = new BodyPace(request, response, this.#context.pace, () => this.#bodyTooSlow())
-    }
-    if (this.#init.wrapped) {
-      this.#startWrapped(Math.min(bodyBytesMax, Wrapped.bodyBytesMax))
-      return
-    }
-    const inline = CallBody.small(request, bodyBytesMax, (bytes) => {
-      if (typeof bytes === "string") return this.#noBody({ kind: bytes }, bodyBytesMax)
-      const body: Body = bytes.length === 0 ? emptyBody : { kind: "inline", bytes }
-      this.#submit(body, bytes.length, keyed ? this.#digest().update(bytes).digest() : undefined)
+    this.#intake = new CallIntake({
+      request,
+      response,
+      requestId,
+      versionId: route.versionId,
+      path,
+      bytesMax: deployment.spec.bodyBytesMax,
+      wrapped,
+      keyed,
+      early: !keyed && !headers.respondAsync && route.version.durability !== "always",
+      blobs,
+      arriving,
+      pace,
+      ready: (taken) => this.#submit(taken),
+      broken: (problem) => this.#bodyBroken(problem),
+      defect
     })
-    if (inline) return
-    const early = !keyed && !headers.respondAsync && route.version.durability !== "always"
-    CallBody.intake(request, {
-      requestId: this.#init.requestId,
-      bytesMax: bodyBytesMax,
-      early,
-      digest: keyed ? this.#digest() : undefined,
-      blobs: this.#context.blobs
-    }).then(
-      (intake) => {
-        switch (intake.kind) {
-          case "ready":
-            return this.#submit(intake.body, intake.bytes, intake.digest)
-          case "streaming":
-            return this.#startArriving(intake)
-          default:
-            return this.#noBody(intake, bodyBytesMax)
-        }
-      },
-      (error: unknown) => this.#noBody({ kind: "unwritten", error }, bodyBytesMax)
-    )
+    this.#intake.start()
   }
 
   /** Its caller has waited at another owner for what is this request. */
@@ -146,30 +121,6 @@ export class Call implements Caller {
     this.#init.response.on("close", () => this.#onClose())
     this.#isAttached = true
     this.#await(entry)
-  }
-
-  /** Begins before its body is there when it may, else when it is. */
-  #startArriving({ body, rest }: Extract<CallBody.Intake, { kind: "streaming" }>): void {
-    const { request, route, deployment } = this.#init
-    let hasBegun = false
-    const leave = this.#context.arriving.ask(route.versionId, () => {
-      hasBegun = true
-      this.#rest = rest
-      this.#submit(body, Number(request.headers["content-length"] ?? 0), undefined)
-    })
-    this.#stopArriving = leave
-    void rest.then((end) => {
-      leave()
-      this.#rest = undefined
-      this.#pace?.stop()
-      if (end.kind !== "complete") {
-        this.#stopAttempt()
-        return this.#noBody(end, deployment.spec.bodyBytesMax, hasBegun)
-      }
-      if (hasBegun) return
-      if (this.#over) return void Effect.runFork(this.#context.blobs.remove(body.id).pipe(Effect.ignore))
-      this.#submit({ kind: "blob", id: body.id }, body.spool.written, undefined)
-    })
   }
 
   /** The body will never be whole. The gateway answers; an attempt that had begun is stopped. */
@@ -188,7 +139,7 @@ export class Call implements Caller {
   refused(problem: Problem.Problem): void {
     if (this.#over) return
     this.#finish()
-    Responder.problem(this.#init.response, this.#stamp(), problem)
+    this.#reply.problem(problem)
   }
 
   joined(original: Entry): void {
@@ -224,44 +175,23 @@ export class Call implements Caller {
   }
 
   head(status: number, headers: HeaderList): void {
-    if (this.#wrapper !== undefined) return this.#wrapper.head(status, headers)
-    clearTimeout(this.#waitTimer)
-    CrashPoint.hit("gateway.head.before")
-    const hasIds = this.#init.headers.eventIds && EventFrames.isEventStream(headers)
-    if (hasIds) this.#eventIds = new EventIds(this.#stamp().requestId ?? "")
-    const shown = hasIds ? EventReply.withoutLength(headers) : headers
-    this.#announcedBytes = Responder.begin(this.#init.response, this.#stamp(), status, shown)
-    CrashPoint.hit("gateway.head.after")
+    if (this.#reply.head(status, headers)) clearTimeout(this.#waitTimer)
   }
 
   chunk(bytes: Uint8Array): boolean {
-    if (this.#wrapper !== undefined) return this.#wrapper.chunk(bytes)
-    CrashPoint.hit("gateway.chunk")
-    const { response } = this.#init
-    if (this.#eventIds !== undefined) return this.#eventIds.write(response, bytes)
-    this.#shownBytes += bytes.length
-    if (this.#announcedBytes !== undefined && this.#shownBytes > this.#announcedBytes) {
-      response.destroy()
-      return false
-    }
-    return response.write(bytes)
+    return this.#reply.chunk(bytes)
   }
 
   done(): void {
     this.#finish()
-    if (this.#wrapper !== undefined) return this.#answerWrapped(this.#wrapper.answer())
-    const { response } = this.#init
-    CrashPoint.hit("gateway.done")
-    this.#eventIds?.end(response)
-    if (this.#announcedBytes !== undefined && this.#shownBytes !== this.#announcedBytes) response.destroy()
-    else response.end()
+    this.#reply.done()
   }
 
   whole(answer: Answer): void {
     if (this.#over) return
     CrashPoint.hit("gateway.whole.before")
     this.#finish()
-    this.#write(answer)
+    this.#reply.whole(answer, this.#replayed)
     CrashPoint.hit("gateway.whole.after")
   }
 
@@ -275,38 +205,14 @@ export class Call implements Caller {
       return
     }
     CrashPoint.hit("gateway.ended.before")
-    Responder.problem(response, this.#stamp(), Problem.fromEnd(end.terminal, end.reason, end.message))
+    this.#reply.problem(Problem.fromEnd(end.terminal, end.reason, end.message))
   }
 
   // --- inside ------------------------------------------------------------------------------------------------------
 
-  #startWrapped(bytesMax: number): void {
-    const { request, requestId } = this.#init
-    CallBody.intake(request, { requestId, bytesMax, early: false, digest: undefined, blobs: this.#context.blobs })
-      .then(async (intake) => {
-        if (intake.kind === "streaming") return this.#noBody({ kind: "left" }, bytesMax)
-        if (intake.kind !== "ready") return this.#noBody(intake, bytesMax)
-        const parts: Array<Uint8Array> = []
-        for await (const part of chunks(this.#context.blobs, intake.body)) parts.push(part)
-        const call = Wrapped.parse(Buffer.concat(parts))
-        if ("kind" in call) return this.refused(call)
-        this.#armWait(call.pollMs)
-        const keyed = this.#init.headers.idempotencyKey !== undefined
-        const digest = keyed ? this.#digest().update(call.body).digest() : undefined
-        this.#submit({ kind: "inline", bytes: call.body }, call.body.length, digest, [
-          ["content-type", "application/json"],
-          ["content-length", String(call.body.length)]
-        ])
-      })
-      .catch((error: unknown) => {
-        this.#context.defect(error)
-        this.refused(Problem.badRequest("The body could not be read."))
-      })
-  }
-
-  #submit(body: Body, bytes: number, digest: Buffer | undefined, ownHeaders?: HeaderList): void {
-    if (this.#rest === undefined) this.#pace?.stop()
+  #submit({ body, bytes, digest, headers: ownHeaders, waitMs }: TakenIn): void {
     if (this.#over) return
+    this.#armWait(waitMs)
     const { request, headers, route, deployment, path, requestId, receivedMs, wrapped } = this.#init
     const head = {
       method: wrapped ? "POST" : (request.method ?? "GET"),
@@ -351,8 +257,9 @@ export class Call implements Caller {
     if (waitMs === undefined || this.#waitTimer !== undefined || this.#init.headers.respondAsync) return
     this.#waitTimer = setTimeout(() => {
       // 202 promises that the request is on stable storage, and its body is a part of it.
-      if (this.#rest === undefined) this.#detach()
-      else void this.#rest.then(() => this.#detach())
+      const rest = this.#intake?.rest
+      if (rest === undefined) this.#detach()
+      else void rest.then(() => this.#detach())
     }, waitMs)
   }
 
@@ -364,31 +271,14 @@ export class Call implements Caller {
   /** 202; whoever calls this knows that the request is on stable storage, or never will be by its durability. */
   #accept(entry: Entry): void {
     const { response, request, route, headers } = this.#init
-    const { requestId } = entry
     if (this.#over || response.headersSent) return
     this.#finish()
-    if (this.#wrapper !== undefined) {
-      return Responder.json(response, this.#stampWithoutId(), 202, Wrapped.inProgress(requestId))
-    }
-    CrashPoint.hit("gateway.accepted.before")
-    const base = `http://${request.headers.host ?? "localhost"}/requests/${requestId}`
-    Responder.json(
-      response,
-      this.#stamp(),
-      202,
-      {
-        requestId,
-        status: "in-progress",
-        statusUrl: base,
-        resultUrl: `${base}/result`,
-        cancelUrl: `${base}/cancel`,
-        // P1 does not hold for such a version, and whoever gets the 202 must know.
-        durable: route.version.durability !== "memory" || headers.idempotencyKey !== undefined,
-        expires: new Date(this.#shard.keptUntilMs(entry)).toISOString()
-      },
-      ["location", `/requests/${requestId}`, "retry-after", "1"]
-    )
-    CrashPoint.hit("gateway.accepted.after")
+    this.#reply.accepted(entry.requestId, {
+      host: request.headers.host ?? "localhost",
+      // P1 does not hold for such a version, and whoever gets the 202 must know.
+      durable: route.version.durability !== "memory" || headers.idempotencyKey !== undefined,
+      keptUntilMs: this.#shard.keptUntilMs(entry)
+    })
   }
 
   /** Answers with the kept result of a request that another call began. */
@@ -398,63 +288,18 @@ export class Call implements Caller {
     this.#finish()
     this.#shard.answerOf(original).then(
       (answer) => {
-        if (answer !== undefined) return this.#write(answer)
+        if (answer !== undefined) return this.#reply.whole(answer, this.#replayed)
         const end = original.end
-        const problem = Problem.fromEnd(end?.terminal ?? "failed", end?.reason ?? null, end?.message ?? null)
-        Responder.problem(this.#init.response, this.#stamp(), problem)
+        this.#reply.problem(Problem.fromEnd(end?.terminal ?? "failed", end?.reason ?? null, end?.message ?? null))
       },
-      (error: unknown) => this.#failed(error)
+      (error: unknown) => this.#reply.failed(error)
     )
   }
 
-  #write(answer: Answer): void {
-    const { response } = this.#init
-    const { blobs } = this.#context
-    if (this.#wrapper !== undefined) {
-      Wrapped.whole(blobs, answer).then(
-        (whole) => this.#answerWrapped(whole),
-        (error: unknown) => this.#failed(error)
-      )
-      return
-    }
-    const stamp = this.#stamp()
-    if (this.#init.headers.eventIds && EventFrames.isEventStream(answer.headers)) {
-      const requestId = stamp.requestId ?? ""
-      const wish = { lastEventId: undefined, withIds: true }
-      const broken = () => Problem.streamBroken(null)
-      const source = EventSource.ofAnswer(requestId, answer, blobs)
-      EventReply.answer({ requestId, response, stamp, wish, broken }, source).catch((error: unknown) =>
-        this.#failed(error)
-      )
-      return
-    }
-    const headers: HeaderList = this.#replayed ? [...answer.headers, ["idempotency-replayed", "true"]] : answer.headers
-    writeAnswer(response, stamp, { ...answer, headers }, blobs).catch((error: unknown) => this.#failed(error))
-  }
-
-  #answerWrapped(answer: Answer): void {
-    const { response } = this.#init
-    const wrapped = Wrapped.answer(this.#entry?.requestId ?? this.#init.requestId, answer)
-    if ("kind" in wrapped) return Responder.problem(response, this.#stamp(), wrapped)
-    Responder.json(response, this.#stampWithoutId(), wrapped.status, wrapped.body)
-  }
-
-  /** A kept answer could not be read back; breaks off what has begun. */
-  #failed(error: unknown): void {
-    this.#context.defect(error)
-    Responder.problem(this.#init.response, this.#stamp(), Problem.notRead())
-  }
-
-  #noBody(why: CallBody.NoBody, bytesMax: number, hasBegun = false): void {
-    switch (why.kind) {
-      case "too-large":
-        return this.refused(Problem.bodyTooLarge(bytesMax))
-      case "left":
-        return this.#finish()
-      case "unwritten":
-        this.#context.defect(why.error)
-        return this.refused(Problem.bodyUnwritten(why.error, hasBegun))
-    }
+  #bodyBroken(problem: Problem.Problem | undefined): void {
+    this.#stopAttempt()
+    if (problem === undefined) this.#finish()
+    else this.refused(problem)
   }
 
   /** A call whose body never came whole cannot be run again, whatever its caller wishes. */
@@ -470,7 +315,7 @@ export class Call implements Caller {
     this.#finish()
     if (this.#entry !== undefined && !this.#replayed) {
       CrashPoint.hit("gateway.callerLeft")
-      const isHalfSent = this.#rest !== undefined && !this.#init.request.complete
+      const isHalfSent = this.#intake?.rest !== undefined && !this.#init.request.complete
       const { headers, deployment } = this.#init
       const isCancelled = headers.cancelOnDisconnect ?? deployment.spec.onCallerGone === "cancel"
       if (this.#isAttached) {
@@ -482,32 +327,16 @@ export class Call implements Caller {
     }
   }
 
-  #bodyTooSlow(): void {
-    if (this.#over) return
-    this.bodyBroke()
-    Responder.problem(this.#init.response, this.#stamp(), Problem.bodyTooSlow())
-  }
-
   #finish(): void {
     this.#over = true
-    this.#pace?.stop()
-    this.#stopArriving?.()
+    this.#intake?.stop()
     clearTimeout(this.#waitTimer)
     this.#stopWaiting?.()
   }
 
-  #digest() {
-    return CallBody.digestOf(this.#init.request.method ?? "GET", this.#init.path)
-  }
-
-  #stamp(): Responder.Stamp {
+  #stamp(): Responder.Stamp & { readonly requestId: string } {
     const requestId = this.#entry?.requestId ?? this.#init.requestId
     return { requestId, receipt: this.#receipt(), origin: this.#init.origin }
-  }
-
-  /** `exec` says the id in its JSON and nowhere else. */
-  #stampWithoutId(): Responder.Stamp {
-    return { requestId: undefined, receipt: this.#receipt(), origin: this.#init.origin }
   }
 
   #receipt(): string {
@@ -518,23 +347,4 @@ export class Call implements Caller {
     const start = entry.lastInstanceId === undefined ? undefined : this.#context.startTimeline(entry.lastInstanceId)
     return Receipt.serverTiming(Receipt.phases(entry, start, untilMs), untilMs - receivedMs)
   }
-}
-
-/** A kept or whole answer; from a blob it streams with backpressure. */
-export const writeAnswer = async (
-  response: ServerResponse,
-  stamp: Responder.Stamp,
-  answer: Answer,
-  blobs: BlobStore["Service"]
-): Promise<void> => {
-  if (answer.body.kind === "inline") {
-    return Responder.whole(response, stamp, answer.status, answer.headers, answer.body.bytes)
-  }
-  const bytesCount = await Effect.runPromise(blobs.size(answer.body.id))
-  Responder.begin(response, stamp, answer.status, answer.headers, bytesCount)
-  for await (const bytes of chunks(blobs, answer.body)) {
-    if (response.destroyed) return
-    if (!response.write(bytes)) await Responder.drained(response)
-  }
-  response.end()
 }
