@@ -1,5 +1,6 @@
 /**
- * Large bodies whose folder breaks while they come in: their callers are told, and nothing waits for ever.
+ * Large bodies whose folder breaks while they come in: their callers are told, and nothing waits for ever. And those that are
+ * taken in before their call is refused.
  */
 import { mkdirSync, readdirSync, rmSync } from "node:fs"
 import { join } from "node:path"
@@ -52,5 +53,17 @@ describe("a body that the disk does not take whole", () => {
     expect(refused.text).toContain("Nothing was enqueued")
     mkdirSync(partial())
     expect((await call(`${fn.url}/echo`, { body })).bytes.length).toBe(body.length)
+  })
+})
+
+describe("a body that came in whole before its call was refused", () => {
+  it("leaves nothing", async () => {
+    const headers = { "idempotency-key": "taken" }
+    expect((await call(`${fn.url}/inspect`, { headers, body: Buffer.alloc(100_000, 1) })).status).toBe(200)
+    const other = await call(`${fn.url}/inspect`, { headers, body: Buffer.alloc(100_000, 2) })
+    expect([other.status, kind(other)]).toEqual([409, "idempotency-conflict"])
+    // The kept answer of the first one may be a blob as well.
+    const bodies = () => readdirSync(join(given().stateDirectory, "blobs")).filter((name) => name.endsWith(".call"))
+    await eventually("no body is there", () => (bodies().length === 0 ? true : undefined))
   })
 })

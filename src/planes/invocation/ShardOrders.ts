@@ -140,6 +140,8 @@ export class ShardOrders {
     const entry = entries.get(sequence)
     if (entry === undefined) return
     entries.remove(entry)
+    // What is unknown may be there after a restart, and needs its body then.
+    if (refusal.kind !== "store-failed" || refusal.kept === "nothing") entries.dropCall(entry)
     const isFull = refusal.kind === "store-failed" && records.isFull
     entry.caller?.refused(isFull ? storeFull(true) : fromRefusal(refusal))
     // Others may have joined it before the store failed.
