@@ -1,67 +1,88 @@
 /**
- * Persistent map from names to whole numbers.
+ * Persistent map from names to whole numbers, for names that are asked for far more often than they change.
  *
- * For names that the platform gives (ids of versions, tenants, workers): the hash looks at 16 characters at most, and a
- * name that somebody chose to collide would make its neighbours slow.
+ * The newest map has a table, in which the engine finds a name by the hash that the text carries anyway; every map that
+ * it was made from knows what one name was before. An older map that is asked takes the table over, at the price of the
+ * updates between the two.
+ *
+ * Law: C7 it is the same as a list of pairs, and an update leaves every older map unchanged.
  *
  * @module
  */
-import * as IntMap from "./IntMap.ts"
 
-/** Names with the same hash share an entry. */
-type Entry = ReadonlyArray<{ readonly name: string; readonly number: number }>
+type Table = Map<string, number>
 
-export type NameMap = IntMap.IntMap<Entry>
-
-export const empty: NameMap = IntMap.empty()
-
-export const get = (map: NameMap, name: string): number | undefined => {
-  const entry = IntMap.get(map, hash(name))
-  if (entry === undefined) return undefined
-  for (const known of entry) if (known.name === name) return known.number
-  return undefined
+/** What there was under a name (`undefined`: nothing) that is different in `newer`. */
+interface Difference {
+  readonly newer: NameMap
+  readonly name: string
+  readonly number: number | undefined
 }
 
-/** `edit`: see `IntMap`. */
-export const set = (map: NameMap, name: string, number: number, edit = 0): NameMap => {
-  const key = hash(name)
-  const before = IntMap.get(map, key)
-  const others = before === undefined ? none : before.filter((known) => known.name !== name)
-  return IntMap.set(map, key, [...others, { name, number }], edit)
-}
+export class NameMap {
+  // Private, because they change though the content does not. One of the two is there.
+  #table: Table | null
+  #difference: Difference | null = null
 
-/** `edit`: see `IntMap`. */
-export const remove = (map: NameMap, name: string, edit = 0): NameMap => {
-  const key = hash(name)
-  const before = IntMap.get(map, key)
-  if (before === undefined) return map
-  const others = before.filter((known) => known.name !== name)
-  return others.length === 0 ? IntMap.remove(map, key, edit) : IntMap.set(map, key, others, edit)
-}
-
-const none: Entry = []
-
-/** Names and their numbers, in no order. */
-export const count = (map: NameMap): number => {
-  let found = 0
-  IntMap.forEach(map, (entry) => {
-    found += entry.length
-  })
-  return found
-}
-
-/** Ids differ in their first or their last characters. */
-const headLength = 4
-const tailLength = 12
-
-const hash = (name: string): number => {
-  const { length } = name
-  let sum = length
-  const headEnd = Math.min(length, headLength)
-  for (let i = 0; i < headEnd; i++) sum = Math.imul(sum ^ name.charCodeAt(i), 16_777_619)
-  for (let i = Math.max(headEnd, length - tailLength); i < length; i++) {
-    sum = Math.imul(sum ^ name.charCodeAt(i), 16_777_619)
+  constructor(table: Table) {
+    this.#table = table
   }
-  // A bit less than there are, so that it is a small number for the engine.
-  return (sum ^ (sum >>> 15)) >>> 1
+
+  table(): Table {
+    return this.#table ?? this.#takeOver()
+  }
+
+  /** The map in which this name has another number (`undefined`: none). This one stays as it was. */
+  with(name: string, number: number | undefined): NameMap {
+    const table = this.table()
+    const newer = new NameMap(table)
+    this.#giveTo(newer, name, table.get(name))
+    put(table, name, number)
+    return newer
+  }
+
+  #giveTo(newer: NameMap, name: string, number: number | undefined): void {
+    this.#table = null
+    this.#difference = { newer, name, number }
+  }
+
+  #takeOver(): Table {
+    const path: Array<Difference> = []
+    const older: Array<NameMap> = []
+    let map: NameMap = this
+    while (map.#difference !== null) {
+      older.push(map)
+      path.push(map.#difference)
+      map = map.#difference.newer
+    }
+    // No difference: it has the table.
+    const table = map.#table!
+    for (let index = path.length - 1; index >= 0; index--) {
+      const { name, number } = path[index]!
+      map.#giveTo(older[index]!, name, table.get(name))
+      put(table, name, number)
+      map = older[index]!
+    }
+    this.#table = table
+    this.#difference = null
+    return table
+  }
 }
+
+const put = (table: Table, name: string, number: number | undefined): void => {
+  if (number === undefined) table.delete(name)
+  else table.set(name, number)
+}
+
+/** A table of its own: what is made from it shares one. */
+export const empty = (): NameMap => new NameMap(new Map())
+
+export const get = (map: NameMap, name: string): number | undefined => map.table().get(name)
+
+export const set = (map: NameMap, name: string, number: number): NameMap => map.with(name, number)
+
+/** The same map when the name is not there. */
+export const remove = (map: NameMap, name: string): NameMap => (map.table().has(name) ? map.with(name, undefined) : map)
+
+/** How many names there are. */
+export const count = (map: NameMap): number => map.table().size

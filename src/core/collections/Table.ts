@@ -13,7 +13,7 @@ export interface Table<Row> {
   readonly next: number
 }
 
-export const empty = <Row>(): Table<Row> => ({ numbers: NameMap.empty, rows: IntMap.empty(), next: 0 })
+export const empty = <Row>(): Table<Row> => ({ numbers: NameMap.empty(), rows: IntMap.empty(), next: 0 })
 
 /** Number of the row with this name. */
 export const find = <Row>(table: Table<Row>, name: string): number | undefined => NameMap.get(table.numbers, name)
@@ -22,7 +22,7 @@ export const row = <Row>(table: Table<Row>, number: number): Row | undefined => 
 
 /** `name` must not be in the table; the row gets the number `table.next`. `edit`: see `IntMap`. */
 export const add = <Row>(table: Table<Row>, name: string, row: Row, edit = 0): Table<Row> => ({
-  numbers: NameMap.set(table.numbers, name, table.next, edit),
+  numbers: NameMap.set(table.numbers, name, table.next),
   rows: IntMap.set(table.rows, table.next, row, edit),
   next: table.next + 1
 })
@@ -36,7 +36,7 @@ export const replace = <Row>(table: Table<Row>, number: number, row: Row, edit =
 
 /** `edit`: see `IntMap`. */
 export const drop = <Row>(table: Table<Row>, name: string, number: number, edit = 0): Table<Row> => ({
-  numbers: NameMap.remove(table.numbers, name, edit),
+  numbers: NameMap.remove(table.numbers, name),
   rows: IntMap.remove(table.rows, number, edit),
   next: table.next
 })
