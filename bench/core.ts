@@ -56,7 +56,11 @@ class Shard {
       const of = { workerId, instanceId: workerId, version, slots: slotsPerWorker, holds: [] }
       this.#send({ _tag: "WorkerJoined", nowMs: this.#nowMs, ...of })
     }
-    for (let i = 0; i < pendingCount + workerCount * slotsPerWorker; i++) this.#arrive()
+    // Written as they come: a log that has a hundred thousand records in one batch is no log.
+    for (let i = 1; i <= pendingCount + workerCount * slotsPerWorker; i++) {
+      this.#arrive()
+      if (i % 16 === 0) this.#flush()
+    }
     this.#flush()
     this.#follow()
   }
