@@ -8,13 +8,15 @@ import { type Command, CommandFailed, commonFlags, exitCodes, type Flag, type In
 import { commands } from "./Commands.ts"
 import * as Help from "./Help.ts"
 
+const outputFailed = (error: Error & { readonly code?: string }): void => {
+  // The reader of a pipe had enough (`| head`): nothing is wrong.
+  if (error.code === "EPIPE") process.exit(exitCodes.ok)
+  throw error
+}
+
 /** Runs one command line; answers the exit code. */
 export const main = async (words: ReadonlyArray<string>): Promise<number> => {
-  process.stdout.on("error", (error: Error & { readonly code?: string }) => {
-    // The reader of a pipe had enough (`| head`): nothing is wrong.
-    if (error.code === "EPIPE") process.exit(exitCodes.ok)
-    throw error
-  })
+  if (!process.stdout.listeners("error").includes(outputFailed)) process.stdout.on("error", outputFailed)
   const json = words.slice(0, words.includes("--") ? words.indexOf("--") : undefined).includes("--json")
   try {
     return await dispatch(words)

@@ -81,6 +81,11 @@ export const scenario = (trace: Trace.Trace, setting: Setting, policy: Selected)
       ? Math.min(maxInstances, Math.max(1, Math.ceil((peaks[index] ?? 1) / setting.slots)))
       : policy.instances
   }
+  /** A policy with a number of its own is given room for it; limits that are the caller's must fit each other. */
+  const most = (index: number): number =>
+    policy.instances === undefined && setting.maxInstances !== undefined
+      ? setting.maxInstances
+      : Math.max(maxInstances, held(index))
   return {
     seed: setting.seed,
     functions: trace.functions.map((name, index) => ({
@@ -89,7 +94,7 @@ export const scenario = (trace: Trace.Trace, setting: Setting, policy: Selected)
       policy: policy.start,
       spec: {
         minInstances: held(index),
-        maxInstances: Math.max(maxInstances, held(index)),
+        maxInstances: most(index),
         concurrency: setting.slots,
         idleWindowMs: setting.idleWindowMs
       },

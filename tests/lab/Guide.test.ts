@@ -1,11 +1,12 @@
 /**
- * The policy in `docs/lab.md` works as it stands there.
+ * The policy in `docs/lab.md` works as it stands there, and the comparison at its head is what the command prints.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { assert, it } from "vitest"
+import { assert, it, vi } from "vitest"
+import * as Cli from "../../src/cli/Cli.ts"
 import * as Experiment from "../../src/lab/Experiment.ts"
 import * as PolicySelection from "../../src/lab/PolicySelection.ts"
 import * as Samples from "../../src/lab/Samples.ts"
@@ -29,6 +30,24 @@ it("the policy of the guide has about 30 lines, keeps the laws and serves a trac
   } finally {
     rmSync(directory, { recursive: true })
   }
+})
+
+it("the comparison at the head of the guide is what its command prints", async () => {
+  const [, words = "", table = ""] =
+    /\n\$ millrace (simulate .*) --html report\.html\n([\s\S]*?)written: /.exec(guide) ?? []
+  const [command = "", flag = "", file = "", ...rest] = words.split(" ")
+  const trace = join(Samples.folder() ?? "", file.replace(/^traces\//, ""))
+  let out = ""
+  const write = vi.spyOn(process.stdout, "write").mockImplementation((chunk) => {
+    out += String(chunk)
+    return true
+  })
+  try {
+    assert.strictEqual(await Cli.main([command, flag, trace, ...rest]), 0)
+  } finally {
+    write.mockRestore()
+  }
+  assert.strictEqual(out, table)
 })
 
 it("the table of the guide has every policy on every sample", () => {

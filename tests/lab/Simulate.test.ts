@@ -151,6 +151,12 @@ describe("millrace simulate", () => {
       [["--trace", trace, "--policy", '{"name":"knative","stableWindowMs":5}'], 2, /cannot be used/],
       [["--trace", trace, "--policy", "./nowhere.ts"], 1, /nowhere\.ts cannot be loaded/],
       [["--trace", trace, "--gpus", "4", "--gpus-per-instance", "8"], 1, /takes 8 GPUs on one node, and a node has 4/],
+      [["--trace", trace, "--min-instances", "300"], 1, /at least 300 instances, and there is room for 256/],
+      [
+        ["--trace", trace, "--min-instances", "5", "--max-instances", "2"],
+        1,
+        /function b wants at least 5 and at most 2 instances/
+      ],
       [["--trace", trace, "--fault", "meteor@5s"], 2, /is no fault/],
       [["--trace", trace, "--start-model", "slow"], 2, /there are process, lora, base-model/],
       [["--trace", trace, "--slots", "0"], 2, /--slots is 0/],
