@@ -54,29 +54,34 @@ export const put = (draft: Draft.Draft, before: RequestState | null, after: Requ
   state.requests = isGone
     ? DueMap.remove(state.requests, sequence, edit)
     : DueMap.set(state.requests, sequence, after, dueMs(after), edit)
-  const from = before === null ? null : place(before)
-  const to = place(after)
-  if (from !== to || hasMoved(before, after)) move(draft, before, after, from)
-  else if (before?._tag === "Terminal" && after._tag === "Terminal" && before.terminal !== after.terminal) {
-    const tenant = Draft.tenant(draft, after.tenant)
-    tenant[counterOf(before.terminal)] -= 1
-    tenant[counterOf(after.terminal)] += 1
+  if (before?._tag === "Terminal") countAgain(draft, before, after)
+  else {
+    const from = before === null ? null : place(before)
+    if (from !== place(after) || hasMoved(before, after)) move(draft, before, after, from)
   }
   if (isGone) forget(draft, after)
 }
 
+/** What has ended stays ended, though the log may know another end than the one that was seen. */
+const countAgain = (draft: Draft.Draft, before: Terminal, after: RequestState): void => {
+  if (after._tag !== "Terminal" || before.terminal === after.terminal) return
+  const tenant = Draft.tenant(draft, after.tenant)
+  tenant[counterOf(before.terminal)] -= 1
+  tenant[counterOf(after.terminal)] += 1
+}
+
 /** Its rows are looked up here, once for all that counts in them. */
-const move = (draft: Draft.Draft, before: RequestState | null, after: RequestState, from: Place | null): void => {
+const move = (draft: Draft.Draft, before: Live | null, after: RequestState, from: Place | null): void => {
   const version = Draft.version(draft, after.version)
   const tenant = Draft.tenant(draft, after.tenant)
   if (before === null) admit(draft, after, version, tenant)
-  else if (before._tag !== "Terminal") leave(draft, before, version, tenant)
+  else leave(draft, before, version, tenant)
   if (after._tag !== "Terminal") enter(draft, after, version, tenant)
-  else if (from !== "ended") end(draft, after, tenant, from === "leased")
+  else end(draft, after, tenant, from === "leased")
 }
 
 /** Within its place: to another class, or to another lease. */
-const hasMoved = (before: RequestState | null, after: RequestState): boolean => {
+const hasMoved = (before: Live | null, after: RequestState): boolean => {
   if (before?._tag === "Pending") return after._tag === "Pending" && before.waitsAs !== after.waitsAs
   // Only the log leases a request that is leased already: the record between the two was lost with a crash.
   const wasLeased = before?._tag === "Leased" || before?._tag === "Responding"
