@@ -36,17 +36,24 @@ const order: CreateInstance = {
 
 const silent = new BackendUnavailable({ backend: "silent", operation: "launch", detail: "no answer came" })
 
-/** Answers a launch or an end from so many tries on. */
-const backendOf = (answersFrom: { readonly launch: number; readonly terminate: number }) => {
+interface Conduct {
+  /** Answers from so many tries on. */
+  readonly launch: number
+  readonly terminate: number
+  /** How long a launch takes that is answered; absent = no time. */
+  readonly launchMs?: number
+}
+
+const backendOf = ({ launchMs = 0, ...answersFrom }: Conduct) => {
   const atMs = { launch: [] as number[], terminate: [] as number[] }
   const running = new Set<string>()
   const watchers = new Set<(observation: InstanceObservation) => void>()
-  const tried = (what: keyof typeof atMs, act: () => void) =>
+  const tried = (what: keyof typeof atMs, act: () => void, takesMs = 0) =>
     Effect.flatMap(
       Effect.clockWith((clock) => clock.currentTimeMillis),
       (nowMs) => {
         if (atMs[what].push(nowMs) < answersFrom[what]) return Effect.fail(silent)
-        return Effect.sync(act)
+        return Effect.delay(Effect.sync(act), takesMs)
       }
     )
   const tell = (observation: InstanceObservation) => {
@@ -66,10 +73,14 @@ const backendOf = (answersFrom: { readonly launch: number; readonly terminate: n
     },
     capacity: Effect.succeed({ instanceTypes: [] }),
     launch: ({ instanceId }) =>
-      tried("launch", () => {
-        running.add(instanceId)
-        tell({ _tag: "Started", instanceId, atMs: 0 })
-      }),
+      tried(
+        "launch",
+        () => {
+          running.add(instanceId)
+          tell({ _tag: "Started", instanceId, atMs: 0 })
+        },
+        launchMs
+      ),
     terminate: (instanceId) =>
       tried("terminate", () => {
         running.delete(instanceId)
@@ -136,6 +147,31 @@ describe("an agent whose backend does not answer", () => {
       assert.deepStrictEqual(late.atMs.launch, [0, 100, 300])
       assert.strictEqual(last(fabric)?.state, "starting")
     })
+  )
+
+  const slow = backendOf({ launch: 1, terminate: 1, launchMs: 100_000 })
+  agentTest(
+    "keeps an order until the backend has taken it, however long that takes, and launches it once",
+    slow,
+    (fabric) =>
+      Effect.gen(function* () {
+        fabric.order("agent.here.create", "create a", order)
+        // Whatever keeps it alive must come within the time that the queue gives, which is 30 s.
+        for (let waitedMs = 0; waitedMs < 90_000; waitedMs += 15_000) {
+          const before = fabric.extensions("create a")
+          yield* pass(15_000)
+          assert.isAbove(fabric.extensions("create a"), before, `in the 15 s after ${waitedMs} ms`)
+        }
+        fabric.again("create a")
+        yield* pass(1_000)
+        assert.strictEqual(fabric.outcome("create a"), "out", "another agent would not know of it")
+        yield* pass(10_000)
+        assert.strictEqual(fabric.outcome("create a"), "acked")
+        assert.deepStrictEqual(slow.atMs.launch, [0])
+        const told = fabric.extensions("create a")
+        yield* pass(60_000)
+        assert.strictEqual(fabric.extensions("create a"), told)
+      })
   )
 
   const prompt = backendOf({ launch: 1, terminate: 1 })

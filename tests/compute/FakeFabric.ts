@@ -31,6 +31,10 @@ export interface FakeFabric {
   readonly publish: (subject: string, payload: unknown) => void
   /** What became of each message: `acked`, `put aside: reason`, `out`. */
   readonly outcome: (messageId: string) => string | undefined
+  /** How often its consumer said that it still works on it. */
+  readonly extensions: (messageId: string) => number
+  /** As when its time was over: the same message once more, with a higher count. */
+  readonly again: (messageId: string) => void
   /** Every message that was published, decoded, in order. */
   readonly published: ReadonlyArray<{ readonly subject: string; readonly value: Message }>
 }
@@ -39,6 +43,8 @@ export const make = (): FakeFabric => {
   const consumers = new Map<string, (delivery: Delivery) => void>()
   const waiting = new Map<string, Array<Delivery>>()
   const outcomes = new Map<string, string>()
+  const extensions = new Map<string, number>()
+  const newest = new Map<string, Delivery>()
   const subscribers = new Set<readonly [string, (payload: Uint8Array, subject: string) => void]>()
   const published: Array<{ subject: string; value: Message }> = []
 
@@ -58,9 +64,10 @@ export const make = (): FakeFabric => {
       deliveryCount,
       ack: () => outcomes.set(messageId, "acked"),
       nak: () => deliver(queue, messageId, payload, deliveryCount + 1),
-      extend: () => undefined,
+      extend: () => extensions.set(messageId, (extensions.get(messageId) ?? 0) + 1),
       terminate: (reason) => outcomes.set(messageId, `put aside: ${reason}`)
     }
+    newest.set(messageId, delivery)
     const consumer = consumers.get(queue)
     if (consumer !== undefined) consumer(delivery)
     else waiting.set(queue, [...(waiting.get(queue) ?? []), delivery])
@@ -104,6 +111,12 @@ export const make = (): FakeFabric => {
     order: (queue, messageId, payload) => deliver(queue, messageId, encode(payload), 1),
     publish: (subject, payload) => publish(subject, encode(payload)),
     outcome: (messageId) => outcomes.get(messageId),
+    extensions: (messageId) => extensions.get(messageId) ?? 0,
+    again: (messageId) => {
+      const { queue, payload, deliveryCount } = newest.get(messageId) ?? {}
+      if (queue === undefined || payload === undefined) throw new Error(`${messageId} was never delivered`)
+      deliver(queue, messageId, payload, (deliveryCount ?? 0) + 1)
+    },
     published
   }
 }

@@ -82,6 +82,8 @@ export class Agent extends Context.Service<
 >()("millrace/planes/compute/Agent") {}
 
 const consumeOptions = { ackWaitMs: 30_000, maxInFlight: 1_000 }
+/** A third, so that one that is late costs nothing. */
+const extendMs = 10_000
 const shutdownMsDefault = 15_000
 
 export const make: (
@@ -154,6 +156,7 @@ export const make: (
     yield* heartbeat.beatWhole
     yield* workQueue.consume(subjects.terminate(cluster), consumeOptions, orders.onTerminate)
     yield* workQueue.consume(subjects.create(cluster), consumeOptions, orders.onCreate)
+    yield* Effect.sync(orders.extend).pipe(Effect.delay(extendMs), Effect.repeat(Schedule.forever), Effect.forkScoped)
     yield* heartbeat.beat.pipe(
       Effect.delay(options.heartbeatMs ?? 2_000),
       Effect.repeat(Schedule.forever),

@@ -1,7 +1,8 @@
 /**
  * What an agent does with each order of its queue: read, checked, carried out, acked.
  *
- * The order to launch leaves in the turn in which a Create is delivered; acked when the backend took it or refused.
+ * The order to launch leaves in the turn in which a Create is delivered; acked when the backend took it or refused. Until
+ * then the queue is told that it is worked on: an agent that dies meanwhile leaves the order to the next one.
  *
  * @module
  */
@@ -26,6 +27,8 @@ import type { AgentReports } from "./AgentReports.ts"
 export interface AgentOrders {
   readonly onCreate: (delivery: Delivery) => void
   readonly onTerminate: (delivery: Delivery) => void
+  /** Tells the queue that what the backend has not taken yet is still worked on. Several times in each `ackWaitMs`. */
+  readonly extend: () => void
 }
 
 export interface AgentOrdersOptions {
@@ -58,6 +61,9 @@ export const make = (options: AgentOrdersOptions): AgentOrders => {
   const { cluster, backend, instances, reports, clock, epoch, fork } = options
   const now = () => clock.currentTimeMillisUnsafe()
 
+  /** By instance what the backend has not taken yet: one for each message that said so. */
+  const launching = new Map<string, Array<Delivery>>()
+
   let newestEpoch = 0
   /** Why an order is of the past; undefined = it is not. */
   const deposed = ({ epoch = 0 }: { readonly epoch?: number }): string | undefined => {
@@ -68,6 +74,12 @@ export const make = (options: AgentOrdersOptions): AgentOrders => {
   const create = (order: CreateInstance, delivery: Delivery) => {
     const { instanceId } = order
     CrashPoint.hit("agent.create.received")
+    const underWay = launching.get(instanceId)
+    if (underWay !== undefined) {
+      const same = underWay.findIndex(({ messageId }) => messageId === delivery.messageId)
+      underWay[same === -1 ? underWay.length : same] = delivery
+      return
+    }
     const isOld = deposed(order)
     if (isOld !== undefined) {
       if (instances.entries.has(instanceId)) return delivery.ack()
@@ -96,6 +108,8 @@ export const make = (options: AgentOrdersOptions): AgentOrders => {
     if (url === undefined) return delivery.nak(noWorkerUrlAgainMs)
     CrashPoint.hit("agent.create.beforeLaunch")
     instances.add(entry)
+    const deliveries = [delivery]
+    launching.set(instanceId, deliveries)
     const worker = { url, token: options.workerToken(order), spawnedAtMs: nowMs }
     const launch = backend.launch(specOf(order, environmentOf(order, worker)))
     fork(
@@ -110,7 +124,12 @@ export const make = (options: AgentOrdersOptions): AgentOrders => {
           onSuccess: () => instances.launched(entry),
           onFailure: (cause) => launchFailed(entry, cause)
         }),
-        Effect.andThen(Effect.sync(() => delivery.ack()))
+        Effect.andThen(
+          Effect.sync(() => {
+            launching.delete(instanceId)
+            for (const each of deliveries) each.ack()
+          })
+        )
       )
     )
   }
@@ -172,6 +191,9 @@ export const make = (options: AgentOrdersOptions): AgentOrders => {
 
   return {
     onCreate: handle(AgentMessageCheck.create, create),
-    onTerminate: handle(AgentMessageCheck.terminate, terminate)
+    onTerminate: handle(AgentMessageCheck.terminate, terminate),
+    extend: () => {
+      for (const deliveries of launching.values()) for (const delivery of deliveries) delivery.extend()
+    }
   }
 }
