@@ -11,6 +11,7 @@ import * as fs from "node:fs/promises"
 import { homedir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
+import { isOlder } from "../../src/planes/fabric/nats/Safety.ts"
 
 /** The newest release when this was written. */
 export const pinnedVersion = "2.15.2"
@@ -26,17 +27,6 @@ export interface Found {
   readonly path: string
   readonly version: string
   readonly how: "PATH" | "cache" | "go" | "release"
-}
-
-/** Negative when `left` is older. Both `major.minor.patch`, of which a suffix counts for nothing. */
-export const compareVersions = (left: string, right: string): number => {
-  const parts = (version: string) => version.split("-")[0]!.split(".").map(Number)
-  const [first, second] = [parts(left), parts(right)]
-  for (let index = 0; index < 3; index++) {
-    const difference = (first[index] ?? 0) - (second[index] ?? 0)
-    if (difference !== 0) return difference
-  }
-  return 0
 }
 
 export const cacheFolder = (environment: NodeJS.ProcessEnv = process.env): string =>
@@ -66,7 +56,7 @@ export const locate = (environment: NodeJS.ProcessEnv = process.env): Found | un
   ]
   for (const { path, how } of candidates) {
     const version = existsSync(path) ? versionOf(path) : undefined
-    if (version !== undefined && compareVersions(version, pinnedVersion) >= 0) return { path, version, how }
+    if (version !== undefined && !isOlder(version, pinnedVersion)) return { path, version, how }
   }
   return undefined
 }
@@ -129,12 +119,12 @@ export const downloadRelease = (baseUrl: string = releasesUrl): Promise<string> 
     return keep(join(folder, name, "nats-server"))
   })
 
-/** Finds or gets it; fails with everything that was tried. */
-export const obtain = async (say: (line: string) => void): Promise<Found> => {
+/** Finds or gets it; fails with everything that was tried. `baseUrl`: as for a release. */
+export const obtain = async (say: (line: string) => void, baseUrl?: string): Promise<Found> => {
   const found = locate()
   if (found !== undefined) return found
   const faults: Array<string> = []
-  for (const [how, get] of [["go", buildWithGo] as const, ["release", () => downloadRelease()] as const]) {
+  for (const [how, get] of [["go", buildWithGo] as const, ["release", () => downloadRelease(baseUrl)] as const]) {
     try {
       say(how === "go" ? `building nats-server ${pinnedVersion} with Go` : `downloading nats-server ${pinnedVersion}`)
       const path = await get()

@@ -52,16 +52,16 @@ export const isOlder = (version: string, than: string): boolean => {
   return version.includes("-") && !than.includes("-")
 }
 
-export const ofServer = (server: ServerFacts, versionMin: string = serverVersionMin): ReadonlyArray<Finding> => {
+export const ofServer = (server: ServerFacts): ReadonlyArray<Finding> => {
   const where = `server ${server.name}`
   const findings: Array<Finding> = []
-  if (isOlder(server.version, versionMin)) {
+  if (isOlder(server.version, serverVersionMin)) {
     findings.push({
       where,
       setting: "version",
       found: server.version,
-      required: `${versionMin} or newer`,
-      change: `install nats-server ${versionMin} or newer`,
+      required: `${serverVersionMin} or newer`,
+      change: `install nats-server ${serverVersionMin} or newer`,
       isWaivedByProcessCrashOnly: false
     })
   }
@@ -145,17 +145,20 @@ const leaderAlone: Rule = [
 
 const discardNew: Rule = ["discard", (config) => config.discard === "new", (config) => config.discard, "new"]
 
+/** Beyond it the oldest goes, whatever `discard` says. */
+const allOfSubject: Rule = [
+  "max_msgs_per_subject",
+  (config) => (config.max_msgs_per_subject ?? -1) === -1,
+  (config) => config.max_msgs_per_subject,
+  "-1"
+]
+
 const byRole: Readonly<Record<StreamRole, ReadonlyArray<Rule>>> = {
   log: [
     discardNew,
     ["retention", (config) => config.retention === "limits", (config) => config.retention, "limits"],
     ["max_msgs", (config) => (config.max_msgs ?? -1) === -1, (config) => config.max_msgs, "-1"],
-    [
-      "max_msgs_per_subject",
-      (config) => (config.max_msgs_per_subject ?? -1) === -1,
-      (config) => config.max_msgs_per_subject,
-      "-1"
-    ],
+    allOfSubject,
     ["deny_purge", (config) => config.deny_purge !== true, (config) => config.deny_purge, "false"]
   ],
   snapshots: [
@@ -178,6 +181,7 @@ const byRole: Readonly<Record<StreamRole, ReadonlyArray<Rule>>> = {
   queue: [
     discardNew,
     leaderAlone,
+    allOfSubject,
     ["retention", (config) => config.retention === "workqueue", (config) => config.retention, "workqueue"]
   ],
   deadLetters: [
