@@ -101,6 +101,26 @@ describe.skipIf(natsIsMissing)("planes as services", () => {
     assert.strictEqual(JSON.parse(explained).state, "responded")
   }, 60_000)
 
+  it("while NATS stands still no plane is ready, each says why and is alive; when it goes on, so do they", async () => {
+    const all = [invocation, control, agent]
+    await nats!.pause()
+    try {
+      for (const service of all) {
+        const { status, text } = await service.readyz()
+        assert.strictEqual(status, 503, `${service.plane}: ${text}`)
+        assert.include(
+          JSON.parse(text).reasons.map(({ check }: { readonly check: string }) => check),
+          "fabric"
+        )
+        assert.strictEqual((await fetch(`${service.health}/healthz`)).status, 200)
+      }
+    } finally {
+      nats!.signal("SIGCONT")
+    }
+    await Promise.all(all.map(isReady))
+    assert.strictEqual((await call("probe", "/echo", { method: "POST", body: "again" })).text, "again")
+  }, 60_000)
+
   it("SIGTERM lets a call in flight finish, and says so before; what needs the plane that is gone is refused with 503", async () => {
     const running = call("probe", "/sleep?ms=1500")
     await eventually("it runs", async () => {
