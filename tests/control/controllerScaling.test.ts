@@ -179,6 +179,7 @@ describe("controller: from zero and back", () => {
     w.advance(100)
     assert.deepStrictEqual(w.controller.startTimeline(agent.created[0]!.instanceId), {
       instanceId: agent.created[0]!.instanceId,
+      placement: "c1 (100 % free)",
       demandAtMs,
       createdAtMs: demandAtMs,
       startedAtMs: demandAtMs,
@@ -186,6 +187,20 @@ describe("controller: from zero and back", () => {
       phases: { processMs: 20, initialiseMs: 30, connectMs: 5 }
     })
     assert.isUndefined(w.controller.startTimeline("nobody"))
+  })
+
+  it("says of each start why it is where it is, and which clusters it was preferred to", async () => {
+    const w = await world()
+    const agent = w.agent("c1")
+    w.agent("c2")
+    w.agent("c3")
+    w.controller.setCluster("c3", { cordoned: true, draining: false })
+    w.deploy(V1, { minInstances: 2 })
+    w.advance(100)
+    const why = agent.created.map(({ instanceId }) => w.controller.startTimeline(instanceId)?.placement ?? "")
+    assert.lengthOf(why, 2)
+    assert.strictEqual(why[0], "c1 (100 % free) rather than c2 (100 % free)")
+    assert.match(why[1]!, /^c1 \(\d+ % free, warm\) rather than c2 \(100 % free\)$/)
   })
 })
 

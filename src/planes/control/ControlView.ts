@@ -55,6 +55,8 @@ export interface DeploymentStatus {
 /** When the parts of the latest start of an instance happened, for the receipt of the request that waited for it. */
 export interface StartTimeline {
   readonly instanceId: string
+  /** Why its cluster was chosen; absent where that is not known. */
+  readonly placement?: string | undefined
   /** Demand arrived at the scaling machine. */
   readonly demandAtMs: number
   readonly createdAtMs: number

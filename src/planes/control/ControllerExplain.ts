@@ -5,6 +5,7 @@
  */
 import type * as Instance from "../../core/instance/Instance.ts"
 import type * as RestartBudget from "../../core/instance/RestartBudget.ts"
+import type * as Placement from "../../core/placement/Placement.ts"
 import { plural, type Reading, seconds } from "../../core/scaling/Policy.ts"
 
 export interface Waiting {
@@ -24,6 +25,19 @@ export interface Waiting {
   readonly nowhere: string | null
   /** When an order that could not be sent is tried again; null = none. */
   readonly ordersHeldUntilMs: number | null
+}
+
+/** Others that could have taken it too, by name. */
+const othersMax = 3
+
+/** Why an instance goes to the cluster that was chosen for it. */
+export const whyThere = ({ cluster, explanations }: Placement.Placed): string => {
+  const fit = explanations.filter(({ isEligible }) => isEligible)
+  const others = fit.filter((each) => each.cluster !== cluster)
+  const chosen = fit.find((each) => each.cluster === cluster)
+  const named = others.slice(0, othersMax).map((each) => `${each.cluster} (${each.text})`)
+  if (others.length > othersMax) named.push(`${others.length - othersMax} more`)
+  return `${cluster} (${chosen?.text ?? ""})${named.length === 0 ? "" : ` rather than ${named.join(", ")}`}`
 }
 
 /** Undefined: a ready instance has a free slot. */

@@ -14,6 +14,8 @@ export interface InstanceEntry {
   readonly versionId: string
   readonly generation: number
   readonly cluster: string
+  /** Why there; null = this copy of the control plane did not place it. */
+  readonly placement: string | null
   readonly instanceType: string
   /** When the demand that it was created for was heard. */
   readonly demandAtMs: number
@@ -155,6 +157,7 @@ const ofState = (state: Instance.State): Life =>
 
 export const toTimeline = (entry: InstanceEntry): StartTimeline => ({
   instanceId: entry.instanceId,
+  ...(entry.placement === null ? {} : { placement: entry.placement }),
   demandAtMs: entry.demandAtMs,
   createdAtMs: entry.state.facts.requestedAtMs,
   startedAtMs: entry.state.facts.startedAtMs,

@@ -9,6 +9,7 @@ import * as RestartBudget from "../../core/instance/RestartBudget.ts"
 import * as Placement from "../../core/placement/Placement.ts"
 import type { CreateInstance } from "../compute/AgentMessage.ts"
 import type { ControllerClusters } from "./ControllerClusters.ts"
+import * as ControllerExplain from "./ControllerExplain.ts"
 import type { ControllerInstances, InstanceEntry } from "./ControllerInstances.ts"
 import type { ControllerOrders } from "./ControllerOrders.ts"
 import type { ControllerTime } from "./ControllerTimers.ts"
@@ -72,12 +73,17 @@ export const make = (options: ControllerStartsOptions): ControllerStarts => {
         return
       }
       if (index + 1 < count) candidates = Placement.reserve(candidates, placed.cluster, request)
-      orderOne(version, deployed, placed.cluster, nowMs)
+      orderOne(version, deployed, { cluster: placed.cluster, placement: ControllerExplain.whyThere(placed) }, nowMs)
     }
     unblock(version)
   }
 
-  const orderOne = (version: VersionEntry, deployed: Deployed, cluster: string, nowMs: number): void => {
+  const orderOne = (
+    version: VersionEntry,
+    deployed: Deployed,
+    { cluster, placement }: Pick<InstanceEntry, "cluster" | "placement">,
+    nowMs: number
+  ): void => {
     const { spec } = deployed.deployment
     const instanceId = `${version.versionId.slice(0, 8)}-${options.newSuffix()}`
     const entry: InstanceEntry = {
@@ -86,6 +92,7 @@ export const make = (options: ControllerStartsOptions): ControllerStarts => {
       versionId: version.versionId,
       generation: deployed.deployment.generation,
       cluster,
+      placement,
       instanceType: spec.instanceType,
       demandAtMs: Math.min(version.demandAtMs, nowMs),
       state: Instance.requested({

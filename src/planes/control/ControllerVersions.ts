@@ -194,6 +194,7 @@ export const make = (options: ControllerVersionsOptions): ControllerVersions => 
       versionId: report.versionId,
       generation: report.generation,
       cluster: report.cluster,
+      placement: null,
       instanceType: spec.instanceType,
       demandAtMs: report.requestedAtMs,
       state: Instance.requested({ nowMs: report.requestedAtMs, startDeadlineMs, drainMs, graceMs }),

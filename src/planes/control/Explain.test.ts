@@ -23,6 +23,7 @@ describe("an explanation", () => {
     })
     const start = {
       instanceId: "i",
+      placement: "west (83 % free, warm) rather than east (20 % free)",
       demandAtMs: 1_001,
       createdAtMs: 1_002,
       startedAtMs: 1_010,
@@ -33,7 +34,7 @@ describe("an explanation", () => {
     assert.deepStrictEqual(lines, [
       "+0.0 ms arrived",
       "+1.0 ms scaled from 0 to 1: 1 pending and nothing runs",
-      "+2.0 ms instance i was ordered",
+      "+2.0 ms instance i was ordered in west (83 % free, warm) rather than east (20 % free)",
       "+10 ms i was started",
       "+390 ms i declared itself ready",
       "+400 ms leased",

@@ -63,7 +63,8 @@ export const lines = (options: {
     facts.push({ atMs: decision.atMs, text: `scaled from ${decision.from} to ${decision.to}: ${decision.reason}` })
   }
   if (start !== undefined && start.demandAtMs >= request.arrivedAtMs) {
-    facts.push({ atMs: start.createdAtMs, text: `instance ${start.instanceId} was ordered` })
+    const where = start.placement === undefined ? "" : ` in ${start.placement}`
+    facts.push({ atMs: start.createdAtMs, text: `instance ${start.instanceId} was ordered${where}` })
     if (start.startedAtMs !== null) facts.push({ atMs: start.startedAtMs, text: `${start.instanceId} was started` })
     if (start.readyAtMs !== null)
       facts.push({ atMs: start.readyAtMs, text: `${start.instanceId} declared itself ready` })
