@@ -49,7 +49,7 @@ export interface NatsOptions {
   readonly duplicateWindowMs: number
   /** How long the first connect may take. */
   readonly connectLimitMs: number
-  /** Between two looks at a consumer; one that has something to deliver and does not for twice as long is rebuilt. */
+  /** Between two looks at a consumer; one that had something to deliver at three in a row, and did not, is rebuilt. */
   readonly watchdogMs: number
   readonly queueStreams: ReadonlyArray<QueueStream>
 }

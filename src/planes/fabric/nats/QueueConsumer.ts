@@ -20,6 +20,7 @@ import * as NatsFailure from "./NatsFailure.ts"
 import { type Pulled, PullRequest } from "./PullRequests.ts"
 import * as Retry from "./Retry.ts"
 import * as Safety from "./Safety.ts"
+import * as Stall from "./Stall.ts"
 import type { Supervisor } from "./Supervisor.ts"
 
 const pullMax = 100
@@ -32,6 +33,8 @@ const delayedMax = 1_000
 /** Settled ones are remembered in case their ack got lost. */
 const settledMax = 10_000
 const closeLimitMs = 2_000
+/** At the third look, which may be a little early. */
+const stalledLooks = 1.5
 const ackTries = 3
 
 export interface QueueConsumerOptions {
@@ -73,6 +76,7 @@ export class QueueConsumer {
   #request: PullRequest | undefined
   #onRoom: () => void = () => undefined
   #lastDeliveryMs = performance.now()
+  #stalledSinceMs: number | undefined
   #rebuilds = 0
   #watchdog: NodeJS.Timeout | undefined
   #isLooking = false
@@ -322,21 +326,26 @@ export class QueueConsumer {
     try {
       const info = await this.#info()
       if (this.#isClosed) return
-      const hasRoom = this.#held.size < consume.maxInFlight
-      const silentMs = performance.now() - this.#lastDeliveryMs
-      const isStalled =
-        info !== undefined && info.num_pending > 0 && hasRoom && silentMs > 2 * supervisor.options.watchdogMs
+      const nowMs = performance.now()
+      this.#stalledSinceMs = Stall.since(this.#stalledSinceMs, {
+        nowMs,
+        pendingCount: info?.num_pending ?? 0,
+        hasRoom: this.#held.size < consume.maxInFlight,
+        lastDeliveryMs: this.#lastDeliveryMs
+      })
+      const isStalled = Stall.isStalled(this.#stalledSinceMs, nowMs, stalledLooks * supervisor.options.watchdogMs)
       if (info !== undefined && !isStalled) return
-      if (isStalled) {
+      if (info !== undefined) {
+        const silentMs = Math.round(nowMs - this.#lastDeliveryMs)
         report(
-          `the consumer ${durable} of ${stream} has ${info.num_pending} messages and delivered none for ${Math.round(silentMs)} ms: it is made anew`,
+          `the consumer ${durable} of ${stream} has ${info.num_pending} messages and delivered none for ${silentMs} ms: it is made anew`,
           undefined
         )
         await supervisor.link.manager.consumers.delete(stream, durable)
       }
       await this.#ensure()
       this.#rebuilds += 1
-      this.#lastDeliveryMs = performance.now()
+      this.#stalledSinceMs = undefined
       void this.#request?.stop()
     } catch (error) {
       if (!NatsFailure.mayPass(NatsFailure.of(error)))
