@@ -16,6 +16,7 @@ import { natsIsMissing } from "../services/RunningNats.ts"
 import * as CrashPoints from "./CrashPoints.ts"
 import * as HostFaults from "./hosts/HostFaults.ts"
 import * as Network from "./hosts/Network.ts"
+import * as Promises from "./hosts/Promises.ts"
 import * as Kills from "./Kills.ts"
 import * as Random from "./Random.ts"
 import * as SeedsCommand from "./seeds/SeedsCommand.ts"
@@ -251,8 +252,11 @@ const nats = async (): Promise<boolean> => {
     seed,
     seconds
   }
+  const broken = Promises.broken(figures)
+  for (const sentence of broken) say(sentence)
   process.stdout.write(`${values.json === true ? JSON.stringify(figures) : JSON.stringify(figures, null, 2)}\n`)
-  return verdicts.length === 0 && stale.refused === stale.sent
+  const isJudged = !values.small && !values.hurried
+  return verdicts.length === 0 && stale.refused === stale.sent && !(isJudged && broken.length > 0)
 }
 
 const commands: Readonly<Record<string, () => Promise<boolean>>> = {

@@ -4,6 +4,7 @@
  * Laws (`tests/fabric/keyValueLaws.ts`): K1 a confirmed put is read back, also after a restart. K2 revisions strictly
  * grow over the whole store. K3 of several compare-and-sets at one revision at most one succeeds. K4 a watch delivers
  * the present state first, then every change in order of revision, without gaps and without repeats; a delete is a change.
+ * On NATS a watcher that was cut off hears of the last 64 changes of each key, and of deletions of the last hour.
  * K5 a prefix matches literally: no key character is special.
  *
  * @module
