@@ -5,7 +5,13 @@
  */
 import { get } from "node:http"
 import * as BenchProcess from "./BenchProcess.ts"
-import type { BackendOptions, BenchFunction, ObservedStart, StartedPlatform } from "./processes/platform.ts"
+import type {
+  BackendOptions,
+  BenchFunction,
+  FabricOptions,
+  ObservedStart,
+  StartedPlatform
+} from "./processes/platform.ts"
 
 export interface PlatformUnderTest {
   readonly port: number
@@ -16,15 +22,25 @@ export interface PlatformUnderTest {
   readonly close: () => Promise<void>
 }
 
+export interface Options {
+  readonly flags?: ReadonlyArray<string>
+  readonly backend?: BackendOptions
+  /** Absent: the embedded one. */
+  readonly fabric?: FabricOptions | undefined
+}
+
+/** Three servers make their streams in seconds each, on a machine that is busy. */
+const startMs = 90_000
+
 export const start = async (
   functions: ReadonlyArray<BenchFunction>,
-  flags: ReadonlyArray<string> = BenchProcess.nodeFlags,
-  backend: BackendOptions = {}
+  { flags = BenchProcess.nodeFlags, backend = {}, fabric }: Options = {}
 ): Promise<PlatformUnderTest> => {
   const child = await BenchProcess.start<StartedPlatform>(
     "platform.ts",
-    [JSON.stringify(functions), JSON.stringify(backend)],
-    flags
+    [JSON.stringify(functions), JSON.stringify(backend), ...(fabric === undefined ? [] : [JSON.stringify(fabric)])],
+    flags,
+    startMs
   )
   return {
     port: child.started.port,

@@ -30,8 +30,7 @@ const untilZero = async (platform: PlatformUnderTest.PlatformUnderTest): Promise
 const startPlatform = (zygotes: number) =>
   PlatformUnderTest.start(
     [{ name: "hello", file: "hello.mjs", deployment: { maxInstances: 1, idleWindowMs: 100 }, version: {} }],
-    BenchProcess.nodeFlags,
-    { zygotes }
+    { backend: { zygotes } }
   )
 
 export const cold: Bench = async ({ repetitions, say }) => {

@@ -18,7 +18,6 @@ import { platformTimes, type Scenario } from "../src/core/simulation/Scenario.ts
 import * as Simulation from "../src/core/simulation/Simulation.ts"
 import type { StartModel } from "../src/core/simulation/StartModel.ts"
 import type { Bench } from "./Bench.ts"
-import * as BenchProcess from "./BenchProcess.ts"
 import * as PlatformUnderTest from "./PlatformUnderTest.ts"
 import { median, quantile, round } from "./Statistics.ts"
 
@@ -171,8 +170,7 @@ const error = (simulated: number, measured: number): number => Math.abs(simulate
 export const fidelity: Bench = async ({ repetitions, say }) => {
   const platform = await PlatformUnderTest.start(
     names.map((name) => ({ name, file: "nap.mjs", deployment: spec, version: {} })),
-    BenchProcess.nodeFlags,
-    { zygotes: 0 }
+    { backend: { zygotes: 0 } }
   )
   try {
     // The first start ever fills the compile cache.

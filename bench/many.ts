@@ -6,7 +6,8 @@
  * Instances are SDK workers in a process of their own and start at once, so `cold` is the platform's part of a cold start.
  * `rss_mb` is of the process with all planes, at the end, and that process found its functions when it started;
  * `rss_made_mb` is of the one that made them, right after it had. `restart_ms` from the start of a process on the same state directory, after a
- * SIGKILL, until it takes calls.
+ * SIGKILL, until it takes calls. `MANY_FABRIC=nats`: all of it on a NATS server with `sync_interval: always`, whose own memory is
+ * not in `rss_mb`.
  *
  * @module
  */
@@ -14,6 +15,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { Agent, request } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { startNats } from "../tests/services/RunningNats.ts"
 import type { Bench } from "./Bench.ts"
 import * as BenchProcess from "./BenchProcess.ts"
 import type { ManyStarted } from "./processes/many.ts"
@@ -23,7 +25,10 @@ const few = { active: 10, cold: 600 }
 const callersThatWake = 32
 const warmCalls = 2_000
 const coldCalls = 100
-const makeMs = 600_000
+/** On NATS each record waits for a sync of its own. */
+const makeMs = 3_600_000
+/** Two installations of 16 shards have room on the server. */
+const natsLogBytes = 128 * 1024 * 1024
 const rssBudgetMb = 512
 const restartBudgetMs = 5_000
 const ratioBudget = 1.1
@@ -113,9 +118,14 @@ class Ground {
 export const many: Bench = async ({ repetitions, say }) => {
   const registered = numberOf("MANY_REGISTERED", 100_000)
   const active = numberOf("MANY_ACTIVE", 10_000)
+  const nats = process.env["MANY_FABRIC"] === "nats" ? await startNats() : undefined
   const directories = [0, 1].map(() => mkdtempSync(join(tmpdir(), "millrace-many-")))
   const open = async (at: 0 | 1, count: number, running: number) => {
     const args = [directories[at] ?? "", String(count)]
+    if (nats !== undefined) {
+      const system = { servers: [nats.systemUrl], credentials: { _tag: "Anonymous" } }
+      args.push(JSON.stringify({ servers: [nats.url], system, prefix: `many-${at}`, logBytesMax: natsLogBytes }))
+    }
     const child = await BenchProcess.start<ManyStarted>("many.ts", args, BenchProcess.nodeFlags, makeMs)
     return { child, ground: new Ground(child, running) }
   }
@@ -186,6 +196,7 @@ export const many: Bench = async ({ repetitions, say }) => {
     }
   } finally {
     await Promise.all(grounds.map((ground) => ground.kill()))
+    await nats?.remove()
     for (const directory of directories) rmSync(directory, { recursive: true, force: true })
   }
 }

@@ -4,6 +4,9 @@
  * embedded log on the same disk. 1 KiB, 256 callers, 16 shards, in one run. What waits at a shard goes into its next batch,
  * as a shard's owner does it.
  *
+ * And whole calls on each of the three fabrics, over HTTP: `accept` (202 after the commit, 256 callers, one function, so one
+ * shard) and `warm` (64 callers of an instance that runs, answered).
+ *
  * @module
  */
 import * as fs from "node:fs/promises"
@@ -20,6 +23,8 @@ import * as NatsFabric from "../src/planes/fabric/NatsFabric.ts"
 import { connectionOptions } from "../src/planes/fabric/nats/Supervisor.ts"
 import { type RunningNats, startCluster, startNats } from "../tests/services/RunningNats.ts"
 import type { Bench } from "./Bench.ts"
+import * as HttpLoad from "./HttpLoad.ts"
+import * as PlatformUnderTest from "./PlatformUnderTest.ts"
 import { median, quantile, round } from "./Statistics.ts"
 
 const callers = 256
@@ -125,67 +130,156 @@ const withServer = async <A>(body: (server: RunningNats) => Promise<A>): Promise
   }
 }
 
+const optionsOf = (servers: ReadonlyArray<RunningNats>) => ({
+  servers: servers.map(({ url }) => url),
+  system: { servers: servers.map(({ systemUrl }) => systemUrl), credentials: { _tag: "Anonymous" as const } },
+  logBytesMax: streamBytesMax
+})
+
 const measureNats = (servers: ReadonlyArray<RunningNats>) =>
-  withFolder((blobDirectory) =>
-    measureLog(
-      NatsFabric.layer({
-        servers: servers.map(({ url }) => url),
-        system: { servers: servers.map(({ systemUrl }) => systemUrl), credentials: { _tag: "Anonymous" } },
-        blobDirectory,
-        logBytesMax: streamBytesMax
-      })
-    )
+  withFolder((blobDirectory) => measureLog(NatsFabric.layer({ ...optionsOf(servers), blobDirectory })))
+
+interface Calls {
+  readonly accept: Measured
+  readonly warm: Measured
+}
+
+const warmCallers = 64
+
+/** `servers`: none = the embedded fabric. */
+const measureCalls = async (servers: ReadonlyArray<RunningNats>, say: (line: string) => void): Promise<Calls> => {
+  const platform = await PlatformUnderTest.start(
+    [
+      {
+        name: "echo",
+        file: "echo.mjs",
+        deployment: { minInstances: 1, maxInstances: 1, concurrency: 256 },
+        version: {}
+      },
+      { name: "slow", file: "never.mjs", deployment: { maxInstances: 1, concurrency: 1 }, version: {} }
+    ],
+    { fabric: servers.length === 0 ? undefined : { ...optionsOf(servers), prefix: "calls" } }
   )
+  const load = async (path: string, options: Pick<HttpLoad.LoadOptions, "status" | "headers" | "connections">) => {
+    const result = await HttpLoad.run({
+      ...options,
+      host: "127.0.0.1",
+      port: platform.port,
+      method: "POST",
+      path,
+      body: record,
+      warmUpMs,
+      durationMs,
+      pids: []
+    })
+    if (result.errors > 0) say(`${result.errors} errors at ${path}, the first: ${result.firstError}`)
+    return {
+      perSecond: result.requestsPerSecond,
+      p50Ms: quantile(result.latencies, 0.5),
+      p99Ms: quantile(result.latencies, 0.99)
+    }
+  }
+  try {
+    const headers = { "content-type": "application/octet-stream" }
+    const warm = () => load("/f/echo/", { status: 200, headers, connections: warmCallers })
+    const accept = () =>
+      load("/f/slow/", { status: 202, headers: { ...headers, prefer: "respond-async" }, connections: callers })
+    // When its instance is there; the first seconds belong to the compiler.
+    await PlatformUnderTest.call(platform.port, "/f/echo/")
+    await warm()
+    const warmed = await warm()
+    await accept()
+    return { warm: warmed, accept: await accept() }
+  } finally {
+    await platform.close()
+  }
+}
 
 const electionMs = 30_000
 
-const measureCluster = async (): Promise<Measured> => {
-  const servers = await startCluster()
+/** When the three have elected: a stream can be made that lies on all of them. */
+const untilElected = async (servers: ReadonlyArray<RunningNats>): Promise<void> => {
+  const urls = servers.map(({ url }) => url)
+  const connection = await connect(connectionOptions(urls, { _tag: "Anonymous" }, "bench"))
   try {
     for (const endMs = performance.now() + electionMs; ; ) {
       try {
-        return await measureNats(servers)
+        const { streams } = await jetstreamManager(connection)
+        await streams.add({ name: "elected", subjects: ["elected"], num_replicas: servers.length })
+        return
       } catch (error) {
-        // The three elect first.
         if (performance.now() > endMs) throw error
       }
     }
+  } finally {
+    await connection.close()
+  }
+}
+
+const onCluster = async <A>(body: (servers: ReadonlyArray<RunningNats>) => Promise<A>): Promise<A> => {
+  const servers = await startCluster()
+  try {
+    await untilElected(servers)
+    return await body(servers)
   } finally {
     await Promise.all(servers.map((server) => server.remove()))
   }
 }
 
+const names = ["nats_r1", "nats_r3", "embedded"] as const
+
 export const nats: Bench = async ({ repetitions, say }) => {
-  const rounds: Array<Readonly<Record<"nats" | "cluster" | "naive" | "embedded", Measured>>> = []
+  type Round = Readonly<Record<(typeof names)[number], Measured & { readonly calls: Calls }>> & {
+    readonly naive: Measured
+  }
+  const rounds: Array<Round> = []
   for (let index = 0; index < repetitions; index++) {
-    const nats = await withServer((server) => measureNats([server]))
-    const cluster = await measureCluster()
-    const naive = await withServer(measureNaive)
-    const embedded = await withFolder((directory) => measureLog(EmbeddedFabric.layer({ directory })))
-    rounds.push({ nats, cluster, naive, embedded })
+    const log = {
+      nats_r1: await withServer((server) => measureNats([server])),
+      nats_r3: await onCluster(measureNats),
+      naive: await withServer(measureNaive),
+      embedded: await withFolder((directory) => measureLog(EmbeddedFabric.layer({ directory })))
+    }
+    const calls = {
+      nats_r1: await withServer((server) => measureCalls([server], say)),
+      nats_r3: await onCluster((servers) => measureCalls(servers, say)),
+      embedded: await measureCalls([], say)
+    }
     const text = (name: string, { perSecond, p50Ms, p99Ms }: Measured) =>
       `${name} ${Math.round(perSecond)}/s, p50 ${p50Ms.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms`
     say(
-      `round ${index + 1}: ${text("log on NATS, one replica", nats)}; ${text("three", cluster)}; ` +
-        `${text("naive", naive)}; ${text("embedded", embedded)}`
+      `round ${index + 1}: ${text("log on NATS, one replica", log.nats_r1)}; ${text("three", log.nats_r3)}; ` +
+        `${text("naive", log.naive)}; ${text("embedded", log.embedded)}`
     )
+    for (const name of names) {
+      say(`round ${index + 1}: ${name}: ${text("accept", calls[name].accept)}; ${text("warm", calls[name].warm)}`)
+    }
+    rounds.push({
+      nats_r1: { ...log.nats_r1, calls: calls.nats_r1 },
+      nats_r3: { ...log.nats_r3, calls: calls.nats_r3 },
+      embedded: { ...log.embedded, calls: calls.embedded },
+      naive: log.naive
+    })
   }
-  const figure = (pick: (round: (typeof rounds)[number]) => number, digits = 0) =>
-    round(median(rounds.map(pick)), digits)
+  const figure = (pick: (round: Round) => number, digits = 0) => round(median(rounds.map(pick)), digits)
+  const figuresOf = (name: string, pick: (round: Round) => Measured) => ({
+    [`${name}_per_s`]: figure((one) => pick(one).perSecond),
+    [`${name}_p50_ms`]: figure((one) => pick(one).p50Ms, 2),
+    [`${name}_p99_ms`]: figure((one) => pick(one).p99Ms, 2)
+  })
   return {
     figures: {
-      ratio_naive: figure((one) => one.nats.perSecond / one.naive.perSecond, 2),
-      ratio_embedded: figure((one) => one.nats.perSecond / one.embedded.perSecond, 2),
-      nats_r1_per_s: figure((one) => one.nats.perSecond),
-      nats_r1_p50_ms: figure((one) => one.nats.p50Ms, 2),
-      nats_r1_p99_ms: figure((one) => one.nats.p99Ms, 2),
-      nats_r3_per_s: figure((one) => one.cluster.perSecond),
-      nats_r3_p50_ms: figure((one) => one.cluster.p50Ms, 2),
-      nats_r3_p99_ms: figure((one) => one.cluster.p99Ms, 2),
-      naive_per_s: figure((one) => one.naive.perSecond),
-      naive_p50_ms: figure((one) => one.naive.p50Ms, 2),
-      embedded_per_s: figure((one) => one.embedded.perSecond),
-      embedded_p50_ms: figure((one) => one.embedded.p50Ms, 2)
+      ratio_naive: figure((one) => one.nats_r1.perSecond / one.naive.perSecond, 2),
+      ratio_embedded: figure((one) => one.nats_r1.perSecond / one.embedded.perSecond, 2),
+      ...Object.assign(
+        {},
+        ...names.flatMap((name) => [
+          figuresOf(name, (one) => one[name]),
+          figuresOf(`accept_${name}`, (one) => one[name].calls.accept),
+          figuresOf(`warm_${name}`, (one) => one[name].calls.warm)
+        ])
+      ),
+      ...figuresOf("naive", (one) => one.naive)
     },
     budgets: [{ figure: "ratio_naive", atLeast: 1 }]
   }

@@ -1,5 +1,6 @@
 /**
- * All planes in one process with very many functions, for `bench/many.ts`: `many.ts STATE_DIRECTORY COUNT`. Functions
+ * All planes in one process with very many functions, for `bench/many.ts`: `many.ts STATE_DIRECTORY COUNT [FABRIC]`, the last as JSON where
+ * it is on NATS. Functions
  * `function-0` ... are registered and deployed where the state directory has none; their instances are SDK workers in a child
  * process (`many-workers.ts`), started at once. Both run what is built, as `millrace up` does: reading types out of the sources
  * would take a second of each start and tens of megabytes.
@@ -45,10 +46,12 @@ const { defaultTenant } = (await built(
 const Platform = (await built("planes/Platform")) as typeof import("../../src/planes/Platform.ts")
 
 const instancesMax = 20_000
+/** As `millrace serve` has it. */
+const shardsOnNats = 16
 /** Writes on their way at once while the functions are made. */
 const makersAtOnce = 256
 
-const [stateDirectory = "", count = "0"] = process.argv.slice(2)
+const [stateDirectory = "", count = "0", fabric] = process.argv.slice(2)
 const nodeFlags = ["--max-semi-space-size=64"]
 
 const workers = fork(join(import.meta.dirname, "many-workers.ts"), [], { execArgv: nodeFlags })
@@ -78,7 +81,17 @@ const backend = Layer.effect(
 const scope = Effect.runSync(Scope.make())
 const platform = await Effect.runPromise(
   Platform.start(
-    { ...Platform.defaults, stateDirectory, gatewayPort: 0, controlPort: 0, workerPort: 0, drainMs: 2_000 },
+    {
+      ...Platform.defaults,
+      stateDirectory,
+      // Written by `bench/many.ts` alone.
+      fabric: fabric === undefined ? undefined : JSON.parse(fabric),
+      shardCount: fabric === undefined ? 1 : shardsOnNats,
+      gatewayPort: 0,
+      controlPort: 0,
+      workerPort: 0,
+      drainMs: 2_000
+    },
     backend
   ).pipe(Scope.provide(scope), Effect.provide(Logger.layer([])))
 )

@@ -31,6 +31,9 @@ export interface BenchFunction {
 
 export type BackendOptions = Pick<ProcessBackend.Options, "zygotes">
 
+/** Servers of NATS. */
+export type FabricOptions = NonNullable<Platform.PlatformOptions["fabric"]>
+
 export interface StartedPlatform {
   readonly port: number
 }
@@ -57,7 +60,11 @@ const observed = (backend: ComputeBackend["Service"]): ComputeBackend["Service"]
     })
 })
 
-const main = async (functions: ReadonlyArray<BenchFunction>, backendOptions: BackendOptions) => {
+const main = async (
+  functions: ReadonlyArray<BenchFunction>,
+  backendOptions: BackendOptions,
+  fabric: FabricOptions | undefined
+) => {
   const stateDirectory = mkdtempSync(join(tmpdir(), "millrace-bench-"))
   const scope = Effect.runSync(Scope.make())
   const backend = Layer.effect(
@@ -72,6 +79,7 @@ const main = async (functions: ReadonlyArray<BenchFunction>, backendOptions: Bac
       {
         ...Platform.defaults,
         stateDirectory,
+        fabric,
         gatewayPort: 0,
         controlPort: 0,
         workerPort: 0,
@@ -131,4 +139,5 @@ const starts = (platform: Platform.Platform): ReadonlyArray<ObservedStart> => {
 }
 
 // Written by `bench/PlatformUnderTest.ts` alone.
-await main(JSON.parse(process.argv[2] ?? "[]"), JSON.parse(process.argv[3] ?? "{}"))
+const [functions = "[]", backendOptions = "{}", fabric] = process.argv.slice(2)
+await main(JSON.parse(functions), JSON.parse(backendOptions), fabric === undefined ? undefined : JSON.parse(fabric))
