@@ -331,3 +331,53 @@ describe("init", () => {
     assert.include(again.stderr, "is not empty")
   })
 })
+
+describe("config", () => {
+  const write = (name: string, text: string) => {
+    const path = join(state, name)
+    writeFileSync(path, text)
+    return path
+  }
+
+  it("check takes the example that operators are given, and tells every problem of another with its path", async () => {
+    const operating = readFileSync(new URL("../../docs/operating.md", import.meta.url), "utf8")
+    const good = write("good.json", /```jsonc\n([\s\S]+?)```/.exec(operating)?.[1] ?? "")
+    const bad = write("bad.json", JSON.stringify({ nats: { url: ["nats://127.0.0.1"] }, invocation: { shards: 65 } }))
+    const [taken, refused, nowhere, asJson] = await Promise.all([
+      millrace(["config", "check", good]),
+      millrace(["config", "check", bad]),
+      millrace(["config", "check", join(state, "nowhere.json")]),
+      millrace(["config", "check", bad, "--json"])
+    ])
+    assert.deepInclude(taken, { code: 0, stdout: `${good} is in order\n` })
+    assert.strictEqual(refused.code, 1)
+    assert.match(refused.stdout, /^nats\.url: .*nats\.urls/m)
+    assert.match(refused.stdout, /^invocation\.shards: .*64/m)
+    assert.strictEqual(nowhere.code, 2)
+    assert.include(nowhere.stderr, "nowhere.json")
+    const { problems } = JSON.parse(asJson.stdout)
+    assert.sameMembers(
+      problems.map(({ path }: { readonly path: string }) => path),
+      ["nats.url", "invocation.shards"]
+    )
+  })
+
+  it("show tells what holds and where it comes from, and no secret", async () => {
+    const file = write("shown.json", JSON.stringify({ nats: { urls: ["nats://millrace:PASSWORD@127.0.0.1:4222"] } }))
+    const secret = "s".repeat(43)
+    const held = await ok(
+      "config",
+      "show",
+      "--config",
+      file,
+      "--set",
+      `secrets.worker=${secret}`,
+      "--set",
+      "state=here"
+    )
+    for (const hidden of [secret, "PASSWORD"]) assert.notInclude(held, hidden)
+    assert.match(held, /^secrets\.worker +"\(hidden\)" +--set/m)
+    assert.match(held, /^state +"here" +--set/m)
+    assert.match(held, /^nats\.urls +"\(hidden\)" +/m)
+  })
+})
