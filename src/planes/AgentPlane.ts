@@ -15,6 +15,7 @@ import type { WorkQueue } from "./fabric/WorkQueue.ts"
 import * as PlaneClock from "./invocation/PlaneClock.ts"
 import * as WorkerToken from "./invocation/WorkerToken.ts"
 import * as Answering from "./peer/Answering.ts"
+import * as Rehearsal from "./Rehearsal.ts"
 
 export interface AgentOptions extends Omit<Agent.Options, "workerToken"> {
   readonly workerSecret: Uint8Array
@@ -43,6 +44,7 @@ export const open = (
         })
     }),
     (agent) => {
+      Rehearsal.order(options.workerSecret)
       const id = randomUUID()
       return {
         agent,

@@ -28,6 +28,7 @@ import * as LeaseKeeper from "./LeaseKeeper.ts"
 import type { CannotListen } from "./Port.ts"
 import * as Asking from "./peer/Asking.ts"
 import * as PeerBook from "./peer/PeerBook.ts"
+import * as Rehearsal from "./Rehearsal.ts"
 
 /** What the API asks of the other planes. */
 export interface Sources {
@@ -63,6 +64,7 @@ export const open = ({
   ...options
 }: Options): Effect.Effect<ControlPlane, FabricUnavailable, Registry | KeyValue | WorkQueue | PubSub | Scope.Scope> =>
   Effect.gen(function* () {
+    Rehearsal.decision()
     const routes = (yield* Registry).routing(defaultTenant)
     let lease: LeaseKeeper.LeaseKeeper | undefined
     const control = yield* Controller.make({

@@ -35,6 +35,7 @@ import * as WorkerHub from "./invocation/WorkerHub.ts"
 import * as WorkerListener from "./invocation/worker-transport/WorkerListener.ts"
 import type { CannotListen } from "./Port.ts"
 import * as Answering from "./peer/Answering.ts"
+import * as Rehearsal from "./Rehearsal.ts"
 import type { CannotListenAt } from "./SocketFile.ts"
 
 export interface InvocationOptions {
@@ -124,6 +125,7 @@ export const open = (
     const defect = (error: unknown) => void runFork(Effect.logError("a defect was caught", error))
     let failure: string | undefined
 
+    Rehearsal.arrival(bufferOf(options))
     const directory = new RequestBook(control)
     const shards = yield* Shards.open(
       {
