@@ -66,16 +66,11 @@ describe("a store at rest", () => {
   }, 180_000)
 
   it("names the byte at which its write-ahead log stops being whole", async () => {
-    const { size } = statSync(join(crashed, "millrace.db-wal"))
     const fate = await damaged(crashed, { file: "millrace.db-wal", kind: "flip", offset: 40, bit: 3 })
     expect(fate).toMatchObject({ kind: "refused" })
     expect(fate.kind === "refused" && fate.message).toMatch(/millrace\.db-wal-kept .* whole up to byte 32 .* confirmed/)
-    const cut = await damaged(crashed, {
-      file: "millrace.db-wal",
-      kind: "truncate",
-      offset: Math.floor(size / 8),
-      bit: 0
-    })
+    // In its first frame: how much of the file is in use depends on when the database last began it anew.
+    const cut = await damaged(crashed, { file: "millrace.db-wal", kind: "truncate", offset: 100, bit: 0 })
     expect(cut.kind).toBe("refused")
   })
 })
