@@ -1,4 +1,7 @@
-import { defineConfig } from "vitest/config"
+import { configDefaults, defineConfig } from "vitest/config"
+
+/** Folders of `tests` whose files start no process and leave nothing in their modules. */
+const pureTests = "tests/{architecture,control,history,invocation,peer}/**/*.test.ts"
 
 export default defineConfig({
   resolve: { conditions: ["millrace-source"] },
@@ -6,8 +9,10 @@ export default defineConfig({
   test: {
     pool: "forks",
     setupFiles: ["./tests/support/lawSizes.ts"],
-    maxWorkers: 2,
-    testTimeout: 20_000,
+    // One more than a small machine has processors: many files wait for processes more than they compute.
+    maxWorkers: 3,
+    // What a test waits for says in fewer seconds that it did not come; a busy machine may be slow at all the rest.
+    testTimeout: 60_000,
     hookTimeout: 60_000,
     reporters: ["default", "./tests/support/ClosingLine.ts"],
     // In the order of their names: the longest files are not at the end, where one of them would run alone.
@@ -15,13 +20,21 @@ export default defineConfig({
       {
         extends: true,
         // Whole processes and worker threads are started by these, so files run in processes of their own.
-        test: { name: "processes", include: ["tests/**/*.test.ts", "examples/*/*.test.ts"] }
+        test: {
+          name: "processes",
+          include: ["tests/**/*.test.ts", "examples/*/*.test.ts"],
+          exclude: [...configDefaults.exclude, pureTests]
+        }
       },
       {
         extends: true,
         // These leave nothing in their modules, so files share processes: to load Effect anew for each takes longer than
         // what most of them do.
-        test: { name: "pure", include: ["property-tests/**/*.test.ts", "src/**/*.test.ts"], isolate: false }
+        test: {
+          name: "pure",
+          include: ["property-tests/**/*.test.ts", "src/**/*.test.ts", pureTests],
+          isolate: false
+        }
       }
     ]
   }
