@@ -11,9 +11,9 @@ export default defineConfig({
     setupFiles: ["./tests/support/lawSizes.ts"],
     // One more than a small machine has processors: many files wait for processes more than they compute.
     maxWorkers: 3,
-    // What a test waits for says in fewer seconds that it did not come; a busy machine may be slow at all the rest.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // A fact may take a minute on a busy machine. Who waits for it in vain says so before the test is cut off.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     reporters: ["default", "./tests/support/ClosingLine.ts"],
     // In the order of their names: the longest files are not at the end, where one of them would run alone.
     projects: [

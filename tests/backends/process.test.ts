@@ -265,9 +265,8 @@ describe("process backend", () => {
 
   it.live("a closing backend does not wait for instances that ignore signals", () =>
     Effect.gen(function* () {
-      const from = Date.now()
-      yield* oneBackend((backend) => backend.launch(nodeSpec("a", stubborn)))
-      assert.isTrue(Date.now() - from < 1_500, `took ${Date.now() - from} ms`)
+      const from = yield* oneBackend((backend) => Effect.map(backend.launch(nodeSpec("a", stubborn)), () => Date.now()))
+      assert.isBelow(Date.now() - from, 1_500)
     })
   )
 })

@@ -11,7 +11,7 @@ export const waitFor = <A>(
   what: string,
   look: () => A | undefined | false,
   seen: () => unknown = () => "nothing",
-  deadlineMs = 10_000
+  deadlineMs = 60_000
 ): Effect.Effect<A> =>
   Effect.promise(async () => {
     const until = Date.now() + deadlineMs

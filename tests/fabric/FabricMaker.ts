@@ -66,7 +66,7 @@ export const withPlace = async (maker: FabricMaker, body: (place: FabricPlace) =
   }
 }
 
-const deadlineMs = 15_000
+const deadlineMs = 60_000
 
 /** Waits for a fact; when it does not come, says what was seen instead. */
 export const eventually = async <A>(what: string, look: () => A, isTrue: (seen: A) => boolean): Promise<A> => {

@@ -58,7 +58,7 @@ describe.concurrent("an instance that is drained", () => {
   it("is ended soon after the deadlines of what it holds, when its function does not stop by itself", async () => {
     const fn = await given().deploy("deaf", { requestTimeoutMs: 500, graceMs: 100 }, peculiar)
     await call(`${fn.url}/`)
-    const { id, instanceId } = await running(fn, "/deaf", { "millrace-deadline": "3s" })
+    const { id, instanceId } = await running(fn, "/deaf", { "millrace-deadline": "10s" })
     await given().run(given().platform.registry.undeploy("default", fn.versionId))
     await eventually(
       "it drains",

@@ -69,7 +69,7 @@ export const start = (
     lines,
     stderr: () => stderr,
     exited,
-    line: (what, fits, deadlineMs = 15_000) =>
+    line: (what, fits, deadlineMs = 60_000) =>
       new Promise<Line>((resolve, reject) => {
         const fail = (why: string) => {
           done()

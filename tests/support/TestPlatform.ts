@@ -116,7 +116,7 @@ export const atZero = (test: TestPlatform, fn: TestFunction) =>
 export const eventually = async <A>(
   what: string,
   look: () => A | undefined | Promise<A | undefined>,
-  deadlineMs = 15_000
+  deadlineMs = 60_000
 ): Promise<A> => {
   const until = performance.now() + deadlineMs
   let seen: unknown

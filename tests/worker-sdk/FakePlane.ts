@@ -66,7 +66,7 @@ export const until = async <Value>(
   what: string,
   look: () => Value | undefined | false,
   seen: () => unknown = () => "nothing",
-  withinMs = 10_000
+  withinMs = 60_000
 ): Promise<Value> => {
   const deadline = performance.now() + withinMs
   for (;;) {
