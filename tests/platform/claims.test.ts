@@ -19,7 +19,7 @@ beforeAll(async () => {
 const gateway = () => given().platform.gatewayUrl
 const respondAsync = { prefer: "respond-async" }
 const idOf = (answer: Answer) => String(answer.headers["nvcf-reqid"])
-const result = (id: string, wait = 10) => call(`${gateway()}/requests/${id}/result?wait=${wait}`)
+const result = (id: string, wait = 60) => call(`${gateway()}/requests/${id}/result?wait=${wait}`)
 const view = async (id: string) => (await call(`${gateway()}/requests/${id}`)).json()
 const known = (id: string) => given().platform.directory.get(id)
 

@@ -32,7 +32,7 @@ const cure = ({ stateDirectory }: Pick<TestPlatform, "stateDirectory">, name: st
   return { file, path: `/crash-without?file=${encodeURIComponent(file)}`, apply: () => writeFileSync(file, "") }
 }
 
-const result = (gatewayUrl: string, id: string) => call(`${gatewayUrl}/requests/${id}/result?wait=20`)
+const result = (gatewayUrl: string, id: string) => call(`${gatewayUrl}/requests/${id}/result?wait=60`)
 
 /** Accepted, and dead. */
 const die = async (test: TestPlatform, url: string, body: string | Uint8Array) => {
@@ -221,14 +221,14 @@ describe.concurrent("dead letters over restarts", () => {
           await last.close()
         }
       }),
-    90_000
+    240_000
   )
 
   it(
     "go when their time is over, and the oldest when there are too many, also over a restart",
     () =>
       inDirectory(async (stateDirectory) => {
-        const deadLetters = { retentionMs: 3_000, countMax: 2 }
+        const deadLetters = { retentionMs: 10_000, countMax: 2 }
         const first = await start({ stateDirectory, deadLetters })
         const fn = await first.deploy("brief", { maxAttempts: 1, graceMs: 100 })
         const ids: Array<string> = []
@@ -251,6 +251,6 @@ describe.concurrent("dead letters over restarts", () => {
           await second.close()
         }
       }),
-    60_000
+    240_000
   )
 })

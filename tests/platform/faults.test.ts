@@ -70,7 +70,7 @@ describe.concurrent("an instance that dies", () => {
     const headers = { prefer: "respond-async" }
     const accepted = await call(`${one.url}/stream?n=5&ms=30&crash=1`, { headers })
     const id = String(accepted.headers["nvcf-reqid"])
-    const claimed = await call(`${given().platform.gatewayUrl}/requests/${id}/result?wait=20`)
+    const claimed = await call(`${given().platform.gatewayUrl}/requests/${id}/result?wait=60`)
     expect([claimed.status, kind(claimed)]).toEqual([502, "attempts-exhausted"])
     expect(claimed.text).not.toContain("data: 0")
     expect(given().platform.directory.get(id)?.attempt).toBe(2)

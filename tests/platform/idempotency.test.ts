@@ -99,7 +99,7 @@ describe.concurrent("a second call with the same key", () => {
     for (const answer of answers) {
       expect([answer.status, answer.json()["requestId"], answer.headers.location]).toEqual([202, id, `/requests/${id}`])
     }
-    const claimed = await call(`${gateway()}/requests/${id}/result?wait=10`)
+    const claimed = await call(`${gateway()}/requests/${id}/result?wait=60`)
     expect(claimed.json()["runs"]).toBe(1)
     expect([(await send()).status, idOf(await send())]).toEqual([202, id])
     const sync = await call(`${odd.url}/once?name=async&ms=200`, { body: "b", headers: key("async") })

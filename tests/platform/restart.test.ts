@@ -39,7 +39,7 @@ describe.concurrent("accepted requests", () => {
         const { probe, peculiar: odd } = first.functions
         const body = Buffer.alloc(500_000, "abcdefghij")
         const done = await call(`${probe!.url}/echo`, { body, headers: respondAsync })
-        const answered = await call(`${first.gatewayUrl}/requests/${idOf(done)}/result?wait=20`)
+        const answered = await call(`${first.gatewayUrl}/requests/${idOf(done)}/result?wait=60`)
         expect(answered.bytes.equals(body)).toBe(true)
         const keyed = { "idempotency-key": "kept" }
         const once = await call(`${odd!.url}/once?name=kept`, { body: "k", headers: keyed })
@@ -59,7 +59,7 @@ describe.concurrent("accepted requests", () => {
         const second = await startChild(stateDirectory)
         try {
           expect(second.recordsReplayed).toBeGreaterThan(40)
-          const result = (answer: Answer) => call(`${second.gatewayUrl}/requests/${idOf(answer)}/result?wait=20`)
+          const result = (answer: Answer) => call(`${second.gatewayUrl}/requests/${idOf(answer)}/result?wait=60`)
           expect((await result(done)).bytes.equals(body)).toBe(true)
           expect((await result(slow)).text).toBe("slept 1500")
           expect((await result(large)).text).toBe("slept 1501")
@@ -76,7 +76,7 @@ describe.concurrent("accepted requests", () => {
           await second.stop()
         }
       }),
-    60_000
+    240_000
   )
 
   it(
@@ -110,7 +110,7 @@ describe.concurrent("accepted requests", () => {
         const second = await start({ stateDirectory })
         try {
           const gateway = second.platform.gatewayUrl
-          const result = (answer: Answer) => call(`${gateway}/requests/${idOf(answer)}/result?wait=20`)
+          const result = (answer: Answer) => call(`${gateway}/requests/${idOf(answer)}/result?wait=60`)
           expect((await result(gone)).status).toBe(409)
           await eventually("it runs again", () => {
             const found = second.platform.directory.get(idOf(running))
@@ -127,6 +127,6 @@ describe.concurrent("accepted requests", () => {
           await second.close()
         }
       }),
-    60_000
+    240_000
   )
 })

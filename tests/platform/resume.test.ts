@@ -148,7 +148,7 @@ describe.concurrent("a reader that comes back", () => {
     expect(given().platform.directory.get(idOf(accepted))?.state).toBe("responding")
     opened.leave()
     // Nobody reads, and the whole is kept all the same.
-    const claimed = await call(`${resultUrl(idOf(accepted))}?wait=10`)
+    const claimed = await call(`${resultUrl(idOf(accepted))}?wait=60`)
     expect(framesOf(claimed.text)).toHaveLength(6)
   })
 
@@ -179,7 +179,7 @@ describe.concurrent("a reader that comes back", () => {
   it("with an id that is none of this stream is told so, and with a wrong wish too", async () => {
     const accepted = await call(`${fn.url}/events?n=3&own=1`, { headers: respondAsync })
     const id = idOf(accepted)
-    await call(`${resultUrl(id)}?wait=10`)
+    await call(`${resultUrl(id)}?wait=60`)
     for (const lastEventId of ["own-9", `${id}:9`, `${crypto.randomUUID()}:1`, "\u00e9"]) {
       const answer = await call(resultUrl(id), { headers: { "last-event-id": lastEventId } })
       expect([answer.status, kind(answer)]).toEqual([409, "unknown-event"])
@@ -246,7 +246,7 @@ describe.concurrent("a stream whose attempt is lost", () => {
     const last = lastIdOf(reading.frames.at(-1) ?? "") ?? ""
     const [resumed, claimed] = [
       await call(resultUrl(id), { headers: { "last-event-id": last } }),
-      await call(`${resultUrl(id)}?wait=10`)
+      await call(`${resultUrl(id)}?wait=60`)
     ]
     for (const answer of [resumed, claimed]) expect([answer.status, kind(answer)]).toEqual([502, "stream-broken"])
     expect(given().platform.directory.get(id)).toMatchObject({ state: "failed", attempt: 1 })
@@ -284,7 +284,7 @@ describe("event streams over a kill -9 of the platform", () => {
         const url = `${first.functions["probe"]!.url}/events`
         await call(`${first.functions["probe"]!.url}/`)
         const done = await call(`${url}?n=5`, { headers: respondAsync })
-        const whole = await call(`${resultUrl(idOf(done), first.gatewayUrl)}?wait=20`)
+        const whole = await call(`${resultUrl(idOf(done), first.gatewayUrl)}?wait=60`)
         const unread = await call(`${url}?n=20&ms=50`, { headers: respondAsync })
         const followed = await call(`${url}?n=200&ms=20&own=1`, { headers: respondAsync })
         const [reader, sync] = [
@@ -317,7 +317,7 @@ describe("event streams over a kill -9 of the platform", () => {
             const last = lastIdOf(again.frames.at(-1) ?? "") ?? ""
             const over = await call(resultUrl(requestId, second.gatewayUrl), { headers: { "last-event-id": last } })
             expect([over.status, kind(over)]).toEqual([502, "stream-broken"])
-            const claimed = await call(`${resultUrl(requestId, second.gatewayUrl)}?wait=10`)
+            const claimed = await call(`${resultUrl(requestId, second.gatewayUrl)}?wait=60`)
             expect([claimed.status, kind(claimed)]).toEqual([502, "stream-broken"])
             const view = (await call(`${second.gatewayUrl}/requests/${requestId}`)).json()
             expect([view["state"], view["attempt"]]).toEqual(["failed", 1])

@@ -16,7 +16,7 @@ const respondAsync = { prefer: "respond-async" }
 const idOf = (answer: Answer) => String(answer.headers["nvcf-reqid"])
 const kind = (answer: Answer) => String(answer.json()["type"]).replace("urn:millrace:problem:", "")
 const result = (id: string, gatewayUrl = given().platform.gatewayUrl) =>
-  call(`${gatewayUrl}/requests/${id}/result?wait=10`)
+  call(`${gatewayUrl}/requests/${id}/result?wait=60`)
 const gone = (id: string, gatewayUrl?: string) =>
   eventually("the result is gone", async () => {
     const answer = await result(id, gatewayUrl)

@@ -180,7 +180,7 @@ describe("what a stream leaves behind", () => {
     const requestId = String(answer.headers["nvcf-reqid"])
     await answer[Symbol.asyncIterator]().next()
     opened.leave()
-    const claimed = await call(`${given().platform.gatewayUrl}/requests/${requestId}/result?wait=10`)
+    const claimed = await call(`${given().platform.gatewayUrl}/requests/${requestId}/result?wait=60`)
     expect(claimed.text).toBe([0, 1, 2, 3, 4].map((index) => `data: ${index}\n\n`).join(""))
     expect(claimed.headers["content-type"]).toBe("text/event-stream")
   })
@@ -196,7 +196,7 @@ describe("what a stream leaves behind", () => {
       if (bytes > 4 * mebibyte) break
     }
     opened.leave()
-    const claimed = await call(`${given().platform.gatewayUrl}/requests/${requestId}/result?wait=15`)
+    const claimed = await call(`${given().platform.gatewayUrl}/requests/${requestId}/result?wait=60`)
     expect([claimed.status, claimed.json()["type"]]).toEqual([410, "urn:millrace:problem:result-not-kept"])
   })
 
