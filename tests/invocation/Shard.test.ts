@@ -212,7 +212,7 @@ describe("workers of a shard", () => {
     expect(again.cancelled()).toContain("begun")
     expect(again.assigned().map(({ requestId }) => requestId)).not.toContain("named")
     again.answer("named", token["named"] ?? 0, "done")
-    await vi.waitFor(() => expect(w.shard.byRequestId("named")?.end?.terminal).toBe("responded"))
+    await vi.waitFor(() => expect(w.shard.entries.ofRequest("named")?.end?.terminal).toBe("responded"))
     again.answer("unnamed", token["unnamed"] ?? 0, "too late")
     expect([w.shard.staleCount, w.told]).toEqual([1, ["named ended: responded", "stale ResponseHead of w1"]])
   })
@@ -235,7 +235,7 @@ describe("workers of a shard", () => {
     again.ready([{ requestId: "r1", token: assign?.token ?? 0 }])
     again.answer("r1", assign?.token ?? 0, "by the first worker")
     await vi.waitFor(() => expect(after.told).toEqual(["r1 ended: responded"]))
-    expect([again.assigned(), after.shard.byRequestId("r1")?.attempts]).toEqual([[], 1])
+    expect([again.assigned(), after.shard.entries.ofRequest("r1")?.attempts]).toEqual([[], 1])
   })
 
   it("are found by their instance, however many it has", async () => {
@@ -282,9 +282,9 @@ describe("requests of a shard", () => {
     const conflict = w.submit("third", { ...keyed, fingerprint: "other", body: large("third.call") })
     expect(conflict.heard).toEqual(["refused: idempotency-conflict"])
     expect(w.removed).toEqual(["second.call", "third.call"])
-    expect(w.shard.byRequestId("third")).toBeUndefined()
+    expect(w.shard.entries.ofRequest("third")).toBeUndefined()
     w.shard.cancel(first.entry)
-    await vi.waitFor(() => expect(w.shard.byRequestId("first")).toBeUndefined())
+    await vi.waitFor(() => expect(w.shard.entries.ofRequest("first")).toBeUndefined())
     expect(w.removed).toEqual(["second.call", "third.call", "first.call"])
     w.shard.takesCalls = false
     expect(w.submit("fourth", { body: large("fourth.call") }).heard).toEqual(["refused: shard-moving"])
@@ -355,7 +355,7 @@ describe("requests of a shard", () => {
     worker.answer("r1", worker.assigned()[0]?.token ?? 0, "the answer")
     await vi.waitFor(() => expect(entry.answerPosition).toBeDefined())
     entry.answer = undefined
-    const answer = await w.shard.answerOf(entry)
+    const answer = await w.shard.entries.answerOf(entry)
     expect(answer?.body).toEqual({ kind: "inline", bytes: Uint8Array.from(Buffer.from("the answer")) })
   })
 

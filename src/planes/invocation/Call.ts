@@ -23,8 +23,6 @@ import { redeliveryOf } from "./Redelivery.ts"
 import type * as Responder from "./Responder.ts"
 import type { Shard } from "./Shard.ts"
 
-export { writeAnswer } from "./CallReply.ts"
-
 export interface CallContext {
   readonly blobs: BlobStore["Service"]
   readonly arriving: ArrivingBodies
@@ -286,7 +284,7 @@ export class Call implements Caller {
     if (original.hasMoved) return this.moved(original)
     if (this.#over) return
     this.#finish()
-    this.#shard.answerOf(original).then(
+    this.#shard.entries.answerOf(original).then(
       (answer) => {
         if (answer !== undefined) return this.#reply.whole(answer, this.#replayed)
         const end = original.end

@@ -8,8 +8,8 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import * as CrashPoint from "../CrashPoint.ts"
 import type { BlobStore } from "../fabric/BlobStore.ts"
 import { type Asked, stamp } from "./Asked.ts"
-import { writeAnswer } from "./Call.ts"
 import * as CallHeaders from "./CallHeaders.ts"
+import { writeAnswer } from "./CallReply.ts"
 import type { Entry } from "./Entry.ts"
 import * as EventFrames from "./EventFrames.ts"
 import * as EventReply from "./EventReply.ts"
@@ -151,7 +151,7 @@ export class Claims {
     const streamed = shards.eventStream(requestId)
     const isWhole = streamed?.stream.state === "complete" && streamed.stream.firstKept === 1
     if (found?.entry.end?.terminal === "responded" && !isWhole) {
-      const answer = await found.shard.answerOf(found.entry)
+      const answer = await found.shard.entries.answerOf(found.entry)
       if (answer !== undefined && EventFrames.isEventStream(answer.headers)) {
         return EventSource.ofAnswer(requestId, answer, blobs)
       }
@@ -224,7 +224,7 @@ export class Claims {
     if (entry.hasMoved) return this.#init.follow(asked, response, requestId)
     const { blobs } = this.#init
     CrashPoint.hit("gateway.claim.beforeRead")
-    const answer = await shard.answerOf(entry)
+    const answer = await shard.entries.answerOf(entry)
     CrashPoint.hit("gateway.claim.afterRead")
     if (answer === undefined) {
       if (this.#init.shards.eventStream(requestId)?.stream.state === "failed") {

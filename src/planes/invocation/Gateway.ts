@@ -246,7 +246,7 @@ class Gateway {
     }
     const isTooLarge = Number(request.headers["content-length"]) > deployment.spec.bodyBytesMax
     // A call that is here already was on its way to an owner of before, and arrives late: what lies here is enough.
-    const isKnown = peer !== undefined && shard.byRequestId(requestId) !== undefined
+    const isKnown = peer !== undefined && shard.entries.ofRequest(requestId) !== undefined
     const isAttach = isKnown || peer?.isAttach === true
     if (isAttach && !isKnown) return Peers.answer(response, "unknown-request")
     if (isKnown) request.resume()
@@ -279,7 +279,7 @@ class Gateway {
     call: Call,
     { shard, requestId, withIds }: { readonly shard: Shard; readonly requestId: string; readonly withIds: boolean }
   ): void {
-    const entry = shard.byRequestId(requestId)
+    const entry = shard.entries.ofRequest(requestId)
     const { response } = call
     if (entry === undefined) return Peers.answer(response, "unknown-request")
     const wish = entry.mode === "sync" && !call.isTimed ? EventReply.wishOf(asked.request, withIds) : undefined

@@ -16,7 +16,7 @@ import type { BlobStore } from "../fabric/BlobStore.ts"
 import { AnswerIntake } from "./AnswerIntake.ts"
 import type { Body } from "./Body.ts"
 import type { DeadLetters } from "./DeadLetters.ts"
-import { type Answer, type Caller, Entry } from "./Entry.ts"
+import { type Caller, Entry } from "./Entry.ts"
 import type { EventStream } from "./EventStream.ts"
 import type { EventStreams } from "./EventStreams.ts"
 import type { LogWriterOptions } from "./LogWriter.ts"
@@ -280,15 +280,6 @@ export class Shard {
   keptUntilMs(entry: Entry): number {
     const found = Buffer_.lookup(this.#machine.state, entry.sequence)?.keepUntilMs
     return found ?? entry.keepUntilMs ?? nowMs() + (entry.arrived.resultRetentionMs ?? this.#resultRetentionMs)
-  }
-
-  byRequestId(requestId: string): Entry | undefined {
-    return this.entries.ofRequest(requestId)
-  }
-
-  /** The kept answer, read back from the log where memory let it go. */
-  answerOf(entry: Entry): Promise<Answer | undefined> {
-    return this.entries.answerOf(entry)
   }
 
   get state(): Buffer_.State {

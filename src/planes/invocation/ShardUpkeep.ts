@@ -36,7 +36,7 @@ export const make = (blobs: BlobStore["Service"], shardCount: number): ShardUpke
       const requestId = id.slice(0, 36)
       const shard = shards.get(RequestId.shardOf(requestId, shardCount))
       if (shard === undefined || !shard.isOpen) continue
-      const isNamed = shard.byRequestId(requestId) !== undefined || shard.deadLetters.has(requestId)
+      const isNamed = shard.entries.ofRequest(requestId) !== undefined || shard.deadLetters.has(requestId)
       if (!isNamed) yield* blobs.remove(id)
     }
   })

@@ -130,7 +130,7 @@ export const open = (
       },
       byRequestId: (requestId) => {
         const shard = shardOf(requestId)
-        const entry = shard?.byRequestId(requestId)
+        const entry = shard?.entries.ofRequest(requestId)
         return shard === undefined || entry === undefined ? undefined : { shard, entry }
       },
       problem: () => set.problem(),
