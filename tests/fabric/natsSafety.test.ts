@@ -115,10 +115,22 @@ describe.skipIf(natsIsMissing)("servers that would lose accepted work are refuse
         assert.isUndefined(await openingOn(server, options))
         for (const old of ["2.9.10", "2.12.6", "2.12.7-RC.1"]) {
           version = old
-          const words = [`version = ${old}`, "install nats-server 2.12.7 or newer"]
+          const words = [`version = ${old}`, "install nats-server 2.14.6 or newer"]
           requireRefusal(await openingOn(server, options), ...words)
           requireRefusal(await openingOn(server, { ...options, durability: "process-crash-only" }), ...words)
         }
+        // Newer, and yet one that rewrites a file of messages without a sync.
+        for (const old of ["2.12.7", "2.14.5", "2.14.6-RC.1"]) {
+          version = old
+          const words = [`version = ${old}`, "install nats-server 2.14.6 or newer"]
+          requireRefusal(await openingOn(server, options), ...words)
+          const warnings: Array<string> = []
+          const waived = { ...options, durability: "process-crash-only" } as const
+          assert.isUndefined(await openingOn(server, waived, warnings))
+          assert.include(warnings.join("\n"), "2.14.6")
+        }
+        version = "2.14.6"
+        assert.isUndefined(await openingOn(server, options))
       } finally {
         relay.close()
       }

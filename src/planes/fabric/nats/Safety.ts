@@ -10,6 +10,8 @@ import type { ConsumerConfig, StreamConfig } from "@nats-io/jetstream"
 
 /** Older ones lose acknowledged messages, also with `sync_interval: always`. */
 export const serverVersionMin = "2.12.7"
+/** Older ones rewrite a file of messages without a sync when some of it was removed, whatever `sync_interval` says. */
+export const serverVersionThatSyncs = "2.14.6"
 /** One append of a shard must fit into one message with its framing, and parts of a larger one must not be too many. */
 export const payloadBytesMin = 1024 * 1024
 export const replicasWhenClustered = 3
@@ -55,14 +57,16 @@ export const isOlder = (version: string, than: string): boolean => {
 export const ofServer = (server: ServerFacts): ReadonlyArray<Finding> => {
   const where = `server ${server.name}`
   const findings: Array<Finding> = []
-  if (isOlder(server.version, serverVersionMin)) {
+  const isTooOld = isOlder(server.version, serverVersionMin)
+  if (isOlder(server.version, serverVersionThatSyncs)) {
+    const required = `${serverVersionThatSyncs} or newer`
     findings.push({
       where,
       setting: "version",
       found: server.version,
-      required: `${serverVersionMin} or newer`,
-      change: `install nats-server ${serverVersionMin} or newer`,
-      isWaivedByProcessCrashOnly: false
+      required,
+      change: `install nats-server ${required}`,
+      isWaivedByProcessCrashOnly: !isTooOld
     })
   }
   if (server.maxPayloadBytes < payloadBytesMin) {
