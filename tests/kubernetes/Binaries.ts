@@ -71,15 +71,11 @@ const go = (
     environment = {}
   }: { readonly directory: string; readonly environment?: Readonly<Record<string, string>> }
 ): void => {
-  // Behind all else: it takes long, and tests may run beside it that wait for what they start.
-  const { status, error } = spawnSync("nice", ["-n", "19", "go", ...args], {
+  const { status, error } = spawnSync("go", args, {
     cwd: directory,
     env: { ...process.env, ...environment },
     stdio: ["ignore", "inherit", "inherit"]
   })
-  const notFound = 127
-  if (error !== undefined || status === notFound) {
-    throw new Error(`go could not be run (${error?.message ?? "not found"}): install Go 1.26 or newer`)
-  }
+  if (error !== undefined) throw new Error(`go could not be run (${error.message}): install Go 1.26 or newer`)
   if (status !== 0) throw new Error(`go ${args[0]} ended with ${status}: see its output above`)
 }
