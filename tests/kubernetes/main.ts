@@ -1,6 +1,7 @@
 /**
  * `npm run test:kubernetes`: builds a Kubernetes for the tests if this machine has none yet, then runs the suites. Where it
  * cannot be built they are skipped, aloud; where nothing may be missing (`MILLRACE_FAULT_TOOLS=required`) that is a failure.
+ * With `--build` it builds and runs nothing.
  *
  * @module
  */
@@ -22,7 +23,8 @@ const missing = (): string | undefined => {
   }
 }
 
-if (!skipWithout("the suites on a real Kubernetes", missing())) {
+const why = missing()
+if (!skipWithout("the suites on a real Kubernetes", why) && !process.argv.includes("--build")) {
   const args = ["run", "--config", "vitest.kubernetes.config.ts", ...process.argv.slice(2)]
   process.exitCode = spawnSync("vitest", args, { stdio: "inherit" }).status ?? 1
 }
