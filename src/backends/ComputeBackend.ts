@@ -20,7 +20,9 @@ export interface InstanceSpec {
   readonly command: ReadonlyArray<string>
   /** Further arguments, after those of `command`, or for the image's own program. Absent = none. */
   readonly arguments?: ReadonlyArray<string>
+  /** Name of an OCI image with its tag or digest, for a backend whose abilities say `image`. */
   readonly image?: string
+  /** Where `command` begins. Absent = as the backend, or the image, likes. */
   readonly workingDirectory?: string
   /** Whole environment of the instance beyond what the backend must add (PATH, HOME). */
   readonly environment: Readonly<Record<string, string>>
@@ -32,7 +34,9 @@ export interface InstanceSpec {
   readonly secrets?: Readonly<Record<string, string>>
   /** Kind `none` with count 0: no GPU. */
   readonly gpu: { readonly kind: string; readonly count: number }
+  /** One of the names of `capacity`. */
   readonly instanceType: string
+  /** Thousandths of a core. Whether this and the next two are enforced is said in `limits` of the abilities. */
   readonly cpuMillis: number
   readonly memoryBytes: number
   /** Disk that it may fill and that goes with it. Absent = as the backend likes. */
@@ -42,7 +46,7 @@ export interface InstanceSpec {
    * within it, and reports `StartDeadlineExceeded` with the phase in which it stood.
    */
   readonly startDeadlineMs: number
-  /** SIGTERM to SIGKILL. */
+  /** From SIGTERM to SIGKILL where nobody says another time, in milliseconds. */
   readonly graceMs: number
   /** Come back in `list`; for the agent, which finds its instances again by them. Absent = none. */
   readonly labels?: Readonly<Record<string, string>>
@@ -62,6 +66,7 @@ export const isSecretName = (name: string): boolean => /^[A-Za-z0-9_-][A-Za-z0-9
 
 export type Exit =
   | { readonly kind: "code"; readonly code: number }
+  /** `signal`: its name, as `SIGKILL`. */
   | { readonly kind: "signal"; readonly signal: string }
   | { readonly kind: "out-of-memory" }
   /** Its process never began; what could be known at once fails the launch instead. */
@@ -70,10 +75,11 @@ export type Exit =
   | { readonly kind: "gpu-fault"; readonly xid: number; readonly detail: string }
   /** Its place was taken by somebody with a better right, for example a spot node. */
   | { readonly kind: "preempted"; readonly detail: string }
+  /** It is gone, and nobody knows how it ended. */
   | { readonly kind: "lost"; readonly detail: string }
 
 /**
- * Of one instance, in this order: any `Phase`s, `Started`, more `Phase`s, `Exited`; without `Started` when its process
+ * `atMs`: Unix ms. Of one instance, in this order: any `Phase`s, `Started`, more `Phase`s, `Exited`; without `Started` when its process
  * never began. Ids can be used again after `Exited`. A backend restarts nothing: one end is one `Exited`.
  */
 export type InstanceObservation =
@@ -107,6 +113,7 @@ export interface RunningInstance {
 }
 
 export interface LogLine {
+  /** Unix ms when it came. */
   readonly atMs: number
   readonly stream: "stdout" | "stderr"
   /** At most 8 KiB. */
@@ -115,9 +122,13 @@ export interface LogLine {
 
 export interface Capacity {
   readonly instanceTypes: ReadonlyArray<{
+    /** What `instanceType` of a spec names. */
     readonly name: string
+    /** `none` with a `gpuCount` of 0: without GPUs. */
     readonly gpuKind: string
+    /** Of one instance. */
     readonly gpuCount: number
+    /** Instances of this type that there could be if nothing else ran. */
     readonly total: number
     /** Instances of this type that would start now. Types may share what they are made of. */
     readonly free: number
@@ -125,6 +136,7 @@ export interface Capacity {
 }
 
 export interface Abilities {
+  /** Of the backend, as `docker`: shown to people, and in errors. */
   readonly name: string
   readonly isolation: "none" | "process" | "container" | "virtual-machine"
   /** Runs images. */
@@ -153,7 +165,7 @@ export class ComputeBackend extends Context.Service<
     /**
      * The start order has left when this succeeds, in the same turn for a local backend; the instance is listed from then
      * on. Idempotent by instance id. A failure leaves nothing behind, except `BackendUnavailable`, after which the
-     * outcome is unknown.
+     * outcome is unknown; `isRetryable` tells which ones can go away by themselves.
      */
     readonly launch: (spec: InstanceSpec) => Effect.Effect<void, LaunchError>
     /**

@@ -12,12 +12,18 @@ export interface Context {
   readonly attempt: number
   /** When nobody wants the answer any more; `undefined` = never. */
   readonly deadline: Date | undefined
-  /** Aborts when the caller cancels, the deadline passes or the request is taken away from this worker. */
+  /**
+   * Aborts with a `TimeoutError` when the deadline passes, and with an `AbortError` when the caller cancels or the request is
+   * taken away from this worker. What the handler answers after that goes nowhere.
+   */
   readonly signal: AbortSignal
   readonly tenant: string
   /** W3C trace context of the call, as it came: `traceparent`, `tracestate`, `baggage`. */
   readonly trace: Readonly<Record<string, string>>
-  /** Tells who asks how far the work is: 0 to 100, and a note of at most 1,000 characters. Costs a message each. */
+  /**
+   * Tells who asks how far the work is: from 0 to 100, where more or less counts as the nearest, and a note of which the
+   * first 300 characters are kept. The last one counts. Costs a message each.
+   */
   readonly progress: (percent: number, note?: string) => void
   /** Work that goes on after the answer: the worker does not leave before it is done. Its failure is logged. */
   readonly waitUntil: (promise: Promise<unknown>) => void
@@ -49,11 +55,17 @@ export interface BatchItem {
 }
 
 export interface BatchOptions {
-  /** Most calls in one batch, 1 to the worker's slots. */
+  /**
+   * Most calls in one batch, 1 or more; a worker never has more calls at a time than its slots (`concurrency` of the
+   * deployment). With another value `serve` throws a `TypeError`, as with a `maxWaitMs` below 0.
+   */
   readonly maxSize: number
   /** How long the first call of a batch waits for others, in milliseconds. */
   readonly maxWaitMs: number
-  /** One result per item, in the same order; an `Error` fails that call alone. */
+  /**
+   * One result per item, in the same order; an `Error` fails that call alone. One that throws, or gives another number of
+   * results, fails all calls of the batch.
+   */
   readonly handler: (items: ReadonlyArray<BatchItem>) => MaybePromise<ReadonlyArray<Response | Error>>
 }
 
