@@ -156,6 +156,8 @@ class InProcess implements TestRunner {
     if ((this.#sample !== undefined && !isDrawnBy(this.#sample)) || this.#formerSamples.some(isDrawnBy)) {
       return { status: "error", errorMessage: "not in the sample" } as MutantRunResult
     }
+    // What the mutant before it was out of is not out for this one: it would not even be loaded.
+    Object.assign(patience, { endMs: Number.POSITIVE_INFINITY, isOver: false })
     if (run.reloadEnvironment) {
       this.#loads++
       this.#loaded.clear()
