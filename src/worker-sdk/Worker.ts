@@ -79,6 +79,7 @@ export class Worker {
   private parameters: ConnectOnceResponse | undefined
   /** Of this machine's clock; too little by as long as the plane's answer was under way. */
   private planeAheadMs = 0
+  private knowsPlaneTime = false
   private backoff = Backoff.fresh
   private refusals = 0
   private changing = 0
@@ -159,7 +160,10 @@ export class Worker {
     if (response !== undefined) {
       this.parameters = response
       this.token = response.token
-      if (response.nowMs > 0) this.planeAheadMs = response.nowMs - this.options.clock.nowMs()
+      if (response.nowMs > 0) {
+        this.planeAheadMs = response.nowMs - this.options.clock.nowMs()
+        this.knowsPlaneTime = true
+      }
       if (response.workUrl !== "") {
         this.workUrl = response.workUrl
         this.connection?.destroy("redirected")
@@ -228,7 +232,7 @@ export class Worker {
   }
 
   private onAssign(assign: Extract<ToWorker, { readonly _tag: "Assign" }>): void {
-    const { requestId, token } = assign
+    const { requestId, token, deadlineMs } = assign
     const before = this.calls.get(requestId)
     if (before !== undefined && before.token >= token) return
     if (before !== undefined) {
@@ -237,6 +241,12 @@ export class Worker {
     }
     if (this.calls.size >= this.options.slots) {
       const message = `all ${this.options.slots} slots of the worker are taken`
+      this.connection?.send({ _tag: "Failed", requestId, token, retryable: true, message })
+      return
+    }
+    if (deadlineMs > 0 && this.knowsPlaneTime && this.callHost.planeNowMs() >= deadlineMs) {
+      // It lay in a socket while this process stood still. The plane has told its caller that it is over.
+      const message = "its deadline had passed when the worker read it"
       this.connection?.send({ _tag: "Failed", requestId, token, retryable: true, message })
       return
     }
