@@ -6,8 +6,10 @@
  */
 import { randomUUID } from "node:crypto"
 import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
 import * as RequestId from "../../../src/planes/invocation/RequestId.ts"
 import * as RawWorker from "../../platform/support/RawWorker.ts"
+import { eventually } from "../../support/TestPlatform.ts"
 import { carryOut, claimUntilEnded, digestOf, type World } from "../Caller.ts"
 import { monotonicMs } from "../Clock.ts"
 import type { Order } from "../recorder.ts"
@@ -25,15 +27,6 @@ const width = 32
 const beatMs = 500
 const limitMs = 90_000
 const recorder = join(import.meta.dirname, "../recorder.ts")
-const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
-
-const eventually = async <A>(what: string, look: () => A | undefined | Promise<A | undefined>): Promise<A> => {
-  for (const endMs = monotonicMs() + limitMs; ; await sleep(50)) {
-    const found = await look()
-    if (found !== undefined) return found
-    if (monotonicMs() > endMs) throw new Error(`not within ${limitMs} ms: ${what}`)
-  }
-}
 
 export const run = async ({
   installation,
@@ -120,13 +113,16 @@ export const run = async ({
   const successor = await eventually("another serves the shard", () => (owner() === first ? undefined : owner()))
   const back = await connect(successor)
   back.ready()
-  for (const { requestId, token } of leases) {
-    back.answer({ requestId, token }, { body: "too late" })
-    world.recording.see({ _tag: "Settled", requestId, token, taken: false })
-  }
+  for (const lease of leases) back.answer(lease, { body: "too late" })
   let refused = 0
   for (const endMs = monotonicMs() + limitMs; refused < leases.length && monotonicMs() < endMs; await sleep(50)) {
     refused = ((await staleRefused(control)) ?? before) - before
+  }
+  // Not before all of them were seen to be refused; else the number tells.
+  if (refused >= leases.length) {
+    for (const { requestId, token } of leases) {
+      world.recording.see({ _tag: "Settled", requestId, token, taken: false })
+    }
   }
   back.vanish()
   worker.vanish()
