@@ -30,7 +30,14 @@ const id = fc
 
 describe("rows by id", () => {
   it("I1: are the same as a map from ids to lists of values", () => {
-    const change = fc.record({ id, isPut: fc.boolean(), at: fc.double(), count: fc.maxSafeInteger(), of: id })
+    const change = fc.record({
+      id,
+      isPut: fc.boolean(),
+      at: fc.double(),
+      count: fc.maxSafeInteger(),
+      of: id,
+      part: fc.integer()
+    })
     upholds(
       fc.property(fc.array(change, { maxLength: 400 }), (changes) => {
         const rows = new IdRows({ ids: 1, floats: 2, ints: 1 })
@@ -39,15 +46,14 @@ describe("rows by id", () => {
         const of = makeWords()
         for (const one of changes) {
           assert.isTrue(parseId(one.id, words))
-          const part = one.count % 1_000_000
           if (one.isPut) {
             const row = rows.take(words)
             assert.isTrue(parseId(one.of, of))
             rows.setIdField(row, 0, of)
             rows.setFloat(row, 0, one.at)
             rows.setFloat(row, 1, one.count)
-            rows.setInt(row, 0, part)
-            model.set(one.id, { at: one.at, count: one.count, of: one.of, part })
+            rows.setInt(row, 0, one.part)
+            model.set(one.id, { at: one.at, count: one.count, of: one.of, part: one.part })
           } else {
             const row = rows.find(words)
             assert.strictEqual(row >= 0, model.delete(one.id))
