@@ -108,9 +108,10 @@ const benchOf = (
     logged,
     states,
     last: (instanceId) => of(instanceId).at(-1),
-    create: (order, messageId) => fabric.order("agent.here.create", messageId ?? `create ${order.instanceId}`, order),
+    create: (order, messageId) =>
+      fabric.order("Create.NVCA.Function.here.none.local", messageId ?? `create ${order.instanceId}`, order),
     terminate: (order, messageId) =>
-      fabric.order("agent.here.terminate", messageId ?? `terminate ${order.instanceId}`, order),
+      fabric.order("Terminate.NVCA.here", messageId ?? `terminate ${order.instanceId}`, order),
     worker: (tag, instanceId) =>
       fabric.publish("instance.worker", {
         _tag: tag,
@@ -205,8 +206,8 @@ describe("Agent", () => {
     Effect.gen(function* () {
       const hostile = ["{", "null", '"text"', JSON.stringify({ instanceId: "x" }), "\u0000\u00ff", "[".repeat(10_000)]
       hostile.forEach((payload, index) => {
-        bench.fabric.order("agent.here.create", `create ${index}`, payload)
-        bench.fabric.order("agent.here.terminate", `terminate ${index}`, payload)
+        bench.fabric.order("Create.NVCA.Function.here.none.local", `create ${index}`, payload)
+        bench.fabric.order("Terminate.NVCA.here", `terminate ${index}`, payload)
         assert.match(bench.fabric.outcome(`create ${index}`) ?? "", /^put aside: it cannot be read/)
         assert.match(bench.fabric.outcome(`terminate ${index}`) ?? "", /^put aside: it cannot be read/)
       })

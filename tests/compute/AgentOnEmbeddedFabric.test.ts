@@ -55,7 +55,7 @@ it.live("an order that no agent was there to take is carried out by the next one
       const order = (instanceId: string) =>
         WorkQueue.use((queue) =>
           queue.publish(
-            "agent.here.create",
+            "Create.NVCA.Function.here.none.local",
             `create ${instanceId}`,
             new TextEncoder().encode(JSON.stringify(createOf(instanceId)))
           )

@@ -129,7 +129,7 @@ describe("an agent whose backend does not answer", () => {
     never,
     (fabric) =>
       Effect.gen(function* () {
-        fabric.order("agent.here.create", "create a", order)
+        fabric.order("Create.NVCA.Function.here.none.local", "create a", order)
         yield* pass(6_250)
         assert.strictEqual(fabric.outcome("create a"), "out")
         yield* pass(30_000)
@@ -142,7 +142,7 @@ describe("an agent whose backend does not answer", () => {
   const late = backendOf({ launch: 3, terminate: 1 })
   agentTest("stops asking with the first answer", late, (fabric) =>
     Effect.gen(function* () {
-      fabric.order("agent.here.create", "create a", order)
+      fabric.order("Create.NVCA.Function.here.none.local", "create a", order)
       yield* pass(10_000)
       assert.deepStrictEqual(late.atMs.launch, [0, 100, 300])
       assert.strictEqual(last(fabric)?.state, "starting")
@@ -155,7 +155,7 @@ describe("an agent whose backend does not answer", () => {
     slow,
     (fabric) =>
       Effect.gen(function* () {
-        fabric.order("agent.here.create", "create a", order)
+        fabric.order("Create.NVCA.Function.here.none.local", "create a", order)
         // Whatever keeps it alive must come within the time that the queue gives, which is 30 s.
         for (let waitedMs = 0; waitedMs < 90_000; waitedMs += 15_000) {
           const before = fabric.extensions("create a")
@@ -177,10 +177,10 @@ describe("an agent whose backend does not answer", () => {
   const prompt = backendOf({ launch: 1, terminate: 1 })
   agentTest("tells the backend once to end what ends in the very turn in which it is told", prompt, (fabric) =>
     Effect.gen(function* () {
-      fabric.order("agent.here.create", "create a", order)
+      fabric.order("Create.NVCA.Function.here.none.local", "create a", order)
       yield* pass(50)
       const end = { instanceId: "a", versionId: "v", drainMs: 0, graceMs: 0, reason: "a test" }
-      fabric.order("agent.here.terminate", "terminate a", end)
+      fabric.order("Terminate.NVCA.here", "terminate a", end)
       yield* pass(30_000)
       assert.lengthOf(prompt.atMs.terminate, 1)
       assert.strictEqual(last(fabric)?.state, "stopped")
@@ -190,10 +190,10 @@ describe("an agent whose backend does not answer", () => {
   const held = backendOf({ launch: 1, terminate: 9 })
   agentTest("asks for an end until it is told of it, each five seconds at the most", held, (fabric) =>
     Effect.gen(function* () {
-      fabric.order("agent.here.create", "create a", order)
+      fabric.order("Create.NVCA.Function.here.none.local", "create a", order)
       yield* pass(50)
       const end = { instanceId: "a", versionId: "v", drainMs: 0, graceMs: 0, reason: "a test" }
-      fabric.order("agent.here.terminate", "terminate a", end)
+      fabric.order("Terminate.NVCA.here", "terminate a", end)
       yield* pass(30_000)
       const [first = 0] = held.atMs.terminate
       const after = held.atMs.terminate.map((ms) => ms - first)

@@ -18,6 +18,7 @@ import * as Agent from "../../src/planes/compute/Agent.ts"
 import type { CreateInstance, InstanceReport, TerminateInstance } from "../../src/planes/compute/AgentMessage.ts"
 import { bytesOf } from "../../src/planes/fabric/Message.ts"
 import { PubSub } from "../../src/planes/fabric/PubSub.ts"
+import * as Subject from "../../src/planes/fabric/Subject.ts"
 import { type Delivery, WorkQueue } from "../../src/planes/fabric/WorkQueue.ts"
 
 /** What happens at one call, event or list of the backend, counted from 1. */
@@ -52,6 +53,8 @@ export interface Counts {
   foreignDeletes: number
   lives: number
 }
+
+const isIn = (queue: string, pattern: string) => Subject.matches(pattern.split("."), queue.split("."))
 
 const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value))
 
@@ -169,7 +172,7 @@ export const make = (fault: Fault) => {
   // --- the fabric ----------------------------------------------------------------------------------------------------
 
   const deliver = (message: Queued, life: { isCut: boolean }) => {
-    const consumer = consumers.get(message.queue)
+    const consumer = [...consumers].find(([pattern]) => isIn(message.queue, pattern))?.[1]
     if (consumer === undefined || life.isCut) return
     message.count++
     const remove = () => {
@@ -230,7 +233,7 @@ export const make = (fault: Fault) => {
             Effect.sync(() => {
               if (life.isCut) return
               consumers.set(queue, onDelivery)
-              for (const message of [...queued]) if (message.queue === queue) deliver(message, life)
+              for (const message of [...queued]) if (isIn(message.queue, queue)) deliver(message, life)
             }),
           deadLetters: () => Effect.succeed([])
         })
@@ -253,7 +256,7 @@ export const make = (fault: Fault) => {
   const create = (slot: string) => {
     const instanceId = `${slot}.${++ordered}`
     wanted.set(slot, instanceId)
-    publishOrder("agent.here.create", `create ${instanceId}`, {
+    publishOrder("Create.NVCA.Function.here.none.local", `create ${instanceId}`, {
       instanceId,
       tenant: "t",
       functionId: "f",
@@ -275,7 +278,7 @@ export const make = (fault: Fault) => {
   }
 
   const terminate = (instanceId: string, drainMs: number) =>
-    publishOrder("agent.here.terminate", `terminate ${instanceId} ${++ordered}`, {
+    publishOrder("Terminate.NVCA.here", `terminate ${instanceId} ${++ordered}`, {
       instanceId,
       versionId: "v",
       drainMs,

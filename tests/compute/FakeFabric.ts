@@ -9,6 +9,7 @@ import * as Layer from "effect/Layer"
 import type { InstanceReport } from "../../src/planes/compute/AgentMessage.ts"
 import { bytesOf, type Payload } from "../../src/planes/fabric/Message.ts"
 import { PubSub } from "../../src/planes/fabric/PubSub.ts"
+import * as Subject from "../../src/planes/fabric/Subject.ts"
 import { type Delivery, WorkQueue } from "../../src/planes/fabric/WorkQueue.ts"
 
 /** As much of a message as tests look at. */
@@ -39,9 +40,11 @@ export interface FakeFabric {
   readonly published: ReadonlyArray<{ readonly subject: string; readonly value: Message }>
 }
 
+const isIn = (queue: string, pattern: string) => Subject.matches(pattern.split("."), queue.split("."))
+
 export const make = (): FakeFabric => {
   const consumers = new Map<string, (delivery: Delivery) => void>()
-  const waiting = new Map<string, Array<Delivery>>()
+  const waiting: Array<Delivery> = []
   const outcomes = new Map<string, string>()
   const extensions = new Map<string, number>()
   const newest = new Map<string, Delivery>()
@@ -68,9 +71,9 @@ export const make = (): FakeFabric => {
       terminate: (reason) => outcomes.set(messageId, `put aside: ${reason}`)
     }
     newest.set(messageId, delivery)
-    const consumer = consumers.get(queue)
+    const consumer = [...consumers].find(([pattern]) => isIn(queue, pattern))?.[1]
     if (consumer !== undefined) consumer(delivery)
-    else waiting.set(queue, [...(waiting.get(queue) ?? []), delivery])
+    else waiting.push(delivery)
   }
 
   const encode = (value: unknown) => new TextEncoder().encode(typeof value === "string" ? value : JSON.stringify(value))
@@ -86,8 +89,10 @@ export const make = (): FakeFabric => {
         Effect.acquireRelease(
           Effect.sync(() => {
             consumers.set(queue, onDelivery)
-            for (const delivery of waiting.get(queue) ?? []) onDelivery(delivery)
-            waiting.delete(queue)
+            for (const delivery of waiting.splice(0)) {
+              if (isIn(delivery.queue, queue)) onDelivery(delivery)
+              else waiting.push(delivery)
+            }
           }),
           () => Effect.sync(() => consumers.delete(queue))
         )

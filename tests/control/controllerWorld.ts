@@ -26,6 +26,7 @@ import type { Route, RoutingTable } from "../../src/planes/control/RoutingTable.
 import type { FabricUnavailable, OutcomeUnknown } from "../../src/planes/fabric/FabricError.ts"
 import { bytesOf } from "../../src/planes/fabric/Message.ts"
 import { PubSub } from "../../src/planes/fabric/PubSub.ts"
+import * as Subject from "../../src/planes/fabric/Subject.ts"
 import { WorkQueue } from "../../src/planes/fabric/WorkQueue.ts"
 
 export const V1 = "11111111-1111-4111-8111-111111111111"
@@ -110,7 +111,7 @@ const makeQueue = () => {
         if (isNew) {
           const text = new TextDecoder().decode(bytesOf(payload))
           sent.push({ queue, messageId, payload: text })
-          consumers.get(queue)?.(text)
+          for (const [pattern, run] of consumers) if (Subject.matches(pattern.split("."), queue.split("."))) run(text)
         }
         if (failure !== undefined) return Effect.fail(failure)
         return Effect.succeed(isNew ? "published" : "duplicate")
@@ -326,7 +327,7 @@ const makeAgent = (options: {
     reset: () => running.clear()
   }
 
-  queue.consume(subjects.create(name), (payload) => {
+  queue.consume(subjects.creates(name), (payload) => {
     const order = decodeCreate(payload)
     agent.created.push(order)
     const instance: FakeInstance = {

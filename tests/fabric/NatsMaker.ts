@@ -9,6 +9,7 @@ import * as path from "node:path"
 import { jetstreamManager } from "@nats-io/jetstream"
 import { connect } from "@nats-io/transport-node"
 import * as NatsFabric from "../../src/planes/fabric/NatsFabric.ts"
+import * as Streams from "../../src/planes/fabric/nats/Streams.ts"
 import { connectionOptions } from "../../src/planes/fabric/nats/Supervisor.ts"
 import type { RunningNats } from "../services/RunningNats.ts"
 import type { FabricMaker, FabricPlace } from "./FabricMaker.ts"
@@ -45,7 +46,11 @@ const removeStreams = async (server: RunningNats, prefix: string) => {
     // A cluster that lost a server a moment ago takes its time.
     const { streams } = await jetstreamManager(connection, { timeout: 20_000 })
     for await (const { config } of streams.list()) {
-      if (config.name.startsWith(`${prefix}-`) || config.name === `KV_${prefix}`) await streams.delete(config.name)
+      const isOne =
+        config.name.startsWith(`${prefix}-`) ||
+        config.name === `KV_${prefix}` ||
+        Streams.orderStreams(prefix).some(({ name }) => name === config.name)
+      if (isOne) await streams.delete(config.name)
     }
   } finally {
     await connection.close()

@@ -13,7 +13,7 @@ import * as Logger from "effect/Logger"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import type { NatsFabricOptions } from "../../src/planes/fabric/NatsFabric.ts"
 import * as NatsFabric from "../../src/planes/fabric/NatsFabric.ts"
-import { nvcfQueueStreams } from "../../src/planes/fabric/nats/NatsOptions.ts"
+import { defaultPrefix } from "../../src/planes/fabric/nats/NatsOptions.ts"
 import * as Safety from "../../src/planes/fabric/nats/Safety.ts"
 import * as Streams from "../../src/planes/fabric/nats/Streams.ts"
 import { connectionOptions } from "../../src/planes/fabric/nats/Supervisor.ts"
@@ -282,10 +282,9 @@ describe.skipIf(natsIsMissing)("streams and consumers that would lose accepted w
   })
 
   it("the streams of NVCF's queues are judged as well", async () => {
-    const stream = nvcfQueueStreams[1]!
-    await manager.streams.add({ name: stream.stream, subjects: [`${stream.subjectPrefix}>`], storage: "memory" })
-    requireRefusal(await refusalOf(freshPrefix()), "TerminateNvcaStream has storage = memory", "retention = limits")
-    await manager.streams.delete(stream.stream)
+    const { name, subjects } = Streams.orderStreams(defaultPrefix)[1]!
+    await manager.streams.add({ name, subjects: [...subjects], storage: "memory" })
+    requireRefusal(await refusalOf(defaultPrefix), "TerminateNvcaStream has storage = memory", "retention = limits")
   })
 
   it("process-crash-only lets no stream through that loses work with the server's process", async () => {

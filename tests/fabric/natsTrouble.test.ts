@@ -15,6 +15,7 @@ import type { Fabric } from "../../src/planes/fabric/EmbeddedFabric.ts"
 import { type Change, KeyValue } from "../../src/planes/fabric/KeyValue.ts"
 import { Log } from "../../src/planes/fabric/Log.ts"
 import * as NatsFabric from "../../src/planes/fabric/NatsFabric.ts"
+import { defaultPrefix } from "../../src/planes/fabric/nats/NatsOptions.ts"
 import * as Streams from "../../src/planes/fabric/nats/Streams.ts"
 import { connectionOptions } from "../../src/planes/fabric/nats/Supervisor.ts"
 import { PubSub } from "../../src/planes/fabric/PubSub.ts"
@@ -433,53 +434,74 @@ describe.skipIf(natsIsMissing)("consumers of a queue that vanish or stall", () =
     })
   }, 60_000)
 
-  it("the queues of NVCF have its streams, its subjects and its durable consumers", async () => {
-    await withFabric(server!, {}, async (opened) => {
+  describe.each([
+    {
+      prefix: defaultPrefix,
+      name: "",
+      root: "",
+      which: "under the default prefix they have the names that NVCF gives"
+    },
+    { prefix: "another", name: "another-", root: "another.", which: "under another prefix they carry it as well" }
+  ])("orders to agents", ({ prefix, name, root, which }) => {
+    it(`have streams and durable consumers of their own: ${which}`, async () => {
+      const place = await makePlace(server!, prefix)
+      const opened = await openWith(optionsOf(place.address))
       const ids: Array<string> = []
       const cluster = "7b5e"
-      await opened.run(
-        Effect.scoped(
-          Effect.gen(function* () {
-            const queue = yield* WorkQueue
-            const take = (delivery: Delivery) => {
-              ids.push(delivery.queue)
-              if (delivery.queue.includes("Task")) delivery.terminate("undecodable")
-              else delivery.ack()
-            }
-            yield* queue.consume(`Create.NVCA.*.${cluster}.*.*`, { ackWaitMs: 360_000, maxInFlight: 10 }, take)
-            yield* queue.consume(`Terminate.NVCA.${cluster}`, { ackWaitMs: 30_000, maxInFlight: 10 }, take)
-            for (const name of [
-              `Create.NVCA.Function.${cluster}.H100.NCP|GPU|H100`,
-              `Create.NVCA.Task.${cluster}.H100.NCP|GPU|H100`,
-              `Create.NVCA.Function.other.H100.NCP|GPU|H100`,
-              `Terminate.NVCA.${cluster}`
-            ]) {
-              yield* queue.publish(name, "id", text("order"))
-            }
-            yield* Effect.promise(() =>
-              eventually(
-                "three",
-                () => [...ids],
-                (seen) => seen.length === 3
+      try {
+        await opened.run(
+          Effect.scoped(
+            Effect.gen(function* () {
+              const queue = yield* WorkQueue
+              const take = (delivery: Delivery) => {
+                ids.push(delivery.queue)
+                if (delivery.queue.includes("Task")) delivery.terminate("undecodable")
+                else delivery.ack()
+              }
+              yield* queue.consume(`Create.NVCA.*.${cluster}.*.*`, { ackWaitMs: 360_000, maxInFlight: 10 }, take)
+              yield* queue.consume(`Terminate.NVCA.${cluster}`, { ackWaitMs: 30_000, maxInFlight: 10 }, take)
+              for (const name of [
+                `Create.NVCA.Function.${cluster}.H100.NCP|GPU|H100`,
+                `Create.NVCA.Task.${cluster}.H100.NCP|GPU|H100`,
+                `Create.NVCA.Function.other.H100.NCP|GPU|H100`,
+                `Terminate.NVCA.${cluster}`
+              ]) {
+                yield* queue.publish(name, "id", text("order"))
+              }
+              yield* Effect.promise(() =>
+                eventually(
+                  "three",
+                  () => [...ids],
+                  (seen) => seen.length === 3
+                )
               )
-            )
-          })
+            })
+          )
         )
-      )
-      assert.notInclude(ids.join(), "other")
-      const { consumers, streams } = opened.supervisor.link.manager
-      for (const stream of ["CreateNvcaFunctionTaskStream", "TerminateNvcaStream"]) {
-        const { config } = await consumers.info(stream, `${stream}-${cluster}`)
-        assert.strictEqual(config.ack_policy, "explicit")
+        assert.notInclude(ids.join(), "other")
+        assert.include(ids, `Create.NVCA.Function.${cluster}.H100.NCP|GPU|H100`)
+        const { consumers, streams } = opened.supervisor.link.manager
+        const filters = {
+          CreateNvcaFunctionTaskStream: `Create.NVCA.*.${cluster}.*.*`,
+          TerminateNvcaStream: `Terminate.NVCA.${cluster}`
+        }
+        for (const [stream, filter] of Object.entries(filters)) {
+          const { config } = await consumers.info(name + stream, `${name}${stream}-${cluster}`)
+          assert.strictEqual(config.ack_policy, "explicit")
+          assert.strictEqual(config.filter_subject ?? config.filter_subjects?.join(), root + filter)
+        }
+        const letters = await opened.run(WorkQueue.use((queue) => queue.deadLetters("Create.NVCA.Task.>")))
+        assert.deepStrictEqual(
+          letters.map(({ reason }) => reason),
+          ["undecodable"]
+        )
+        // Of the other cluster alone is something left.
+        const { state } = await streams.info(`${name}CreateNvcaFunctionTaskStream`, { subjects_filter: ">" })
+        assert.deepStrictEqual(state.subjects, { [`${root}Create.NVCA.Function.other.H100.NCP|GPU|H100`]: 1 })
+      } finally {
+        await opened.close()
+        await place.remove()
       }
-      const letters = await opened.run(WorkQueue.use((queue) => queue.deadLetters("Create.NVCA.Task.>")))
-      assert.deepStrictEqual(
-        letters.map(({ reason }) => reason),
-        ["undecodable"]
-      )
-      // Of the other cluster alone is something left.
-      assert.strictEqual((await streams.info("CreateNvcaFunctionTaskStream")).state.messages, 1)
-      for (const stream of ["CreateNvcaFunctionTaskStream", "TerminateNvcaStream"]) await streams.delete(stream)
     })
   })
 })

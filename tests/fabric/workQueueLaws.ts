@@ -407,6 +407,23 @@ export const workQueueLaws = (maker: FabricMaker): void => {
       assert.sameMembers([...ids(deliveries)], [`${base}.a`, `${base}.a.b`, "last"])
     })
 
+    it("a consumer of `orders.*.here.*` gets every queue with one token at each star and no other", async () => {
+      const base = freshQueue()
+      const queues = [`${base}.a.here.b`, `${base}.c.here.a.b`, `${base}.a.there.b`, `${base}.here.b`]
+      const deliveries = await fabric.run(
+        Effect.gen(function* () {
+          for (const queue of queues) yield* publish(queue, queue)
+          yield* publish(`${base}.b.here.last`, "last")
+          return yield* consumeUntil(`${base}.*.here.*`, patient, ack, (seen) => seen.length >= 2)
+        })
+      )
+      assert.sameMembers([...ids(deliveries)], [`${base}.a.here.b`, "last"])
+      assert.sameMembers(
+        deliveries.map(({ queue }) => queue),
+        [`${base}.a.here.b`, `${base}.b.here.last`]
+      )
+    })
+
     it("Q4: a consumer that throws gets the message again and harms nobody else", async () => {
       const queue = freshQueue()
       const handle = (delivery: Delivery) => {

@@ -1,7 +1,11 @@
 /**
  * The platform on NATS instead of its own store: what it accepted, deployed and answered is there after a restart.
  */
+import { jetstreamManager } from "@nats-io/jetstream"
+import { connect } from "@nats-io/transport-node"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { defaultPrefix } from "../../src/planes/fabric/nats/NatsOptions.ts"
+import { connectionOptions } from "../../src/planes/fabric/nats/Supervisor.ts"
 import { natsIsMissing, type RunningNats, startNats } from "../services/RunningNats.ts"
 import * as TestPlatform from "../support/TestPlatform.ts"
 
@@ -15,14 +19,31 @@ describe.skipIf(natsIsMissing)("the platform on NATS", () => {
   const fabric = () => ({
     servers: [server!.url],
     system: { servers: [server!.systemUrl], credentials: { _tag: "Anonymous" as const } },
-    prefix: "platform"
+    prefix: defaultPrefix
   })
+
+  /** How many orders each queue of the agents has had. */
+  const ordered = async () => {
+    const connection = await connect(connectionOptions([server!.url], { _tag: "Anonymous" }, "orders"))
+    try {
+      const { consumers } = await jetstreamManager(connection)
+      const counts: Array<number> = []
+      for (const stream of ["CreateNvcaFunctionTaskStream", "TerminateNvcaStream"]) {
+        const { ack_floor } = await consumers.info(stream, `${stream}-local`)
+        counts.push(ack_floor.stream_seq)
+      }
+      return counts
+    } finally {
+      await connection.close()
+    }
+  }
 
   it("wakes a function by its first call, and has its answers and functions after a restart", async () => {
     const first = await TestPlatform.start({ fabric: fabric() })
     const fn = await first.deploy("echo")
     const called = await fetch(`${fn.url}/`, { method: "POST", body: "hello" })
     assert.strictEqual(called.status, 200)
+    assert.deepStrictEqual(await ordered(), [1, 0], "one instance was ordered by the queue that agents of NVCF read")
     const accepted = await fetch(`${fn.url}/`, {
       method: "POST",
       body: "later",

@@ -155,7 +155,7 @@ export const make: (
     yield* Effect.addFinalizer(() => shutdown)
     yield* heartbeat.beatWhole
     yield* workQueue.consume(subjects.terminate(cluster), consumeOptions, orders.onTerminate)
-    yield* workQueue.consume(subjects.create(cluster), consumeOptions, orders.onCreate)
+    yield* workQueue.consume(subjects.creates(cluster), consumeOptions, orders.onCreate)
     yield* Effect.sync(orders.extend).pipe(Effect.delay(extendMs), Effect.repeat(Schedule.forever), Effect.forkScoped)
     yield* heartbeat.beat.pipe(
       Effect.delay(options.heartbeatMs ?? 2_000),

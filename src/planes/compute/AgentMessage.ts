@@ -1,6 +1,7 @@
 /**
- * What the control plane and an agent tell each other. Orders go over the work queue (`agent.{cluster}.create`,
- * `agent.{cluster}.terminate`), reports over pub/sub (`cluster.{cluster}.report`), both as JSON.
+ * What the control plane and an agent tell each other. Orders go over the work queue, in queues that are named as NVCF names
+ * its own (`Create.NVCA.Function.{cluster}.{gpu}.{instanceType}`, `Terminate.NVCA.{cluster}`), reports over pub/sub
+ * (`cluster.{cluster}.report`), both as JSON.
  *
  * @module
  */
@@ -156,9 +157,15 @@ export const Drain = Schema.Struct({
 })
 export type Drain = typeof Drain.Type
 
+/** A name that is one token: NVCF writes a dot as a bar. */
+const token = (name: string): string => name.replaceAll(".", "|")
+
 export const subjects = {
-  create: (cluster: string) => `agent.${cluster}.create`,
-  terminate: (cluster: string) => `agent.${cluster}.terminate`,
+  create: (cluster: string, gpuKind: string, instanceType: string) =>
+    `Create.NVCA.Function.${cluster}.${token(gpuKind)}.${token(instanceType)}`,
+  /** All of a cluster. */
+  creates: (cluster: string) => `Create.NVCA.*.${cluster}.*.*`,
+  terminate: (cluster: string) => `Terminate.NVCA.${cluster}`,
   report: (cluster: string) => `cluster.${cluster}.report`,
   reports: "cluster.*.report",
   /** Every agent sends a heartbeat now. */

@@ -83,7 +83,7 @@ export const make = (options: {
     create: (cluster, order, onNotSent) =>
       publish(
         {
-          queue: subjects.create(cluster),
+          queue: subjects.create(cluster, order.gpu.kind, order.instanceType),
           messageId: `create-${order.instanceId}`,
           payload: (epoch) => new Message(AgentMessageCheck.create, epoch === 0 ? order : { ...order, epoch }),
           onNotSent

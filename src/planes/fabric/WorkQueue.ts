@@ -50,7 +50,10 @@ export class WorkQueue extends Context.Service<
       messageId: string,
       payload: Payload
     ) => Effect.Effect<"published" | "duplicate", FabricUnavailable | OutcomeUnknown>
-    /** `queue` may end in `.>`: every queue below that name. Runs until the scope closes; unacked messages come again. */
+    /**
+     * Every queue that `queue` stands for: `*` is one token of a name, a last `>` one or more. Runs until the scope closes;
+     * unacked messages come again.
+     */
     readonly consume: (
       queue: string,
       options: ConsumeOptions,

@@ -6,6 +6,7 @@
 import * as Effect from "effect/Effect"
 import { bytesOf, type Payload } from "../Message.ts"
 import type { PubSub } from "../PubSub.ts"
+import * as Subject from "../Subject.ts"
 import type { ReportFault } from "./ReportFault.ts"
 
 interface Subscription {
@@ -17,17 +18,6 @@ interface Subscription {
 interface WildcardSubscription extends Subscription {
   readonly tokens: ReadonlyArray<string>
 }
-
-/** `*` stands for one token, a last `>` for one or more. */
-export const matches = (pattern: ReadonlyArray<string>, subject: ReadonlyArray<string>): boolean => {
-  for (const [index, token] of pattern.entries()) {
-    if (token === ">") return index === pattern.length - 1 && subject.length > index
-    if (index >= subject.length || (token !== "*" && token !== subject[index])) return false
-  }
-  return pattern.length === subject.length
-}
-
-const isWildcard = (tokens: ReadonlyArray<string>) => tokens.includes("*") || tokens.includes(">")
 
 /** Subjects whose subscribers are known by heart. */
 const foundMax = 1_000
@@ -50,7 +40,7 @@ export const make = (report: ReportFault): PubSub["Service"] => {
 
   const find = (subject: string): ReadonlyArray<Subscription> => {
     const tokens = subject.split(".")
-    const matching = wildcards.filter((subscription) => matches(subscription.tokens, tokens))
+    const matching = wildcards.filter((subscription) => Subject.matches(subscription.tokens, tokens))
     const all = [...(literal.get(subject) ?? []), ...matching]
     if (found.size >= foundMax) found.clear()
     found.set(subject, all)
@@ -64,7 +54,7 @@ export const make = (report: ReportFault): PubSub["Service"] => {
   const add = (subject: string, onPayload: Subscription["onPayload"]): Subscription => {
     found.clear()
     const tokens = subject.split(".")
-    if (isWildcard(tokens)) {
+    if (Subject.isPattern(tokens)) {
       const subscription = { subject, tokens, onPayload, isLive: true }
       wildcards = [...wildcards, subscription]
       return subscription

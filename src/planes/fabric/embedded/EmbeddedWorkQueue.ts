@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as CrashPoint from "../../CrashPoint.ts"
 import { type FabricUnavailable, OutcomeUnknown } from "../FabricError.ts"
 import type { Payload } from "../Message.ts"
+import * as Subject from "../Subject.ts"
 import type { WorkQueue } from "../WorkQueue.ts"
 import { type failureOf, type Place, read, refuse } from "./Outcome.ts"
 import { type PublishOutcome, payloadOf } from "./QueuedMessage.ts"
@@ -34,7 +35,8 @@ const isName = (name: string) =>
   name.length > 0 && name.length <= nameMax && name.isWellFormed() && !name.includes("\0")
 
 const publishProblem = (queue: string, messageId: string, payload: Payload): string | undefined => {
-  if (!isName(queue) || queue.endsWith(".>")) return `${JSON.stringify(queue.slice(0, 40))} is no name of a queue`
+  if (!isName(queue) || Subject.isPattern(queue.split(".")))
+    return `${JSON.stringify(queue.slice(0, 40))} is no name of a queue`
   if (!isName(messageId)) return `${JSON.stringify(messageId.slice(0, 40))} is no message id`
   return payload instanceof Uint8Array ? QueueGroup.sizeProblem(payload) : undefined
 }

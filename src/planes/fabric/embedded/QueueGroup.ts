@@ -11,9 +11,10 @@
 import { RecentMap } from "../../../core/collections/RecentMap.ts"
 import * as CrashPoint from "../../CrashPoint.ts"
 import type { Payload } from "../Message.ts"
+import * as Subject from "../Subject.ts"
 import type { ConsumeOptions, Delivery } from "../WorkQueue.ts"
 import * as GivenDelivery from "./GivenDelivery.ts"
-import { type Consumer, consumes, type PublishOutcome, payloadOf, type QueuedMessage } from "./QueuedMessage.ts"
+import { type Consumer, type PublishOutcome, payloadOf, type QueuedMessage } from "./QueuedMessage.ts"
 import type { ReportFault } from "./ReportFault.ts"
 import type { StoredMessage } from "./StoreMessage.ts"
 
@@ -64,6 +65,8 @@ type Remembered = number | { readonly sequence: number; readonly settledAtMs: nu
 
 interface Queue {
   readonly name: string
+  /** Of its name. */
+  readonly tokens: ReadonlyArray<string>
   /** Every message that is not settled, by id, but for `handed`. */
   readonly live: Map<string, QueuedMessage>
   /** In the hands of a consumer in the turn in which it came: a map that fills and empties costs more than the rest. */
@@ -99,6 +102,7 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
     if (known !== undefined) return known
     const queue: Queue = {
       name,
+      tokens: name.split("."),
       live: new Map(),
       handed: undefined,
       remembered: new RecentMap(),
@@ -177,7 +181,7 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
 
   /** What a consumer with a free place may get. */
   const servable = (consumer: Consumer): ReadonlyArray<Queue> =>
-    backlogged.size === 0 ? none : [...backlogged].filter((queue) => consumes(consumer.queue, queue.name))
+    backlogged.size === 0 ? none : [...backlogged].filter((queue) => Subject.matches(consumer.tokens, queue.tokens))
 
   const release = (message: QueuedMessage): Consumer | undefined => {
     const { holder } = message
@@ -245,7 +249,7 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
 
   const takeConsumer = (queue: Queue): Consumer | undefined => {
     const found = consumers.find(
-      (consumer) => consumer.held.size < consumer.maxInFlight && consumes(consumer.queue, queue.name)
+      (consumer) => consumer.held.size < consumer.maxInFlight && Subject.matches(consumer.tokens, queue.tokens)
     )
     // Last served is last asked, so that consumers of one queue share its messages.
     if (found !== undefined && consumers.at(-1) !== found) {
@@ -397,7 +401,8 @@ export const make = ({ store, messages, nextSequence, nowMs, report }: Options) 
     { ackWaitMs, maxInFlight }: ConsumeOptions,
     onDelivery: (delivery: Delivery) => void
   ): Consumer => {
-    const consumer: Consumer = { queue, ackWaitMs, maxInFlight, onDelivery, held: new Set(), isOpen: true }
+    const tokens = queue.split(".")
+    const consumer: Consumer = { queue, tokens, ackWaitMs, maxInFlight, onDelivery, held: new Set(), isOpen: true }
     consumers = [...consumers, consumer]
     // Not at once: whoever consumes has not got its own things in order before this call returns.
     queueMicrotask(() => pump(servable(consumer)))

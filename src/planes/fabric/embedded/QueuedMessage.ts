@@ -51,15 +51,11 @@ export type PublishOutcome =
 
 export interface Consumer {
   readonly queue: string
+  /** Of `queue`. */
+  readonly tokens: ReadonlyArray<string>
   readonly ackWaitMs: number
   readonly maxInFlight: number
   readonly onDelivery: (delivery: Delivery) => void
   readonly held: Set<QueuedMessage>
   isOpen: boolean
 }
-
-/** `orders.>` stands for every queue whose name begins with `orders.` and goes on. */
-export const consumes = (pattern: string, queue: string): boolean =>
-  pattern.endsWith(".>")
-    ? queue.length > pattern.length - 1 && queue.startsWith(pattern.slice(0, -1))
-    : pattern === queue

@@ -12,15 +12,6 @@ export type Credentials =
   /** A file of a user's JWT and seed, as `nsc generate creds` writes it. */
   | { readonly _tag: "File"; readonly path: string }
 
-/** A message queue whose stream has a name and subjects that others know too. */
-export interface QueueStream {
-  readonly stream: string
-  /** Queues whose name begins so, dot included. */
-  readonly subjectPrefix: string
-  /** The durable consumer of a queue; absent: as for every other. */
-  readonly durableOf?: (queue: string) => string
-}
-
 export interface NatsOptions {
   /** `nats://host:port`, several for a cluster; a user and password may stand in it. At least one. */
   readonly servers: ReadonlyArray<string>
@@ -32,7 +23,7 @@ export interface NatsOptions {
   readonly system: { readonly servers: ReadonlyArray<string>; readonly credentials: Credentials } | undefined
   /** The monitoring address (`http://host:8222`) of every server, instead of `system`. */
   readonly monitorUrls: ReadonlyArray<string>
-  /** Begins the name of every stream and subject: 1 to 32 of `[a-z0-9-]`. */
+  /** Begins the name of every stream and subject, but see `Streams.orderStreams`: 1 to 32 of `[a-z0-9-]`. */
   readonly prefix: string
   /**
    * `power-loss`: what is accepted survives the loss of power, and unsafe settings are refused. `process-crash-only`: set
@@ -51,38 +42,22 @@ export interface NatsOptions {
   readonly connectLimitMs: number
   /** Between two looks at a consumer; one that had something to deliver at three in a row, and did not, is rebuilt. */
   readonly watchdogMs: number
-  readonly queueStreams: ReadonlyArray<QueueStream>
 }
 
-/** `Create.NVCA.*.{cluster}.*.*` and `Terminate.NVCA.{cluster}`; source: the agents of NVCF know these names. */
-const clusterAt = (stream: string, index: number) => (queue: string) => `${stream}-${queue.split(".")[index] ?? ""}`
-
-export const nvcfQueueStreams: ReadonlyArray<QueueStream> = [
-  {
-    stream: "CreateNvcaFunctionTaskStream",
-    subjectPrefix: "Create.NVCA.",
-    durableOf: clusterAt("CreateNvcaFunctionTaskStream", 3)
-  },
-  {
-    stream: "TerminateNvcaStream",
-    subjectPrefix: "Terminate.NVCA.",
-    durableOf: clusterAt("TerminateNvcaStream", 2)
-  }
-]
+export const defaultPrefix = "millrace"
 
 export const defaults: Omit<NatsOptions, "servers"> = {
   credentials: { _tag: "Anonymous" },
   system: undefined,
   monitorUrls: [],
-  prefix: "millrace",
+  prefix: defaultPrefix,
   durability: "power-loss",
   logBytesMax: 256 * 1024 * 1024,
   unknownLimitMs: 30_000,
   requestTimeoutMs: 2_000,
   duplicateWindowMs: 120_000,
   connectLimitMs: 10_000,
-  watchdogMs: 5_000,
-  queueStreams: nvcfQueueStreams
+  watchdogMs: 5_000
 }
 
 /** The address without what stands before the `@`, and the credentials that stood there. */

@@ -1,8 +1,7 @@
 /**
  * `WorkQueue` over JetStream work-queue streams. Laws: see `WorkQueue` and `QueueConsumer`.
  *
- * A queue whose name begins as a configured stream says lies in that stream under its own name, so that agents of NVCF can
- * read it; the others share one. A message id counts for `duplicateWindowMs`. Messages that somebody else published have the
+ * Orders to agents lie in the streams and have the durable consumers that NVCF gives them; other queues share a stream. A message id counts for `duplicateWindowMs`. Messages that somebody else published have the
  * id that NVCF's agent gives them: a digest of subject and sequence.
  *
  * @module
@@ -15,13 +14,12 @@ import { bytesOf } from "../Message.ts"
 import type { Delivery, WorkQueue } from "../WorkQueue.ts"
 import * as Names from "./Names.ts"
 import * as NatsFailure from "./NatsFailure.ts"
-import type { QueueStream } from "./NatsOptions.ts"
 import { publish } from "./Publish.ts"
 import type { Pulled } from "./PullRequests.ts"
 import { type Holding, QueueConsumer } from "./QueueConsumer.ts"
 import * as Retry from "./Retry.ts"
 import * as StreamReader from "./StreamReader.ts"
-import { deadLetterStream, type StreamSpec, type Streams, workStream } from "./Streams.ts"
+import { deadLetterStream, orderStreams, type StreamSpec, type Streams, workStream } from "./Streams.ts"
 import type { Supervisor } from "./Supervisor.ts"
 
 export const payloadBytesMax = 512 * 1024
@@ -65,28 +63,25 @@ const publishProblem = (queue: string, messageId: string, payload: Uint8Array): 
 }
 
 export const make = (supervisor: Supervisor, streams: Streams, report: ReportFault): WorkQueue["Service"] => {
-  const { prefix, queueStreams } = supervisor.options
+  const { prefix } = supervisor.options
+  const known = orderStreams(prefix)
   const workRoot = `${prefix}.work.`
   const deadRoot = `${prefix}.dead.`
   const dead = deadLetterStream(prefix)
 
-  const specOf = ({ stream, subjectPrefix }: QueueStream): StreamSpec => ({
-    name: stream,
-    role: "queue",
-    subjects: [`${subjectPrefix}>`]
-  })
-
   const placeOf = (queue: string): Place => {
-    const named = queueStreams.find(({ subjectPrefix }) => queue.startsWith(subjectPrefix))
-    const own = named === undefined ? workStream(prefix) : specOf(named)
-    return {
-      spec: own,
-      subject: named === undefined ? workRoot + queue : queue,
-      durable: named?.durableOf?.(queue) ?? `${own.name}-${Names.token(queue)}`
+    const orders = known.find(({ queues }) => queue.startsWith(queues))
+    if (orders !== undefined) {
+      const cluster = queue.split(".")[orders.clusterAt] ?? ""
+      return { spec: orders, subject: orders.root + queue, durable: `${orders.name}-${cluster}` }
     }
+    const spec = workStream(prefix)
+    return { spec, subject: workRoot + queue, durable: `${spec.name}-${Names.token(queue)}` }
   }
 
-  const queueOf = (subject: string): string => (subject.startsWith(workRoot) ? subject.slice(workRoot.length) : subject)
+  const roots = [workRoot, ...known.map(({ root }) => root)]
+  const queueOf = (subject: string): string =>
+    subject.slice(roots.find((root) => subject.startsWith(root))?.length ?? 0)
 
   const idOf = (message: Pulled): string => {
     const own = message.header(idHeader)

@@ -7,15 +7,23 @@ import type { ConsumerInfo, StreamInfo } from "@nats-io/jetstream"
 import { UnsafeServer } from "../FabricError.ts"
 import * as Safety from "./Safety.ts"
 import * as ServerSettings from "./ServerSettings.ts"
-import { deadLetterStream, keyStream, logStream, type Streams, snapshotStream, workStream } from "./Streams.ts"
+import {
+  deadLetterStream,
+  keyStream,
+  logStream,
+  orderStreams,
+  type Streams,
+  snapshotStream,
+  workStream
+} from "./Streams.ts"
 import type { Supervisor } from "./Supervisor.ts"
 
 const roleOf = (supervisor: Supervisor, name: string): Safety.StreamRole | undefined => {
-  const { prefix, queueStreams } = supervisor.options
+  const { prefix } = supervisor.options
   if (name === keyStream(prefix).name) return "keys"
   if (name === snapshotStream(prefix).name) return "snapshots"
   if (name === deadLetterStream(prefix).name) return "deadLetters"
-  if (name === workStream(prefix).name || queueStreams.some(({ stream }) => stream === name)) return "queue"
+  if (name === workStream(prefix).name || orderStreams(prefix).some((one) => one.name === name)) return "queue"
   return name.startsWith(logStream(prefix, "").name) ? "log" : undefined
 }
 

@@ -12,6 +12,7 @@ import { nanos } from "@nats-io/transport-node"
 import { UnsafeServer } from "../FabricError.ts"
 import * as Names from "./Names.ts"
 import * as NatsFailure from "./NatsFailure.ts"
+import { defaultPrefix } from "./NatsOptions.ts"
 import * as Retry from "./Retry.ts"
 import * as Safety from "./Safety.ts"
 import type { Supervisor } from "./Supervisor.ts"
@@ -54,6 +55,34 @@ export const workStream = (prefix: string): StreamSpec => ({
   role: "queue",
   subjects: [`${prefix}.work.>`]
 })
+
+/** A stream of queues that others know by its name. */
+export interface OrderStream extends StreamSpec {
+  /** Of the queues in it, dot included. */
+  readonly queues: string
+  /** Which token of a queue is the cluster, from 0. */
+  readonly clusterAt: number
+  /** What stands before the name of a queue in its subject. */
+  readonly root: string
+}
+
+/**
+ * Orders to agents, as NVCF names them. Under another prefix than the default one these names carry it too: two
+ * installations on one account must not take each other's orders.
+ */
+export const orderStreams = (prefix: string): ReadonlyArray<OrderStream> => {
+  const isPlain = prefix === defaultPrefix
+  const root = isPlain ? "" : `${prefix}.`
+  const of = (name: string, queues: string, clusterAt: number): OrderStream => ({
+    name: isPlain ? name : `${prefix}-${name}`,
+    role: "queue",
+    subjects: [`${root}${queues}>`],
+    queues,
+    clusterAt,
+    root
+  })
+  return [of("CreateNvcaFunctionTaskStream", "Create.NVCA.", 3), of("TerminateNvcaStream", "Terminate.NVCA.", 2)]
+}
 
 export const deadLetterStream = (prefix: string): StreamSpec => ({
   name: `${prefix}-dead`,
