@@ -11,8 +11,6 @@ import { DeploymentRecord, deploymentDefaults, FunctionRecord, VersionRecord } f
 import { formatId, IdRows, makeWords, parseWholeId as parseId } from "../src/planes/control/registry/IdRows.ts"
 import { timeOf } from "../src/planes/control/registry/RecordText.ts"
 import {
-  CounterRecord,
-  CounterRecords,
   FunctionRecords,
   makeTenants,
   NameRecord,
@@ -310,7 +308,6 @@ describe("stored records", () => {
   })
   holds("functions", FunctionRecord, function_, () => new FunctionRecords(makeTenants(), new NameRecords()))
   holds("names", NameRecord, fc.record({ functionId: fc.oneof(someId, fc.constant(1)) }), () => new NameRecords())
-  holds("counters", CounterRecord, fc.record({ last: count }), () => new CounterRecords())
   holds("versions", VersionRecord, version, () => new VersionRecords(makeTenants()))
   holds("deployments", DeploymentRecord, deployment, () => new DeploymentRecords(makeTenants()))
 

@@ -10,6 +10,7 @@ import { connect, type NatsConnection, nanos } from "@nats-io/transport-node"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as ManagedRuntime from "effect/ManagedRuntime"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import type { NatsFabricOptions } from "../../src/planes/fabric/NatsFabric.ts"
 import * as NatsFabric from "../../src/planes/fabric/NatsFabric.ts"
@@ -26,6 +27,7 @@ import {
   startCluster,
   startNats
 } from "../services/RunningNats.ts"
+import { eventually } from "./FabricMaker.ts"
 import { logBytesMax, makePlace, optionsOf } from "./NatsMaker.ts"
 
 /** What it says when it is opened, or `undefined` when it opens. Warnings are collected in `warnings`. */
@@ -329,6 +331,34 @@ describe.skipIf(natsIsMissing)("a cluster", () => {
       requireRefusal(await opening(options), `stream ${spec.name} has num_replicas = 1`, "num_replicas: 3")
     } finally {
       await connection.close()
+      await place.remove()
+    }
+  }, 90_000)
+
+  it("that has a silent server is used, says which one was not judged, and judges it when it answers", async () => {
+    const [first, second, third] = [servers[0]!, servers[1]!, servers[2]!]
+    await third.kill()
+    const place = await makePlace(first, freshPrefix())
+    const options = { ...optionsOf(place.address), servers: [first.url, second.url], connectLimitMs: 30_000 }
+    const said: Array<string> = []
+    const logger = Logger.make(({ message }) => void said.push(String(message)))
+    const runtime = ManagedRuntime.make(Layer.provide(NatsFabric.layer(options), Logger.layer([logger])))
+    const saying = (what: string) =>
+      eventually(
+        what,
+        () => [...said],
+        () => said.some((line) => line.includes(what))
+      )
+    try {
+      await runtime.runPromise(NatsFabric.NatsLink)
+      await saying("were not judged, and are when they answer: n3")
+      // It comes back with other settings than those it left with.
+      await third.start({ ...third.settings, syncInterval: undefined })
+      await saying("accepted requests could be lost: server n3 has jetstream.sync_interval")
+    } finally {
+      await runtime.dispose()
+      await third.kill()
+      await third.start(third.settings)
       await place.remove()
     }
   }, 90_000)

@@ -229,6 +229,17 @@ describe("Registry", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("V2: a counter that cannot be read goes on behind the highest number that is there", () =>
+    Effect.gen(function* () {
+      const { fake, registry, owner } = yield* withHello
+      const create = registry.createVersion({ tenant, functionId: owner.id, spec })
+      const { number } = yield* create
+      yield* fake.service.put(`version-counters/${owner.id}`, new TextEncoder().encode("{"))
+      assert.strictEqual((yield* create).number, number + 1)
+      assert.strictEqual((yield* create).number, number + 2)
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("closing the scope ends the watching", () =>
     Effect.gen(function* () {
       const fake = FakeKeyValue.make()

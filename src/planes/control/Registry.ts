@@ -54,6 +54,7 @@ import * as RegistryTable from "./RegistryTable.ts"
 import type { RoutingTable } from "./RoutingTable.ts"
 import { nameKey } from "./registry/RegistryRecords.ts"
 import type { Stored } from "./registry/StoredRecords.ts"
+import * as VersionNumbers from "./registry/VersionNumbers.ts"
 
 /** Everything is this tenant's until accounts exist. */
 export const defaultTenant = "default"
@@ -183,6 +184,12 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
   const onUnreadable = (unreadable: { readonly key: string; readonly reason: string }) =>
     runFork(Effect.logError("a stored record cannot be read and is treated as absent", unreadable))
   const { put, remove, settled } = yield* RegistryStore.make({ keyValue, table, onUnreadable })
+  const numbers = VersionNumbers.make({
+    keyValue,
+    highestOf: (functionId) =>
+      Math.max(0, ...table.versionsOf(functionId).map((versionId) => table.version(versionId)?.value.number ?? 0)),
+    onUnreadable
+  })
 
   const stripes = yield* Effect.all(Array.from({ length: stripeCount }, () => Semaphore.make(1)))
   const locked = (key: string) => stripes[stripeOf(key)]!.withPermits(1)
@@ -225,14 +232,6 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
       )
     )
 
-  const removeCounter = (functionId: string) =>
-    settled(
-      `version-counters/${functionId}`,
-      Effect.suspend(() =>
-        remove("version-counters", functionId, table.counter(functionId), () => table.counter(functionId) === undefined)
-      )
-    )
-
   const removeVersion = (versionId: string) =>
     settled(
       `versions/${versionId}`,
@@ -272,13 +271,6 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
     return value
   })
 
-  const nextNumber = Effect.fnUntraced(function* (functionId: string) {
-    const counter = table.counter(functionId)
-    const last = (counter?.value.last ?? 0) + 1
-    yield* put("version-counters", functionId, { last }, counter?.revision ?? 0)
-    return last
-  })
-
   const createVersion = Effect.fnUntraced(function* (tenant: string, functionId: string, spec: VersionSpec) {
     yield* Schema.decodeUnknownEffect(VersionSpec)(spec).pipe(Effect.mapError(specInvalid("the version")))
     const refused = yield* ChartCheck.issuesOf(spec.chart)
@@ -287,7 +279,7 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
     if (table.versionsOf(functionId).length >= versionsPerFunctionMax) {
       return yield* new RegistryFull({ what: `versions of function ${functionId}`, limit: versionsPerFunctionMax })
     }
-    const number = yield* settled(`version-counters/${functionId}`, nextNumber(functionId))
+    const number = yield* numbers.next(functionId)
     CrashPoint.hit("registry.version.afterNumber")
     const value: VersionRecord = {
       id: VersionId.make(makeId()),
@@ -384,7 +376,7 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
       })
     )
     yield* Effect.forEach(versionIds, removeVersion, { concurrency: 16, discard: true })
-    yield* removeCounter(functionId)
+    yield* numbers.forget(functionId)
     yield* removeRecord(functionId)
   })
 
@@ -396,7 +388,9 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
     yield* Effect.forEach(versions, ({ id }) => Effect.andThen(removeDeployment(id), removeVersion(id)), {
       discard: true
     })
-    yield* Effect.forEach(functions, ({ id }) => Effect.andThen(removeCounter(id), removeRecord(id)), { discard: true })
+    yield* Effect.forEach(functions, ({ id }) => Effect.andThen(numbers.forget(id), removeRecord(id)), {
+      discard: true
+    })
   })
   yield* Effect.catch(sweep, (error) =>
     Effect.logWarning("left-overs could not be removed", { message: error.message })

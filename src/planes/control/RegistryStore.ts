@@ -14,7 +14,7 @@ import type { Change, KeyValue } from "../fabric/KeyValue.ts"
 import { ConcurrentChange } from "./ControlErrors.ts"
 import { DeploymentRecord, FunctionRecord, VersionRecord } from "./Domain.ts"
 import * as RegistryTable from "./RegistryTable.ts"
-import { CounterRecord, NameRecord } from "./registry/RegistryRecords.ts"
+import { NameRecord } from "./registry/RegistryRecords.ts"
 import type { Stored } from "./registry/StoredRecords.ts"
 
 /** The store failed: nothing happened (`FabricUnavailable`), or nobody knows (`OutcomeUnknown`). */
@@ -24,7 +24,6 @@ interface Records {
   readonly functions: FunctionRecord
   readonly "function-names": NameRecord
   readonly versions: VersionRecord
-  readonly "version-counters": CounterRecord
   readonly deployments: DeploymentRecord
 }
 
@@ -64,7 +63,6 @@ const encode: { readonly [A in RegistryTable.Area]: (value: Records[A]) => strin
   functions: Schema.encodeSync(Schema.fromJsonString(FunctionRecord)),
   "function-names": Schema.encodeSync(Schema.fromJsonString(NameRecord)),
   versions: Schema.encodeSync(Schema.fromJsonString(VersionRecord)),
-  "version-counters": Schema.encodeSync(Schema.fromJsonString(CounterRecord)),
   deployments: Schema.encodeSync(Schema.fromJsonString(DeploymentRecord))
 }
 
@@ -134,15 +132,14 @@ const watchAll = (options: {
       functions: 0,
       "function-names": 0,
       versions: 0,
-      "version-counters": 0,
       deployments: 0
     }
     const waiters = new Set<{ readonly fact: () => boolean; readonly tell: () => void }>()
     const revisionOf = (area: RegistryTable.Area) => revisions[area]
 
     const onChange = (area: RegistryTable.Area, change: Change) => {
-      if (change._tag === "CaughtUp") return
       const unreadable = options.table.apply(area, change)
+      if (change._tag === "CaughtUp") return
       if (unreadable !== undefined) options.onUnreadable(unreadable)
       const revision = change._tag === "Put" ? change.entry.revision : change.revision
       revisions[area] = Math.max(revision, revisionOf(area))

@@ -13,20 +13,12 @@ import type { Change } from "../fabric/KeyValue.ts"
 import type { DeploymentRecord, FunctionRecord, VersionRecord } from "./Domain.ts"
 import type { Route, RoutingTable } from "./RoutingTable.ts"
 import { formatId } from "./registry/IdRows.ts"
-import {
-  type CounterRecord,
-  CounterRecords,
-  FunctionRecords,
-  makeTenants,
-  type NameRecord,
-  NameRecords,
-  nameKey
-} from "./registry/RegistryRecords.ts"
+import { FunctionRecords, makeTenants, type NameRecord, NameRecords, nameKey } from "./registry/RegistryRecords.ts"
 import { DeploymentRecords, VersionRecords } from "./registry/SpecRecords.ts"
 import type { Stored, StoredRecords } from "./registry/StoredRecords.ts"
 
 /** In this order they are loaded: names share the texts of the functions that were there before. */
-export const areas = ["functions", "function-names", "versions", "version-counters", "deployments"] as const
+export const areas = ["functions", "function-names", "versions", "deployments"] as const
 export type Area = (typeof areas)[number]
 
 export interface RegistryTable {
@@ -36,7 +28,6 @@ export interface RegistryTable {
   readonly functionRecord: (id: string) => Stored<FunctionRecord> | undefined
   readonly name: (tenant: string, name: string) => Stored<NameRecord> | undefined
   readonly version: (id: string) => Stored<VersionRecord> | undefined
-  readonly counter: (functionId: string) => Stored<CounterRecord> | undefined
   readonly deployment: (versionId: string) => Stored<DeploymentRecord> | undefined
   /** Ids, oldest first. */
   readonly versionsOf: (functionId: string) => ReadonlyArray<string>
@@ -63,9 +54,23 @@ const routesMaxDefault = 32_768
 const textOf = (bytes: Uint8Array): string =>
   (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)).toString("utf8")
 
-/** Strings in order, without repeats; the store lists in order, so loading only ever appends. */
+/** So many are put in their places one by one. */
+const looseMax = 32
+
+/** Strings in order, without repeats. Where the store does not list in order they are put in order when they are read. */
 const makeSortedNames = () => {
-  const names: Array<string> = []
+  let names: Array<string> = []
+  const loose = new Set<string>()
+  const settle = () => {
+    if (loose.size > looseMax) names = [...new Set([...names, ...loose])].sort()
+    else {
+      for (const name of loose) {
+        const index = indexOf(name)
+        if (names[index] !== name) names.splice(index, 0, name)
+      }
+    }
+    loose.clear()
+  }
   const indexOf = (name: string): number => {
     if (names.length === 0 || names[names.length - 1]! < name) return names.length
     let low = 0
@@ -78,15 +83,18 @@ const makeSortedNames = () => {
     return low
   }
   return {
+    settle,
     add: (name: string) => {
-      const index = indexOf(name)
-      if (names[index] !== name) names.splice(index, 0, name)
+      if (names.length === 0 || names[names.length - 1]! < name) names.push(name)
+      else loose.add(name)
     },
     remove: (name: string) => {
+      loose.delete(name)
       const index = indexOf(name)
       if (names[index] === name) names.splice(index, 1)
     },
     from: (start: string, prefix: string, limit: number): ReadonlyArray<string> => {
+      settle()
       const found: Array<string> = []
       for (let index = indexOf(start); index < names.length && found.length < limit; index++) {
         const name = names[index]!
@@ -109,7 +117,6 @@ export const make = (options: {
   const functions = new FunctionRecords(tenants, names)
   const sortedNames = makeSortedNames()
   const versions = new VersionRecords(tenants)
-  const counters = new CounterRecords()
   const deployments = new DeploymentRecords(tenants)
   const routes = new Map<string, Route>()
   /** Answers of `byName`, by tenant and name, until anything changes: a warm call costs one look-up. */
@@ -206,7 +213,10 @@ export const make = (options: {
   }
 
   const apply: RegistryTable["apply"] = (area, change) => {
-    if (change._tag === "CaughtUp") return undefined
+    if (change._tag === "CaughtUp") {
+      sortedNames.settle()
+      return undefined
+    }
     if (named.size > 0) named.clear()
     const id = (change._tag === "Put" ? change.entry.key : change.key).slice(area.length + 1)
     switch (area) {
@@ -216,8 +226,6 @@ export const make = (options: {
         return setName(id, change)
       case "versions":
         return set(versions, id, change, () => changed([id]))
-      case "version-counters":
-        return set(counters, id, change, () => {})
       case "deployments":
         return set(deployments, id, change, () => changed([id]))
     }
@@ -248,7 +256,6 @@ export const make = (options: {
     functionRecord: (id) => functions.get(id),
     name: (tenant, name) => names.get(nameKey(tenant, name)),
     version: (id) => versions.get(id),
-    counter: (functionId) => counters.get(functionId),
     deployment: (versionId) => deployments.get(versionId),
     versionsOf: versionIdsOf,
     functionCount: () => names.size,

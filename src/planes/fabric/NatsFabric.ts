@@ -49,7 +49,20 @@ const openError = (error: unknown): UnsafeServer | FabricUnavailable =>
         retryable: NatsFailure.mayPass(NatsFailure.of(error))
       })
 
+const judgeEveryMs = 5_000
+
 const promise = <A>(body: () => Promise<A>) => Effect.tryPromise({ try: body, catch: openError })
+
+/** Until each of these servers has answered once. It is too late to refuse the start, and not to say so. */
+const judgeLate = (supervisor: Supervisor, names: ReadonlyArray<string>): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    for (let left = names; left.length > 0; ) {
+      yield* Effect.sleep(judgeEveryMs)
+      const late = yield* Effect.promise(() => StartCheck.late(supervisor, left))
+      for (const finding of late.unsafe) yield* Effect.logError(`accepted requests could be lost: ${finding}`)
+      left = late.silent
+    }
+  })
 
 const make = Effect.fnUntraced(function* ({ blobDirectory, ...given }: NatsFabricOptions) {
   const options: NatsOptions = { ...defaults, ...given }
@@ -59,12 +72,18 @@ const make = Effect.fnUntraced(function* ({ blobDirectory, ...given }: NatsFabri
     (supervisor) => Effect.promise(() => supervisor.close())
   )
   const streams = new Streams(supervisor)
-  const waived = yield* promise(() => StartCheck.run(supervisor, streams))
+  const { waived, silent } = yield* promise(() => StartCheck.run(supervisor, streams))
   for (const finding of waived) yield* Effect.logWarning(`not safe when the power is lost: ${finding}`)
+  if (silent.length > 0) {
+    const what = `servers that were silent at the start were not judged, and are when they answer: ${silent.join(", ")}`
+    yield* Effect.logWarning(what)
+    yield* Effect.forkScoped(judgeLate(supervisor, silent))
+  }
   const keyValue = yield* promise(() => NatsKeyValue.make(supervisor, streams, report))
   yield* promise(() => supervisor.track(KeySweep.run(supervisor, KeySweep.keptMs))).pipe(
     Effect.catch((error) => Effect.logWarning(`marks of removed keys were not swept: ${error.message}`)),
-    Effect.repeat(Schedule.spaced(KeySweep.keptMs)),
+    Effect.delay(KeySweep.keptMs),
+    Effect.repeat(Schedule.forever),
     Effect.forkScoped
   )
   const blobs = yield* EmbeddedBlobStore.make(blobDirectory, { isShared: true })

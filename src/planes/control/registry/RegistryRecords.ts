@@ -14,8 +14,6 @@ import { type Stored, StoredRecords } from "./StoredRecords.ts"
 /** Who owns a name. A function exists as long as a name says so; a record without one is what a cut-off change left. */
 export const NameRecord = Schema.Struct({ functionId: Schema.String })
 export type NameRecord = typeof NameRecord.Type
-export const CounterRecord = Schema.Struct({ last: Schema.Int })
-export type CounterRecord = typeof CounterRecord.Type
 
 export const nameKey = (tenant: string, name: string): string => `${tenant}/${name}`
 
@@ -260,51 +258,5 @@ export class NameRecords extends StoredRecords<NameRecord> {
     const revisions = new Float64Array(2 * this.#revisions.length)
     revisions.set(this.#revisions)
     this.#revisions = revisions
-  }
-}
-
-export class CounterRecords extends StoredRecords<CounterRecord> {
-  readonly #rows = new IdRows({ ids: 0, floats: 2, ints: 0 })
-
-  constructor() {
-    super(decoderOf(CounterRecord))
-  }
-
-  protected isPacked(id: string): boolean {
-    return parseWholeId(id, wanted) && this.#rows.find(wanted) >= 0
-  }
-
-  protected packedCount(): number {
-    return this.#rows.size
-  }
-
-  protected packText(id: string, text: string, revision: number): boolean {
-    reading.begin(text)
-    reading.expect('{"last":')
-    const last = reading.integer()
-    reading.expect("}")
-    return reading.isAsWritten() && reading.isAtEnd() && this.#pack(id, last, revision)
-  }
-
-  protected packRecord(id: string, { last }: CounterRecord, _text: string, revision: number): boolean {
-    return this.#pack(id, last, revision)
-  }
-
-  #pack(id: string, last: number, revision: number): boolean {
-    if (!parseWholeId(id, wanted)) return false
-    const row = this.#rows.take(wanted)
-    this.#rows.setFloat(row, 0, last)
-    this.#rows.setFloat(row, 1, revision)
-    return true
-  }
-
-  protected unpack(id: string): Stored<CounterRecord> | undefined {
-    const row = parseWholeId(id, wanted) ? this.#rows.find(wanted) : -1
-    return row < 0 ? undefined : { value: { last: this.#rows.float(row, 0) }, revision: this.#rows.float(row, 1) }
-  }
-
-  protected unpackAndForget(id: string): void {
-    const row = parseWholeId(id, wanted) ? this.#rows.find(wanted) : -1
-    if (row >= 0) this.#rows.remove(row)
   }
 }

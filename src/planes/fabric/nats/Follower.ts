@@ -13,7 +13,7 @@ import * as NatsFailure from "./NatsFailure.ts"
 import { type Pulled, PullRequest } from "./PullRequests.ts"
 import type { Supervisor } from "./Supervisor.ts"
 
-const batch = 256
+const batch = 8_192
 const expiresMs = 30_000
 const pauseMs = 100
 const inactiveMs = 60_000
@@ -81,7 +81,7 @@ export class Follower {
   async #makeConsumer(): Promise<string> {
     const { stream, filter } = this.#following
     const info = await this.#supervisor.link.manager.consumers.add(stream, {
-      name: `follower-${nuid.next()}`,
+      name: nuid.next(),
       ack_policy: "none",
       filter_subject: filter,
       inactive_threshold: nanos(inactiveMs),

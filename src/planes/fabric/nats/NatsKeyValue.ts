@@ -146,9 +146,9 @@ export const make = async (
   const changeOf = (message: Pulled): Change => {
     const key = Names.keyOf(message.subject.slice(root.length))
     const revision = message.sequence
-    // A copy: the client's buffer holds the messages beside it.
-    return message.header(operationHeader) === undefined
-      ? { _tag: "Put", entry: { key, value: new Uint8Array(message.data), revision } }
+    // Marks of a deletion are empty: the headers of the others need not be read.
+    return message.data.length > 0 || message.header(operationHeader) === undefined
+      ? { _tag: "Put", entry: { key, value: message.data, revision } }
       : { _tag: "Deleted", key, revision }
   }
 
@@ -158,24 +158,15 @@ export const make = async (
   }
 
   const follow = (prefix: string, onChange: (change: Change) => void): Follower => {
-    let isCaughtUp = false
-    /** Of the start; a deletion of any other key tells nothing. */
-    const seen = new Set<string>()
     return new Follower(supervisor, {
       stream: spec.name,
       filter: root + Names.keyFilter(prefix),
       onMessage: (message) => {
         const change = changeOf(message)
         const key = keyIn(change)
-        if (!key.startsWith(prefix) || (change._tag === "Deleted" && !isCaughtUp && !seen.has(key))) return
-        if (!isCaughtUp) seen.add(key)
-        onChange(change)
+        if (key.startsWith(prefix)) onChange(change)
       },
-      onCaughtUp: () => {
-        isCaughtUp = true
-        seen.clear()
-        onChange({ _tag: "CaughtUp" })
-      },
+      onCaughtUp: () => onChange({ _tag: "CaughtUp" }),
       report
     })
   }

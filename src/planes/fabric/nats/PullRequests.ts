@@ -13,6 +13,9 @@ import type { Supervisor } from "./Supervisor.ts"
 
 const heartbeatMs = 1_000
 const silenceMs = 3 * heartbeatMs
+const ackRoot = "$JS.ACK."
+/** Of the reply that is parsed. */
+const dotAt: Array<number> = []
 
 export interface Pulled {
   readonly data: Uint8Array
@@ -37,18 +40,23 @@ export type Ended =
 
 /** `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>`, newer ones with two more. */
 const parse = (message: Msg): Pulled | undefined => {
-  const parts = message.reply?.split(".") ?? []
-  if (parts[0] !== "$JS" || parts[1] !== "ACK") return undefined
-  const at = parts.length >= 11 ? 6 : 4
+  const reply = message.reply
+  if (reply === undefined || !reply.startsWith(ackRoot)) return undefined
+  let dots = 0
+  for (let at = reply.indexOf("."); at >= 0; at = reply.indexOf(".", at + 1)) dotAt[dots++] = at
+  // The dot in front of the count of deliveries; one message of hundreds of thousands is read at a start.
+  const first = dots >= 10 ? 5 : 3
+  const number = (field: number): number => Number(reply.slice(dotAt[first + field]! + 1, dotAt[first + field + 1]))
+  dotAt[dots] = reply.length
   return {
     data: message.data,
     subject: message.subject,
     header: (name) => message.headers?.get(name) || undefined,
-    deliveryCount: Number(parts[at]),
-    sequence: Number(parts[at + 1]),
-    storedAtMs: Number(parts[at + 3]) / 1e6,
-    pending: Number(parts[at + 4]),
-    reply: message.reply!
+    deliveryCount: number(0),
+    sequence: number(1),
+    storedAtMs: number(3) / 1e6,
+    pending: number(4),
+    reply
   }
 }
 

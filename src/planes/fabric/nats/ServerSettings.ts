@@ -12,6 +12,8 @@ import { connectionOptions, type Supervisor } from "./Supervisor.ts"
 /** All servers of a cluster answer one ping; a silence of this length ends the waiting. */
 const pingStallMs = 500
 const pingLimitMs = 5_000
+const varzSubject = "$SYS.REQ.SERVER.PING.VARZ"
+const jszSubject = "$SYS.REQ.SERVER.PING.JSZ"
 const nanosPerSecond = 1_000_000_000
 
 const record = (value: unknown): Readonly<Record<string, unknown>> =>
@@ -37,26 +39,40 @@ const factsOf = (varz: unknown): ServerFacts => {
   }
 }
 
-const fromSystemAccount = async (system: NonNullable<NatsOptions["system"]>): Promise<ReadonlyArray<ServerFacts>> => {
+interface Answered {
+  readonly servers: ReadonlyArray<ServerFacts>
+  /** Names of servers that the cluster counts among its own. */
+  readonly known: ReadonlyArray<string>
+}
+
+/** Of a `jsz`: the leader names the others, also those that are gone. */
+const namesOf = (jsz: unknown): ReadonlyArray<string> => {
+  const { leader, replicas } = record(record(jsz)["meta_cluster"])
+  const others: ReadonlyArray<unknown> = Array.isArray(replicas) ? replicas : []
+  const names = others.map((other) => record(other)["name"])
+  return (names.length === 0 ? [] : [leader, ...names]).filter((name) => typeof name === "string")
+}
+
+const fromSystemAccount = async (system: NonNullable<NatsOptions["system"]>): Promise<Answered> => {
   const connection = await connect({
     ...connectionOptions(system.servers, system.credentials, "millrace-settings"),
     reconnect: false
   })
   try {
-    const subject = "$SYS.REQ.SERVER.PING.VARZ"
     // One that is no part of a cluster answers alone.
     if (connection.info?.cluster === undefined) {
-      const answer = await connection.request(subject, "", { timeout: pingLimitMs })
-      return [factsOf(record(answer.json())["data"])]
+      const answer = await connection.request(varzSubject, "", { timeout: pingLimitMs })
+      return { servers: [factsOf(record(answer.json())["data"])], known: [] }
     }
-    const answers = await connection.requestMany(subject, "", {
-      strategy: "stall",
-      maxWait: pingLimitMs,
-      stall: pingStallMs
-    })
-    const servers: Array<ServerFacts> = []
-    for await (const answer of answers) servers.push(factsOf(record(answer.json())["data"]))
-    return servers
+    const askAll = async (subject: string): Promise<ReadonlyArray<unknown>> => {
+      const limits = { strategy: "stall", maxWait: pingLimitMs, stall: pingStallMs } as const
+      const all: Array<unknown> = []
+      for await (const answer of await connection.requestMany(subject, "", limits))
+        all.push(record(answer.json())["data"])
+      return all
+    }
+    const [varz, jsz] = await Promise.all([askAll(varzSubject), askAll(jszSubject)])
+    return { servers: varz.map(factsOf), known: jsz.flatMap(namesOf) }
   } finally {
     await connection.close()
   }
@@ -72,6 +88,8 @@ export interface ServerSettings {
   readonly servers: ReadonlyArray<ServerFacts>
   /** Why nothing but the greeting of one server is known. */
   readonly unreadable: string | undefined
+  /** Names of servers of the cluster that did not answer. */
+  readonly silent: ReadonlyArray<string>
 }
 
 export const read = async (supervisor: Supervisor): Promise<ServerSettings> => {
@@ -84,17 +102,21 @@ export const read = async (supervisor: Supervisor): Promise<ServerSettings> => {
     jetStream: undefined
   }
   try {
-    const servers =
-      system !== undefined ? await fromSystemAccount(system) : await Promise.all(monitorUrls.map(fromMonitor))
+    const { servers, known } =
+      system !== undefined
+        ? await fromSystemAccount(system)
+        : { servers: await Promise.all(monitorUrls.map(fromMonitor)), known: [] }
+    const silent = known.filter((name) => !servers.some((server) => server.name === name))
     // Servers that carry no JetStream hold nothing of Millrace.
     const holding = servers.filter((server) => server.jetStream !== undefined)
-    if (holding.length > 0) return { servers: holding, unreadable: undefined }
+    if (holding.length > 0) return { servers: holding, unreadable: undefined, silent }
     const nobody = "no server with JetStream answered"
     return {
       servers: [greeting],
-      unreadable: system === undefined && monitorUrls.length === 0 ? "nobody was asked" : nobody
+      unreadable: system === undefined && monitorUrls.length === 0 ? "nobody was asked" : nobody,
+      silent
     }
   } catch (error) {
-    return { servers: [greeting], unreadable: NatsFailure.reasonOf(error) }
+    return { servers: [greeting], unreadable: NatsFailure.reasonOf(error), silent: [] }
   }
 }

@@ -33,12 +33,19 @@ const all = async <A>(lister: AsyncIterable<A>): Promise<ReadonlyArray<A>> => {
   return items
 }
 
-/** Rejects with `UnsafeServer`; answers what `process-crash-only` lets through, as sentences. */
-export const run = async (supervisor: Supervisor, streams: Streams): Promise<ReadonlyArray<string>> => {
+export interface Checked {
+  /** What `process-crash-only` lets through, as sentences. */
+  readonly waived: ReadonlyArray<string>
+  /** Names of servers that did not answer, and were not judged. */
+  readonly silent: ReadonlyArray<string>
+}
+
+/** Rejects with `UnsafeServer`. */
+export const run = async (supervisor: Supervisor, streams: Streams): Promise<Checked> => {
   const { durability, logBytesMax } = supervisor.options
   const { manager } = supervisor.link
   const findings: Array<Safety.Finding> = []
-  const { servers, unreadable } = await ServerSettings.read(supervisor)
+  const { servers, unreadable, silent } = await ServerSettings.read(supervisor)
   for (const server of servers) {
     for (const finding of Safety.ofServer(server)) {
       const isUnread = server.jetStream === undefined && finding.setting.includes("sync_interval")
@@ -58,5 +65,20 @@ export const run = async (supervisor: Supervisor, streams: Streams): Promise<Rea
   }
   const refused = Safety.refused(findings, durability)
   if (refused.length > 0) throw UnsafeServer.of(refused.map(Safety.sentence))
-  return findings.map(Safety.sentence)
+  return { waived: findings.map(Safety.sentence), silent }
+}
+
+export interface Late {
+  /** What would have been refused, as sentences. */
+  readonly unsafe: ReadonlyArray<string>
+  readonly silent: ReadonlyArray<string>
+}
+
+/** Judges those of these servers that answer by now. */
+export const late = async (supervisor: Supervisor, names: ReadonlyArray<string>): Promise<Late> => {
+  const { servers } = await ServerSettings.read(supervisor)
+  const answered = servers.filter(({ name }) => names.includes(name))
+  const findings = Safety.refused(answered.flatMap(Safety.ofServer), supervisor.options.durability)
+  const silent = names.filter((name) => !answered.some((server) => server.name === name))
+  return { unsafe: findings.map(Safety.sentence), silent }
 }
