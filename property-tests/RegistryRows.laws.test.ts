@@ -284,6 +284,7 @@ describe("stored records", () => {
             }
             for (const id of [...ids, "no id"]) assert.deepStrictEqual(records.get(id), model.get(id))
             assert.strictEqual(records.size, model.size)
+            assert.sameMembers([...records.ids()], [...model.keys()])
           }
         })
       )

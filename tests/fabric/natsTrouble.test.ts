@@ -15,6 +15,7 @@ import type { Fabric } from "../../src/planes/fabric/EmbeddedFabric.ts"
 import { type Change, KeyValue } from "../../src/planes/fabric/KeyValue.ts"
 import { Log } from "../../src/planes/fabric/Log.ts"
 import * as NatsFabric from "../../src/planes/fabric/NatsFabric.ts"
+import * as KeySweep from "../../src/planes/fabric/nats/KeySweep.ts"
 import { defaultPrefix } from "../../src/planes/fabric/nats/NatsOptions.ts"
 import * as Streams from "../../src/planes/fabric/nats/Streams.ts"
 import { connectionOptions } from "../../src/planes/fabric/nats/Supervisor.ts"
@@ -287,6 +288,57 @@ describe.skipIf(natsIsMissing)("a server that is killed, paused or sent away", (
       )
       assert.deepStrictEqual(heard, numbers(15))
     })
+  }, 60_000)
+
+  it("a watch that was cut off until removals were swept hears of them, and of no removal that was none", async () => {
+    const wire = await Wire.to(server!.settings.port)
+    try {
+      await withFabric(server!, {}, async (opened, _, options) => {
+        const servers = [`nats://millrace:race@127.0.0.1:${wire.port}`]
+        const cutOff = await openWith({ ...options, servers })
+        const heard = new Map<string, string>()
+        const changes: Array<string> = []
+        const onChange = (change: Change) => {
+          if (change._tag === "CaughtUp") return
+          if (change._tag === "Put") heard.set(change.entry.key, Buffer.from(change.entry.value).toString())
+          else heard.delete(change.key)
+          changes.push(change._tag === "Put" ? change.entry.key : `-${change.key}`)
+        }
+        const put = (key: string, value: string) => opened.run(KeyValue.use((store) => store.put(key, text(value))))
+        const remove = (key: string) => opened.run(KeyValue.use((store) => store.remove(key)))
+        const here = () => [...heard].map(([key, value]) => `${key} ${value}`).sort()
+        const hears = (wanted: ReadonlyArray<string>) =>
+          eventually(wanted.join(), here, (seen) => seen.join() === wanted.join())
+        try {
+          for (const key of ["a/back", "a/gone", "a/kept", "b/other"]) await put(key, "1")
+          const watching = Effect.gen(function* () {
+            yield* KeyValue.use((store) => store.watch("a/", onChange, () => heard.keys()))
+            yield* Effect.promise(async () => {
+              await hears(["a/back 1", "a/gone 1", "a/kept 1"])
+              wire.mute()
+              for (const key of ["a/back", "a/gone", "b/other"]) await remove(key)
+              await put("a/back", "2")
+              await put("a/new", "1")
+              assert.strictEqual(await KeySweep.run(opened.supervisor, -60_000), 2)
+              wire.cut()
+              await hears(["a/back 2", "a/kept 1", "a/new 1"])
+              // Cut off again, with nothing swept: nothing is compared, and nothing comes twice.
+              changes.length = 0
+              wire.mute()
+              await put("a/new", "2")
+              wire.cut()
+              await hears(["a/back 2", "a/kept 1", "a/new 2"])
+              assert.deepStrictEqual(changes, ["a/new"])
+            })
+          })
+          await cutOff.run(Effect.scoped(watching))
+        } finally {
+          await cutOff.close()
+        }
+      })
+    } finally {
+      await wire.close()
+    }
   }, 60_000)
 
   it("in lame duck mode with nowhere to go it is left when it ends, and found again", async () => {

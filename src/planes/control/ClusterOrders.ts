@@ -9,7 +9,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { FabricUnavailable, OutcomeUnknown } from "../fabric/FabricError.ts"
-import { KeyValue } from "../fabric/KeyValue.ts"
+import { type Change, KeyValue } from "../fabric/KeyValue.ts"
 
 export const ClusterOrder = Schema.Struct({
   /** Takes no new instances. */
@@ -34,12 +34,19 @@ export const make = (
 ): Effect.Effect<ClusterOrders, FabricUnavailable, KeyValue | Scope.Scope> =>
   Effect.gen(function* () {
     const keyValue = yield* KeyValue
-    yield* keyValue.watch(prefix, (change) => {
+    const known = new Set<string>()
+    const take = (change: Change) => {
       if (change._tag === "CaughtUp") return
-      if (change._tag === "Deleted") return onOrder(change.key.slice(prefix.length), none)
+      if (change._tag === "Deleted") {
+        known.delete(change.key)
+        return onOrder(change.key.slice(prefix.length), none)
+      }
       const order = decode(Buffer.from(change.entry.value).toString("utf8"))
-      if (Result.isSuccess(order)) onOrder(change.entry.key.slice(prefix.length), order.success)
-    })
+      if (Result.isFailure(order)) return
+      known.add(change.entry.key)
+      onOrder(change.entry.key.slice(prefix.length), order.success)
+    }
+    yield* keyValue.watch(prefix, take, () => known)
     return {
       set: (cluster, order) =>
         keyValue.put(`${prefix}${cluster}`, Buffer.from(JSON.stringify(order))).pipe(

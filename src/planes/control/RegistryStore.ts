@@ -150,10 +150,14 @@ const watchAll = (options: {
 
     const caughtUp = yield* Effect.all(RegistryTable.areas.map(() => Deferred.make<void>()))
     const watch = (area: RegistryTable.Area) =>
-      options.keyValue.watch(`${area}/`, (change) => {
-        onChange(area, change)
-        if (change._tag === "CaughtUp") Deferred.doneUnsafe(caughtUp[RegistryTable.areas.indexOf(area)]!, Effect.void)
-      })
+      options.keyValue.watch(
+        `${area}/`,
+        (change) => {
+          onChange(area, change)
+          if (change._tag === "CaughtUp") Deferred.doneUnsafe(caughtUp[RegistryTable.areas.indexOf(area)]!, Effect.void)
+        },
+        () => options.table.keys(area)
+      )
     // Functions first: names share their texts. The others together, so that the store never waits for this thread.
     const [functions, ...others] = RegistryTable.areas
     yield* watch(functions)

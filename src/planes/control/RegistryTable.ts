@@ -22,6 +22,8 @@ export const areas = ["functions", "function-names", "versions", "deployments"] 
 export type Area = (typeof areas)[number]
 
 export interface RegistryTable {
+  /** Of everything that is there in this area, in no order. */
+  readonly keys: (area: Area) => ReadonlyArray<string>
   /** Only while its name points to it. */
   readonly function: (id: string) => Stored<FunctionRecord> | undefined
   /** The record, whether its name points to it or not. */
@@ -251,7 +253,15 @@ export const make = (options: {
     }
   }
 
+  const recordsOf: Readonly<Record<Area, StoredRecords<object>>> = {
+    functions,
+    "function-names": names,
+    versions,
+    deployments
+  }
+
   return {
+    keys: (area) => recordsOf[area].ids().map((id) => `${area}/${id}`),
     function: living,
     functionRecord: (id) => functions.get(id),
     name: (tenant, name) => names.get(nameKey(tenant, name)),

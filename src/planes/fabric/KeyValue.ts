@@ -4,7 +4,7 @@
  * Laws (`tests/fabric/keyValueLaws.ts`): K1 a confirmed put is read back, also after a restart. K2 revisions strictly
  * grow over the whole store. K3 of several compare-and-sets at one revision at most one succeeds. K4 a watch delivers
  * the present state first, then every change in order of revision, without gaps and without repeats; a delete is a change.
- * On NATS a watcher that was cut off hears of the last 64 changes of each key, and of deletions of the last hour.
+ * On NATS one that was cut off hears of the last 64 changes of each key that is there, and of what it knows and is gone.
  * K5 a prefix matches literally: no key character is special.
  *
  * @module
@@ -49,11 +49,13 @@ export class KeyValue extends Context.Service<
     ) => Effect.Effect<void, RevisionConflict | FabricUnavailable | OutcomeUnknown>
     /**
      * Calls `onChange` until the scope closes. In the embedded maker a watch that has caught up has a change before
-     * `put` answers.
+     * `put` answers. `known`: the keys that the watcher has, asked for when it was cut off for so long that the store has
+     * forgotten removals; whoever leaves it out is not told of those.
      */
     readonly watch: (
       prefix: string,
-      onChange: (change: Change) => void
+      onChange: (change: Change) => void,
+      known?: () => Iterable<string>
     ) => Effect.Effect<void, FabricUnavailable, Scope.Scope>
   }
 >()("millrace/planes/fabric/KeyValue") {}

@@ -24,6 +24,7 @@ import * as NatsLog from "./nats/NatsLog.ts"
 import { defaults, type NatsOptions } from "./nats/NatsOptions.ts"
 import * as NatsPubSub from "./nats/NatsPubSub.ts"
 import * as NatsWorkQueue from "./nats/NatsWorkQueue.ts"
+import * as Retry from "./nats/Retry.ts"
 import * as StartCheck from "./nats/StartCheck.ts"
 import { Streams } from "./nats/Streams.ts"
 import { Supervisor } from "./nats/Supervisor.ts"
@@ -72,7 +73,7 @@ const make = Effect.fnUntraced(function* ({ blobDirectory, ...given }: NatsFabri
     (supervisor) => Effect.promise(() => supervisor.close())
   )
   const streams = new Streams(supervisor)
-  const { waived, silent } = yield* promise(() => StartCheck.run(supervisor, streams))
+  const { waived, silent } = yield* promise(() => Retry.ask(supervisor, () => StartCheck.run(supervisor, streams)))
   for (const finding of waived) yield* Effect.logWarning(`not safe when the power is lost: ${finding}`)
   if (silent.length > 0) {
     const what = `servers that were silent at the start were not judged, and are when they answer: ${silent.join(", ")}`
@@ -80,7 +81,7 @@ const make = Effect.fnUntraced(function* ({ blobDirectory, ...given }: NatsFabri
     yield* Effect.forkScoped(judgeLate(supervisor, silent))
   }
   const keyValue = yield* promise(() => NatsKeyValue.make(supervisor, streams, report))
-  yield* promise(() => supervisor.track(KeySweep.run(supervisor, KeySweep.keptMs))).pipe(
+  yield* promise(() => supervisor.track(KeySweep.runInTurn(supervisor))).pipe(
     Effect.catch((error) => Effect.logWarning(`marks of removed keys were not swept: ${error.message}`)),
     Effect.delay(KeySweep.keptMs),
     Effect.repeat(Schedule.forever),

@@ -174,6 +174,13 @@ export class IdRows {
     }
   }
 
+  /** Of all rows, in no order that means anything. */
+  ids(): ReadonlyArray<string> {
+    const found: Array<string> = []
+    this.forEach((row) => void found.push(this.id(row)))
+    return found
+  }
+
   /** The id of the row itself. */
   id(row: number): string {
     return formatId(this.#pageOf(row).words, this.#startOf(row))

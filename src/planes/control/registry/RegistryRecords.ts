@@ -84,6 +84,10 @@ export class FunctionRecords extends StoredRecords<FunctionRecord> {
     return this.#rows.size
   }
 
+  protected packedIds(): Iterable<string> {
+    return this.#rows.ids()
+  }
+
   protected packText(id: string, text: string, revision: number): boolean {
     if (!parseWholeId(id, wanted)) return false
     reading.begin(text)
@@ -204,6 +208,10 @@ export class NameRecords extends StoredRecords<NameRecord> {
 
   protected packedCount(): number {
     return this.#rows.size
+  }
+
+  protected packedIds(): Iterable<string> {
+    return this.#rows.keys()
   }
 
   protected packText(key: string, text: string, revision: number): boolean {

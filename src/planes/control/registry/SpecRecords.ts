@@ -87,6 +87,10 @@ abstract class SpecRecords<A extends { readonly spec: Spec }, Spec extends objec
     return this.rows.size
   }
 
+  protected packedIds(): Iterable<string> {
+    return this.rows.ids()
+  }
+
   protected packText(id: string, text: string, revision: number): boolean {
     if (!parseWholeId(id, wanted) || !text.endsWith("}}")) return false
     reading.begin(text)

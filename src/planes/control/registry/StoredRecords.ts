@@ -58,12 +58,18 @@ export abstract class StoredRecords<A extends object> {
     return this.packedCount() + this.#odd.size
   }
 
+  /** In no order. */
+  ids(): ReadonlyArray<string> {
+    return [...this.packedIds(), ...this.#odd.keys()]
+  }
+
   odd(): Iterable<readonly [id: string, stored: Stored<A>]> {
     return this.#odd
   }
 
   protected abstract isPacked(id: string): boolean
   protected abstract packedCount(): number
+  protected abstract packedIds(): Iterable<string>
   protected abstract unpack(id: string): Stored<A> | undefined
   protected abstract unpackAndForget(id: string): void
   /** In place of what was packed under the id. False: that takes the schema to say. Nothing has changed then. */

@@ -2,7 +2,9 @@
  * Reads a stream from some point on and never stops: every message that matches, once, in order.
  *
  * The consumer behind it is of no account and lives in the server's memory: when it is lost, with its server or by hand,
- * another one goes on behind the last message. O1 no message is left out that the stream still holds. O2 none comes twice.
+ * another one goes on behind the last message. O1 no message is left out that the stream still holds, nor one that was on its way when a connection broke: the
+ * consumer takes it for delivered, which its next message or heartbeat shows. O2 none comes twice.
+ * O3 after each such break it is told behind which message it went on, when what was missed has been delivered.
  *
  * @module
  */
@@ -24,6 +26,10 @@ export interface Following {
   readonly onMessage: (message: Pulled) => void
   /** Once, when the last message of each subject was delivered as it was at the start. */
   readonly onCaughtUp: () => void
+  /** O3. */
+  readonly onResumed?: (behind: number) => void
+  /** Messages come without their bodies. */
+  readonly headersOnly?: boolean
   readonly report: ReportFault
 }
 
@@ -33,9 +39,14 @@ export class Follower {
   #isStopped = false
   #request: PullRequest | undefined
   #lastSequence = 0
+  #pendingAtResume = 0
   /** Messages of the start that are still to come. */
   #pendingAtStart = 0
   #isCaughtUp = false
+  /** As the consumer counts. */
+  #delivered = 0
+  /** Behind which message it goes on; undefined: nothing was missed that was not delivered since. */
+  #resumedBehind: number | undefined
   readonly started: Promise<void>
 
   /** Begins with the last message of each subject. */
@@ -49,6 +60,10 @@ export class Follower {
       onFailed = reject
     })
     void this.#run(onStarted, onFailed)
+  }
+
+  get isStopped(): boolean {
+    return this.#isStopped
   }
 
   stop(): void {
@@ -67,6 +82,7 @@ export class Follower {
           onStarted()
         }
         this.#catchUp(0)
+        if (this.#pendingAtResume === 0) this.#resumed()
         await this.#follow(consumer)
       } catch (error) {
         const isFinal = !NatsFailure.mayPass(NatsFailure.of(error))
@@ -80,6 +96,7 @@ export class Follower {
 
   async #makeConsumer(): Promise<string> {
     const { stream, filter } = this.#following
+    this.#delivered = 0
     const info = await this.#supervisor.link.manager.consumers.add(stream, {
       name: nuid.next(),
       ack_policy: "none",
@@ -87,11 +104,17 @@ export class Follower {
       inactive_threshold: nanos(inactiveMs),
       mem_storage: true,
       num_replicas: 1,
+      headers_only: this.#following.headersOnly === true,
       ...(this.#lastSequence === 0
         ? { deliver_policy: "last_per_subject" as const }
         : { deliver_policy: "by_start_sequence" as const, opt_start_seq: this.#lastSequence + 1 })
     })
     if (this.#lastSequence === 0) this.#pendingAtStart = info.num_pending
+    else {
+      // It may be lost again before what was missed has come.
+      this.#resumedBehind ??= this.#lastSequence
+      this.#pendingAtResume = info.num_pending
+    }
     return info.name
   }
 
@@ -99,20 +122,31 @@ export class Follower {
   async #follow(consumer: string): Promise<void> {
     const { stream } = this.#following
     while (!this.#isStopped) {
-      this.#request = new PullRequest(this.#supervisor, { stream, consumer, batch, expiresMs }, (message) =>
-        this.#take(message)
-      )
+      const isWhole = (delivered: number) => delivered <= this.#delivered
+      const request = { stream, consumer, batch, expiresMs, isWhole }
+      this.#request = new PullRequest(this.#supervisor, request, (message) => this.#take(message))
       if ((await this.#request.ended) === "lost") break
     }
     void this.#supervisor.link.manager.consumers.delete(stream, consumer).catch(() => undefined)
   }
 
   #take(message: Pulled): void {
-    if (this.#isStopped || message.sequence <= this.#lastSequence) return
+    if (this.#isStopped) return
+    if (message.consumerSequence !== this.#delivered + 1) return this.#request?.giveUp()
+    this.#delivered = message.consumerSequence
+    if (message.sequence <= this.#lastSequence) return
     this.#lastSequence = message.sequence
     this.#following.onMessage(message)
     this.#catchUp(1)
-    if (message.pending === 0) this.#catchUp(this.#pendingAtStart)
+    if (message.pending > 0) return
+    this.#catchUp(this.#pendingAtStart)
+    this.#resumed()
+  }
+
+  #resumed(): void {
+    const behind = this.#resumedBehind
+    this.#resumedBehind = undefined
+    if (behind !== undefined) this.#following.onResumed?.(behind)
   }
 
   #catchUp(delivered: number): void {

@@ -2,23 +2,59 @@
  * Removes what is left of keys that were removed long ago: the mark of the deletion, and the history under it.
  *
  * Laws: X1 a key that was put again keeps everything: only what is not behind the mark goes. X2 a mark stays for as long as
- * a watcher may lag.
+ * a watcher may lag; how far was swept is told before anything goes, so that one which lagged for longer finds out. X3 of
+ * many processes one sweeps.
  *
  * @module
  */
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import { Follower } from "./Follower.ts"
+import * as Names from "./Names.ts"
 import * as NatsFailure from "./NatsFailure.ts"
 import { NatsFailureError } from "./NatsFailureError.ts"
+import { publish } from "./Publish.ts"
+import * as StreamReader from "./StreamReader.ts"
 import { keyStream } from "./Streams.ts"
 import type { Supervisor } from "./Supervisor.ts"
 
 /** How long a mark stays, and how often they are looked for. */
 export const keptMs = 3_600_000
 
+/** Under this key: what the last sweep did. `through`: no mark behind this sequence was ever swept. `atMs`: Unix time. */
+export const key = "key-sweep"
+const Swept = Schema.fromJsonString(Schema.Struct({ through: Schema.Int, atMs: Schema.Number }))
+const decode = Schema.decodeUnknownResult(Swept)
+const encode = Schema.encodeSync(Swept)
+
 interface Mark {
   readonly subject: string
   readonly sequence: number
 }
+
+const subjectOf = (supervisor: Supervisor) => `$KV.${supervisor.options.prefix}.${Names.keySubject(key)}`
+
+const look = async (supervisor: Supervisor) => {
+  const stream = keyStream(supervisor.options.prefix).name
+  const message = await StreamReader.message(supervisor, stream, { last_by_subj: subjectOf(supervisor) })
+  const found = decode(Buffer.from(message?.data ?? []).toString("utf8"))
+  const swept = Result.isSuccess(found) ? found.success : { through: 0, atMs: 0 }
+  return { ...swept, revision: message?.sequence ?? 0 }
+}
+
+/** False: another process was faster. */
+const tell = async (supervisor: Supervisor, swept: typeof Swept.Type, expected: number): Promise<boolean> => {
+  const data = Buffer.from(encode(swept))
+  const subject = subjectOf(supervisor)
+  const messageId = `${key} ${swept.through} ${swept.atMs} ${expected}`
+  const told = await publish(supervisor, { subject, data, headers: {}, messageId, expectedLastOfSubject: expected })
+  if (told._tag === "Conflict") return false
+  if (told._tag === "Stored") return true
+  throw new NatsFailureError({ _tag: "Unknown", reason: told.reason })
+}
+
+/** Whoever has heard of everything up to this sequence has heard of every removal that was swept. */
+export const sweptThrough = async (supervisor: Supervisor): Promise<number> => (await look(supervisor)).through
 
 /** Of removed keys, the last message each; stored at least `ageMs` ago. */
 const marks = (supervisor: Supervisor, ageMs: number): Promise<ReadonlyArray<Mark>> =>
@@ -39,6 +75,7 @@ const marks = (supervisor: Supervisor, ageMs: number): Promise<ReadonlyArray<Mar
     const follower = new Follower(supervisor, {
       stream: keyStream(prefix).name,
       filter: `$KV.${prefix}.>`,
+      headersOnly: true,
       onMessage: ({ subject, sequence, storedAtMs, header }) => {
         if (header("KV-Operation") === undefined || storedAtMs > newestMs) found.delete(subject)
         else found.set(subject, { subject, sequence })
@@ -49,9 +86,13 @@ const marks = (supervisor: Supervisor, ageMs: number): Promise<ReadonlyArray<Mar
     follower.started.catch((error: unknown) => end(() => reject(error)))
   })
 
-/** Answers how many keys were swept. */
+/** Sweeps marks of this age. Answers how many keys were swept. */
 export const run = async (supervisor: Supervisor, ageMs: number): Promise<number> => {
   const old = await marks(supervisor, ageMs)
+  if (old.length === 0) return 0
+  const { through, revision } = await look(supervisor)
+  const furthest = old.reduce((most, { sequence }) => Math.max(most, sequence), through)
+  if (!(await tell(supervisor, { through: furthest, atMs: Date.now() }, revision))) return 0
   let swept = 0
   for (const { subject, sequence } of old) {
     if (supervisor.isClosed) break
@@ -67,4 +108,13 @@ export const run = async (supervisor: Supervisor, ageMs: number): Promise<number
     }
   }
   return swept
+}
+
+/** Does nothing where another process sweeps, or did lately: all keys are read for it. */
+export const runInTurn = async (supervisor: Supervisor): Promise<number> => {
+  const { through, atMs, revision } = await look(supervisor)
+  const nowMs = Date.now()
+  // A clock that was set back must not stop the sweeping.
+  if (Math.abs(nowMs - atMs) < keptMs / 2) return 0
+  return (await tell(supervisor, { through, atMs: nowMs }, revision)) ? run(supervisor, keptMs) : 0
 }

@@ -36,6 +36,8 @@ export const keySubject = (key: string): string =>
     .join(".")
 
 export const keyOf = (subject: string): string => {
+  // Most keys are plain, and a start reads hundreds of thousands.
+  if (!subject.includes("=")) return subject.slice(1).replaceAll(".k", "/")
   const plain = (part: string) =>
     part.slice(1).replace(/=([0-9a-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
   return subject

@@ -3,7 +3,7 @@
  *
  * Every write carries a message id and what it expects of the key, so that one whose outcome is unknown can be tried again.
  * A watch hears of each change as long as it lags no more than `Streams.historyPerKey` changes of one key; behind that it
- * hears of the newest.
+ * hears of the newest. One that was cut off for so long that marks of deletions are gone compares what it knows.
  *
  * @module
  */
@@ -13,7 +13,8 @@ import * as Effect from "effect/Effect"
 import type { ReportFault } from "../embedded/ReportFault.ts"
 import { FabricUnavailable, OutcomeUnknown, RevisionConflict } from "../FabricError.ts"
 import type { Change, Entry, KeyValue } from "../KeyValue.ts"
-import { Follower } from "./Follower.ts"
+import { Follower, type Following } from "./Follower.ts"
+import * as KeySweep from "./KeySweep.ts"
 import * as Names from "./Names.ts"
 import * as NatsFailure from "./NatsFailure.ts"
 import { NatsFailureError } from "./NatsFailureError.ts"
@@ -32,6 +33,7 @@ const operationHeader = "KV-Operation"
 const writeTries = 100
 const ownLooks = 10
 const ownPauseMs = 50
+const makeUpPauseMs = 1_000
 
 const refuse = (operation: string, reason: string, retryable: boolean) =>
   new FabricUnavailable({ port: "KeyValue", operation, reason, retryable })
@@ -63,7 +65,7 @@ export const make = async (
 ): Promise<KeyValue["Service"]> => {
   const spec = keyStream(supervisor.options.prefix)
   const root = `$KV.${supervisor.options.prefix}.`
-  await streams.ensure(spec)
+  await Retry.ask(supervisor, () => streams.ensure(spec))
 
   const load = async (key: string): Promise<Stored | undefined> => {
     const query = { last_by_subj: root + Names.keySubject(key) }
@@ -157,8 +159,12 @@ export const make = async (
     return change._tag === "Put" ? change.entry.key : change.key
   }
 
-  const follow = (prefix: string, onChange: (change: Change) => void): Follower => {
-    return new Follower(supervisor, {
+  const follow = (
+    prefix: string,
+    onChange: (change: Change) => void,
+    more: Partial<Pick<Following, "onResumed" | "headersOnly">> = {}
+  ): Follower =>
+    new Follower(supervisor, {
       stream: spec.name,
       filter: root + Names.keyFilter(prefix),
       onMessage: (message) => {
@@ -167,18 +173,19 @@ export const make = async (
         if (key.startsWith(prefix)) onChange(change)
       },
       onCaughtUp: () => onChange({ _tag: "CaughtUp" }),
-      report
+      report,
+      ...more
     })
-  }
 
-  const list = (prefix: string): Promise<ReadonlyArray<Entry>> =>
+  /** In order of key. */
+  const list = (prefix: string, headersOnly = false): Promise<ReadonlyArray<Entry>> =>
     new Promise((resolve, reject) => {
       const entries = new Map<string, Entry>()
       const limit = setTimeout(() => {
         follower.stop()
         reject(new NatsFailureError({ _tag: "Unknown", reason: `the keys under ${prefix} did not come` }))
       }, supervisor.options.unknownLimitMs)
-      const follower = follow(prefix, (change) => {
+      const take = (change: Change) => {
         if (change._tag === "Put") entries.set(change.entry.key, change.entry)
         else if (change._tag === "Deleted") entries.delete(change.key)
         else {
@@ -186,7 +193,8 @@ export const make = async (
           queueMicrotask(() => follower.stop())
           resolve([...entries.values()].sort((left, right) => (left.key < right.key ? -1 : 1)))
         }
-      })
+      }
+      const follower = follow(prefix, take, { headersOnly })
       follower.started.catch((error: unknown) => {
         clearTimeout(limit)
         reject(error)
@@ -219,18 +227,42 @@ export const make = async (
       const body = () => write(key, new Uint8Array(), expectedRevision, true)
       return Effect.asVoid(writing("remove", key, expectedRevision, body))
     },
-    watch: (prefix, onChange) => {
+    watch: (prefix, onChange, known) => {
+      /** Put while what is there is compared with what is known. */
+      let since: Set<string> | undefined
       const deliver = (change: Change) => {
+        if (change._tag === "Put") since?.add(change.entry.key)
         try {
           onChange(change)
         } catch (error) {
           report(`a watcher of ${prefix} threw`, error)
         }
       }
+      /** Tells of keys whose removal was swept before it was heard of. */
+      const makeUp = async (behind: number, known: () => Iterable<string>, isStopped: () => boolean) => {
+        while (!isStopped() && !supervisor.isClosed) {
+          since = new Set()
+          try {
+            const revision = await KeySweep.sweptThrough(supervisor)
+            if (revision <= behind) return
+            const there = new Set((await list(prefix, true)).map(({ key }) => key))
+            const gone = [...known()].filter((key) => !there.has(key) && !since?.has(key))
+            if (!isStopped()) for (const key of gone) deliver({ _tag: "Deleted", key, revision })
+            return
+          } catch (error) {
+            report(`a watcher of ${prefix} was cut off for long and could not compare what it knows yet`, error)
+            await sleep(makeUpPauseMs)
+          } finally {
+            since = undefined
+          }
+        }
+      }
       return Effect.asVoid(
         Effect.acquireRelease(
           asking("watch", async () => {
-            const follower = follow(prefix, deliver)
+            const follower = follow(prefix, deliver, {
+              onResumed: (behind) => known !== undefined && void makeUp(behind, known, () => follower.isStopped)
+            })
             await follower.started
             return follower
           }),

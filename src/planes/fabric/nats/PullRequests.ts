@@ -22,6 +22,8 @@ export interface Pulled {
   readonly subject: string
   readonly header: (name: string) => string | undefined
   readonly sequence: number
+  /** Counts what the consumer delivered, from 1. */
+  readonly consumerSequence: number
   /** Counts from 1, within the life of the consumer. */
   readonly deliveryCount: number
   /** When the server stored it, Unix time by its clock, milliseconds. */
@@ -54,13 +56,19 @@ const parse = (message: Msg): Pulled | undefined => {
     header: (name) => message.headers?.get(name) || undefined,
     deliveryCount: number(0),
     sequence: number(1),
+    consumerSequence: number(2),
     storedAtMs: number(3) / 1e6,
     pending: number(4),
     reply
   }
 }
 
+/** Of a heartbeat. */
+const deliveredBy = (message: Msg): number => Number(message.headers?.get("Nats-Last-Consumer") ?? 0)
+
 export interface Request {
+  /** What the consumer has delivered up to now, as its heartbeats count it; false: that is not what came. */
+  readonly isWhole?: (delivered: number) => boolean
   readonly stream: string
   readonly consumer: string
   readonly batch: number
@@ -104,7 +112,7 @@ export class PullRequest {
         const code = message.headers?.code ?? 0
         // 100 is a heartbeat, 404 and 408 say that the time is over, 409 and 503 that the consumer is gone or moved.
         if (code === 404 || code === 408) this.#end("done")
-        else if (code !== 100) this.#end("lost")
+        else if (code !== 100 || request.isWhole?.(deliveredBy(message)) === false) this.#end("lost")
       }
     })
     void this.#subscription.closed.then(() => this.#end("lost"))
@@ -121,6 +129,11 @@ export class PullRequest {
     } catch {
       this.#end("lost")
     }
+  }
+
+  /** What it brought is not all that was sent to it. */
+  giveUp(): void {
+    this.#end("lost")
   }
 
   /** R2. */
