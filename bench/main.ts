@@ -22,6 +22,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   sim: async () => (await import("./sim.ts")).sim,
   fidelity: async () => (await import("./fidelity.ts")).fidelity,
   nats: async () => (await import("./nats.ts")).nats,
+  clusters: async () => (await import("./clusters.ts")).clusters,
   many: async () => (await import("./many.ts")).many
 }
 

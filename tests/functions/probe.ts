@@ -19,6 +19,7 @@ const sleep = (ms: number, signal?: AbortSignal) =>
 serve({
   fetch: async (request, context) => {
     calls++
+    const beganAtMs = Date.now()
     const url = new URL(request.url)
     const number = (name: string, otherwise = 0) => Number(url.searchParams.get(name) ?? otherwise)
     switch (url.pathname) {
@@ -37,7 +38,8 @@ serve({
           deadline: context.deadline?.getTime() ?? null,
           tenant: context.tenant,
           pid: process.pid,
-          calls
+          calls,
+          beganAtMs
         })
       case "/sleep":
         await sleep(number("ms"), context.signal)

@@ -7,6 +7,7 @@ import { execFile } from "node:child_process"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as RunningPlatform from "../../src/cli/RunningPlatform.ts"
 import type { RunningNats } from "../services/RunningNats.ts"
 import * as MillraceProcess from "../support/MillraceProcess.ts"
 import { probe, root } from "../support/TestPlatform.ts"
@@ -33,6 +34,8 @@ export interface Services {
   readonly refused: (plane: PlaneName, settings: Readonly<Record<string, string>>) => Promise<string>
   /** One command of the CLI; answers what it printed. Rejects when it fails. */
   readonly cli: (control: Service, ...words: ReadonlyArray<string>) => Promise<string>
+  /** Calls of the control API. */
+  readonly api: (control: Service) => <A>(method: string, path: string) => Promise<A>
   /** One command that looks into the configuration, and at no plane. */
   readonly offline: (...words: ReadonlyArray<string>) => Promise<string>
   /** Folder of a function like `tests/functions/probe.ts`. */
@@ -93,6 +96,14 @@ export const make = (nats: RunningNats, prefix: string): Services => {
     },
     cli: (control, ...words) =>
       millrace([...words, "--url", String(control.facts["control"])], { MILLRACE_STATE: join(folder, "control") }),
+    api: (control) => {
+      const platform = RunningPlatform.find({
+        positionals: [],
+        rest: [],
+        values: { url: String(control.facts["control"]), state: join(folder, "control") }
+      })
+      return (method, path) => RunningPlatform.api(platform, method, path)
+    },
     offline: (...words) => millrace([...words, "--config", file, "--set", `state=${join(folder, "invocation")}`]),
     functionFolder: (name, deployment = {}) => {
       const directory = join(folder, "functions", name)

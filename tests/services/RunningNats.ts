@@ -165,6 +165,12 @@ export class RunningNats {
     await this.#ended()
   }
 
+  /** As an operator stops it. */
+  async end(): Promise<void> {
+    this.#child?.kill("SIGTERM")
+    await this.#ended()
+  }
+
   /** Takes its disk away, as nobody should. Only while it does not run. */
   async forget(): Promise<void> {
     await fs.rm(join(this.folder, "store"), { recursive: true, force: true })
