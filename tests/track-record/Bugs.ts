@@ -222,5 +222,15 @@ export const bugs: ReadonlyArray<Bug> = [
     to: "2026-11-22",
     foundBy: "the test of planned hand-over, on a busy machine",
     test: { file: "tests/gateways/gateways.test.ts", name: "hand shards over under load" }
+  },
+  {
+    id: "changes-in-a-broken-socket",
+    what:
+      "On NATS a change that was on its way to a process when its connection broke (a deployment, the next owner of a " +
+      "shard) was never heard of by it.",
+    from: day,
+    to: "2026-11-22",
+    foundBy: "the test of a watch that is cut off for long",
+    test: { file: "tests/fabric/natsTrouble.test.ts", name: "a watch that was cut off until removals were swept" }
   }
 ]
