@@ -138,8 +138,10 @@ export const open = (
       },
       {
         ended: directory.remember,
-        staleMessage: (workerId, event) =>
-          void runFork(Effect.logDebug("refused a message of a worker whose lease is over", { workerId, event })),
+        staleMessage: (workerId, event) => {
+          directory.countStale()
+          runFork(Effect.logDebug("refused a message of a worker whose lease is over", { workerId, event }))
+        },
         storeFailed: (message) => {
           failure ??= message
           runFork(

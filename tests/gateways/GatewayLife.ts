@@ -74,7 +74,7 @@ const start = Effect.fnUntraced(function* (options: GatewayOptions) {
     },
     {
       ended: directory.remember,
-      staleMessage: () => {},
+      staleMessage: directory.countStale,
       storeFailed: (message) => console.error("the store failed", message),
       storeFull: (message) => console.error("the store is full", message),
       defect,

@@ -22,6 +22,8 @@ export class RequestBook implements RequestDirectory {
   readonly #ended = new RecentMap<string, Entry>()
   #shards: Shards | undefined
 
+  #staleCount = 0
+
   constructor(control: Pick<ControlView, "startTimeline" | "whyWaiting">) {
     this.#control = control
   }
@@ -81,8 +83,12 @@ export class RequestBook implements RequestDirectory {
     return figures
   }
 
-  readonly staleMessagesRefused = (): number =>
-    (this.#shards?.all ?? []).reduce((total, { staleCount }) => total + staleCount, 0)
+  /** A message of a worker was refused because its lease was over. Shards come and go: it is counted here. */
+  readonly countStale = (): void => {
+    this.#staleCount += 1
+  }
+
+  readonly staleMessagesRefused = (): number => this.#staleCount
 
   /** `shard`: where it lives; undefined of one that ended and is only remembered. */
   #view(shard: Shard | undefined, entry: Entry): RequestView {

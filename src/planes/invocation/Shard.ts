@@ -84,7 +84,6 @@ export class Shard {
   #lastSequence: number
   /** False while it is being handed over: calls that come now wait for the next owner. */
   #takesCalls = true
-  #staleCount = 0
 
   constructor(init: {
     readonly name: string
@@ -107,10 +106,6 @@ export class Shard {
     const { blobs } = ports
     const { defect } = events
     const isActing = actsUntilMs === undefined ? () => true : () => nowMs() < actsUntilMs()
-    const stale = (workerId: string, event: string) => {
-      this.#staleCount++
-      events.staleMessage(workerId, event)
-    }
     this.name = init.name
     this.deadLetters = deadLetters
     this.eventStreams = eventStreams
@@ -129,7 +124,7 @@ export class Shard {
       defect
     })
     this.entries = entries
-    const intake = new AnswerIntake({ machine, blobs, eventStreams, stale })
+    const intake = new AnswerIntake({ machine, blobs, eventStreams, stale: events.staleMessage })
     const workers = new ShardWorkers({ machine, entries, intake, eventStreams, isActing, defect })
     this.workers = workers
     const records = new ShardRecords({
@@ -146,7 +141,7 @@ export class Shard {
     this.#records = records
     const { demandChanged, ended } = events
     const to = { machine, entries, workers, records, intake, eventStreams, blobs }
-    const orders = new ShardOrders({ ...to, demandChanged, ended, stale })
+    const orders = new ShardOrders({ ...to, demandChanged, ended, stale: events.staleMessage })
   }
 
   /** What was recovered becomes live: call it once, when everybody who is told of demand listens. */
@@ -288,11 +283,6 @@ export class Shard {
 
   get logPosition(): number {
     return this.#records.position
-  }
-
-  /** Messages of workers that were refused because their lease was over. */
-  get staleCount(): number {
-    return this.#staleCount
   }
 
   /**
