@@ -29,6 +29,13 @@ export interface ManyStarted {
   readonly registered: number
 }
 
+const [stateDirectory = "", count = "0", fabric] = process.argv.slice(2)
+// As the command does.
+const { reuseCompiled } = (await built(
+  "cli/dev/StateDirectory"
+)) as typeof import("../../src/cli/dev/StateDirectory.ts")
+reuseCompiled(stateDirectory)
+
 // Each is built of the source that its type is of.
 const { ComputeBackend } = (await built(
   "backends/ComputeBackend"
@@ -51,7 +58,6 @@ const shardsOnNats = 16
 /** Writes on their way at once while the functions are made. */
 const makersAtOnce = 256
 
-const [stateDirectory = "", count = "0", fabric] = process.argv.slice(2)
 const nodeFlags = ["--max-semi-space-size=64"]
 
 const workers = fork(join(import.meta.dirname, "many-workers.ts"), [], { execArgv: nodeFlags })

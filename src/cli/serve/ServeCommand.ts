@@ -8,6 +8,7 @@ import { exitCodes, type Input, isSet, usageError } from "../Command.ts"
 import * as ConfigFile from "../config/ConfigFile.ts"
 import type { ServeConfig } from "../config/ServeConfig.ts"
 import * as DevCommand from "../dev/DevCommand.ts"
+import * as StateDirectory from "../dev/StateDirectory.ts"
 import * as Service from "./Service.ts"
 
 /** Loaded when it is asked for: each brings its own half of Millrace. */
@@ -54,6 +55,7 @@ export const run = async (input: Input): Promise<number> => {
     isSet(input, "json") || !process.stdout.isTTY
       ? jsonLog
       : DevCommand.forPeople({ write: (line) => void process.stderr.write(`${line}\n`) })
+  StateDirectory.reuseCompiled(config.state)
   let isDraining = false
   const program = await serve(plane, config, () => isDraining)
   const fiber = Effect.runFork(program.pipe(Effect.provide(Logger.layer([log]))))

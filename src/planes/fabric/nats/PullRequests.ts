@@ -14,7 +14,7 @@ import type { Supervisor } from "./Supervisor.ts"
 const heartbeatMs = 1_000
 const silenceMs = 3 * heartbeatMs
 const ackRoot = "$JS.ACK."
-/** Of the reply that is parsed. */
+/** Of the reply that is parsed; a start reads hundreds of thousands. */
 const dotAt: Array<number> = []
 
 export interface Pulled {
@@ -40,25 +40,31 @@ export type Ended =
   /** The consumer is gone or another, or nothing is known of it any more. */
   | "lost"
 
+/** Behind this dot, up to the next one. */
+const numberAt = (reply: string, dot: number): number => {
+  let value = 0
+  for (let at = dotAt[dot]! + 1; at < dotAt[dot + 1]!; at++) value = 10 * value + (reply.charCodeAt(at) - 0x30)
+  return value
+}
+
 /** `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>`, newer ones with two more. */
 const parse = (message: Msg): Pulled | undefined => {
   const reply = message.reply
   if (reply === undefined || !reply.startsWith(ackRoot)) return undefined
   let dots = 0
   for (let at = reply.indexOf("."); at >= 0; at = reply.indexOf(".", at + 1)) dotAt[dots++] = at
-  // The dot in front of the count of deliveries; one message of hundreds of thousands is read at a start.
+  // The one in front of the count of deliveries.
   const first = dots >= 10 ? 5 : 3
-  const number = (field: number): number => Number(reply.slice(dotAt[first + field]! + 1, dotAt[first + field + 1]))
   dotAt[dots] = reply.length
   return {
     data: message.data,
     subject: message.subject,
     header: (name) => message.headers?.get(name) || undefined,
-    deliveryCount: number(0),
-    sequence: number(1),
-    consumerSequence: number(2),
-    storedAtMs: number(3) / 1e6,
-    pending: number(4),
+    deliveryCount: numberAt(reply, first),
+    sequence: numberAt(reply, first + 1),
+    consumerSequence: numberAt(reply, first + 2),
+    storedAtMs: numberAt(reply, first + 3) / 1e6,
+    pending: numberAt(reply, first + 4),
     reply
   }
 }
