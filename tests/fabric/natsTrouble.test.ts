@@ -290,6 +290,57 @@ describe.skipIf(natsIsMissing)("a server that is killed, paused or sent away", (
     })
   }, 60_000)
 
+  it("a watch hears of every change, once and in order, over a wire that swallows some and breaks", async () => {
+    const wire = await Wire.to(server!.settings.port)
+    try {
+      await withFabric(server!, {}, async (opened, _, options) => {
+        const servers = [`nats://millrace:race@127.0.0.1:${wire.port}`]
+        const behind = await openWith({ ...options, servers })
+        const heard: Array<string> = []
+        const onChange = (change: Change) => {
+          if (change._tag === "Put") heard.push(Buffer.from(change.entry.value).toString())
+        }
+        let next = 0
+        const putSome = async (count: number) => {
+          for (; count > 0; count--, next++) {
+            const value = text(`${next}`)
+            await opened.run(KeyValue.use((store) => store.put(`key-${next % 3}`, value)))
+          }
+        }
+        try {
+          const watching = Effect.gen(function* () {
+            yield* KeyValue.use((store) => store.watch("", onChange))
+            yield* Effect.promise(async () => {
+              for (const [swallowed, after] of [
+                [1, 0],
+                [7, 3],
+                [2, 0],
+                [0, 4]
+              ] as const) {
+                await putSome(3)
+                wire.mute()
+                await putSome(swallowed)
+                wire.cut()
+                await putSome(after)
+                await eventually(
+                  `all ${next}`,
+                  () => [...heard],
+                  (seen) => seen.length >= next
+                )
+              }
+            })
+          })
+          await behind.run(Effect.scoped(watching))
+          assert.deepStrictEqual(heard, numbers(next))
+        } finally {
+          await behind.close()
+        }
+      })
+    } finally {
+      await wire.close()
+    }
+  }, 60_000)
+
   it("a watch that was cut off until removals were swept hears of them, and of no removal that was none", async () => {
     const wire = await Wire.to(server!.settings.port)
     try {

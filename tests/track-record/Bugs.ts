@@ -231,6 +231,9 @@ export const bugs: ReadonlyArray<Bug> = [
     from: day,
     to: "2026-11-22",
     foundBy: "the test of a watch that is cut off for long",
-    test: { file: "tests/fabric/natsTrouble.test.ts", name: "a watch that was cut off until removals were swept" }
+    test: {
+      file: "tests/fabric/natsTrouble.test.ts",
+      name: "a watch hears of every change, once and in order, over a wire"
+    }
   }
 ]

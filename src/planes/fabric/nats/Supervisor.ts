@@ -89,6 +89,7 @@ export class Supervisor {
   #maxPayloadBytes = payloadBytesMin
   readonly #events: Array<LinkEvent> = ["connected"]
   readonly #replaced = new Set<(link: Link) => void>()
+  readonly #reconnected = new Set<() => void>()
   readonly #writes = new Set<Promise<unknown>>()
 
   private constructor(options: NatsOptions, report: ReportFault, link: Link) {
@@ -138,6 +139,12 @@ export class Supervisor {
   onReplaced(listener: (link: Link) => void): () => void {
     this.#replaced.add(listener)
     return () => this.#replaced.delete(listener)
+  }
+
+  /** Called when the client has its connection again; answers how to stop that. */
+  onReconnected(listener: () => void): () => void {
+    this.#reconnected.add(listener)
+    return () => this.#reconnected.delete(listener)
   }
 
   /** C4. */
@@ -197,6 +204,7 @@ export class Supervisor {
         } else if (status.type === "reconnect") {
           this.#isConnected = true
           this.#note("reconnected")
+          for (const listener of [...this.#reconnected]) listener()
         } else if (status.type === "ldm") {
           this.#note("lameDuck")
           // C2. With nowhere to go the server says itself when it ends.
