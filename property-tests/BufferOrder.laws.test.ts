@@ -8,6 +8,8 @@
 import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import * as Buffer from "../src/core/buffer/Buffer.ts"
+import type { Event, ServiceClass } from "../src/core/buffer/BufferEvent.ts"
+import { defaults } from "../src/core/buffer/BufferOptions.ts"
 import { savedTurnsMax } from "../src/core/buffer/Lanes.ts"
 import {
   bursts,
@@ -40,6 +42,42 @@ describe("order of a buffer", () => {
   it("L21 kills: turns that are saved without a round that passed, and a tenant that comes first", () => {
     const { savesAtOnce, prefersATenant } = Bugs
     kills((machine: Ordering) => bursts(machine, everybodyIsServed), { savesAtOnce, prefersATenant })
+  })
+
+  it("L21: what is written of those who wait, and who of their callers waits, changes nobody's turn", () => {
+    const nowMs = 1_000
+    const waiting = fc.record({
+      tenant: fc.constantFrom("tenant-0", "tenant-1", "tenant-2"),
+      serviceClass: fc.constantFrom<ServiceClass>("deadline", "opportunistic")
+    })
+    const fate = fc.record({ what: fc.constantFrom("flushed", "stored", "detached", "left"), of: fc.nat() })
+    const leased = (state: Buffer.State, slots: number): ReadonlyArray<number> => {
+      const joined = { workerId, instanceId: "instance", version: "version", slots, holds: [] }
+      const [, commands] = Buffer.step(state, { _tag: "WorkerJoined", nowMs, ...joined })
+      return commands.flatMap((command) => (command._tag === "Assign" ? [command.sequence] : []))
+    }
+    const eventOf = (what: string, sequence: number): Event => {
+      const records = [{ kind: "arrived", sequence }] as const
+      if (what === "flushed") return { _tag: "FlushStarted", records }
+      if (what === "stored") return { _tag: "Persisted", nowMs, records }
+      if (what === "detached") return { _tag: "Detached", nowMs, sequence }
+      return { _tag: "CallerLeft", nowMs, sequence, cancel: false }
+    }
+    upholds(
+      fc.property(fc.array(waiting, { minLength: 2, maxLength: 8 }), fc.array(fate, { maxLength: 8 }), (all, fates) => {
+        const told = (state: Buffer.State, event: Event) => Buffer.step(state, event)[0]
+        const arrived = all.map((each, index): Event => {
+          const of = { sequence: index + 1, requestId: `r${index}`, version: "version", mode: "sync", ...each } as const
+          const more = { durability: "accepted", deadlineMs: 2_000, sizeBytes: 1, maxAttempts: 3 } as const
+          return { _tag: "Arrived", nowMs, ...of, ...more }
+        })
+        const recovered = told(Buffer.empty(defaults), { _tag: "Recovered", nowMs, epoch: 1 })
+        const before = arrived.reduce(told, recovered)
+        const after = fates.map(({ what, of }) => eventOf(what, 1 + (of % all.length))).reduce(told, before)
+        assert.deepStrictEqual(leased(after, all.length), leased(before, all.length))
+      }),
+      { numRuns: 100 }
+    )
   })
 
   it("L22: with an aging bound an opportunistic request is leased though others never stop to come", () =>
