@@ -55,9 +55,27 @@ const { values, positionals: words } = parseArgs({
     page: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
     share: { type: "string" },
-    seed: { type: "string", default: "1" }
+    seed: { type: "string", default: "1" },
+    help: { type: "boolean", short: "h", default: false }
   }
 })
+if (values.help) {
+  process.stdout.write(`npm run mutate [-- MACHINE | FILE ...] [OPTIONS]
+
+Changes the machines of src/core in one place at a time, and writes what no test notices to ${pageFile}.
+
+  --missing      only files that were never tried, or changed since
+  --survivors    only what survived, in files that did not change since
+  --unexplained  of these only what has no reason in ${reasonsFile}
+  --share N      each change with this chance, above 0 and at most 1; added to what was drawn before, 1 adds the rest
+  --seed N       draws other changes for --share
+  --quick        with less patience
+  --page         tries nothing: the page alone
+
+Ends with code 1 where a score is below 90 %, something survives without a reason, or a file was not tried as it is.
+`)
+  process.exit(0)
+}
 const sample: Sample | null =
   values.share === undefined ? null : { share: Number(values.share), seed: Number(values.seed) }
 if (sample !== null && !(sample.share > 0 && sample.share <= 1 && Number.isInteger(sample.seed))) {
