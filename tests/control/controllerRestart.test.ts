@@ -70,6 +70,25 @@ describe("controller: started anew, in another process than the rest", () => {
     assert.strictEqual(agent.created.length, 0)
   })
 
+  it("what a shard counted before it was heard of is no demand: neither what ended, nor for what waits now", async () => {
+    const w = await world()
+    const agent = w.agent("c1")
+    for (const versionId of [V1, V2]) w.deploy(versionId, { concurrency: 1, maxInstances: 10 })
+    snapshot(w, {})
+    w.advance(1_000)
+    w.demand(V1, { pending: 0, arrivals: 1 })
+    w.advance(5_000)
+    assert.strictEqual(agent.created.length, 0, "it has ended, and nothing waits")
+    w.demand(V2, { pending: 1, arrivals: 5_001 })
+    w.advance(20)
+    const instanceId = agent.created[0]?.instanceId ?? ""
+    w.demand(V2, { leased: { [instanceId]: 1 }, arrivals: 0 })
+    w.advance(5_000)
+    w.demand(V2, { pending: 1, leased: { [instanceId]: 1 }, arrivals: 1 })
+    w.advance(100)
+    assert.strictEqual(agent.created.length, 2, "one for each that was there at once")
+  })
+
   it("silence means zero when every shard has told all that it has, in all its parts, and not before", async () => {
     const w = await world()
     w.deploy(V1, {})

@@ -65,8 +65,12 @@ describe("versions that nothing was heard of", () => {
         const all = [seen(world)]
         for (const one of steps) {
           if (one.kind === "advance") world.advance(one.byMs)
-          else if (one.kind === "demand") world.demand(V1, one)
-          else if (one.kind === "deploy") world.deploy(V1, { ...spec, minInstances: one.minInstances }, one.generation)
+          else if (one.kind === "demand") {
+            // A shard tells of an arrival while it is there, and then that it has ended.
+            world.demand(V1, { pending: one.pending + one.arrivals, arrivals: one.arrivals })
+            world.demand(V1, { pending: one.pending })
+          } else if (one.kind === "deploy")
+            world.deploy(V1, { ...spec, minInstances: one.minInstances }, one.generation)
           else if (one.kind === "undeploy") world.undeploy(V1)
           else for (const instanceId of [...agent.running.keys()]) agent.crash(instanceId, "it fell over")
           agent.heartbeat()

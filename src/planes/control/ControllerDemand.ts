@@ -1,6 +1,8 @@
 /**
  * Demand of one version, summed over the shards that hold its requests. A shard that never reported is not zero: until
- * the first report everything is unknown, unless the controller was told that silence means that there is nothing.
+ * the first report everything is unknown, unless the controller was told that silence means that there is nothing. Shards
+ * count arrivals for longer than a controller listens: of what one counted before it was first heard of, only what is still
+ * there has arrived.
  *
  * @module
  */
@@ -37,7 +39,10 @@ interface Told {
   readonly shard: string
   pending: number
   leased: number
+  /** As the shard counts, from wherever it began; -1: it has said nothing yet. */
   arrivalsTotal: number
+  /** Of these, what arrived here. */
+  arrived: number
   oldestPendingMs: number | null
   /** Undefined: no instance holds anything. */
   leasedByInstance: DemandReport["leasedByInstance"] | undefined
@@ -55,6 +60,9 @@ class Demand implements ControllerDemand {
 
   report({ shard, pending, leased, arrivalsTotal, oldestPendingMs, leasedByInstance }: DemandReport, nowMs: number) {
     const told = this.#of(shard)
+    if (told.arrivalsTotal < 0) told.arrived = Math.min(arrivalsTotal, pending + leased)
+    // One that fell began anew in another process.
+    else told.arrived += Math.max(0, arrivalsTotal - told.arrivalsTotal)
     told.pending = pending
     told.leased = leased
     told.arrivalsTotal = arrivalsTotal
@@ -83,7 +91,7 @@ class Demand implements ControllerDemand {
     for (const told of this.#told) {
       pending += told.pending
       leased += told.leased
-      arrivalsTotal += told.arrivalsTotal
+      arrivalsTotal += told.arrived
       if (told.oldestPendingMs === null) continue
       oldestPendingMs = Math.max(oldestPendingMs ?? 0, told.oldestPendingMs + (nowMs - told.heardAtMs))
     }
@@ -110,7 +118,8 @@ class Demand implements ControllerDemand {
       shard,
       pending: 0,
       leased: 0,
-      arrivalsTotal: 0,
+      arrivalsTotal: -1,
+      arrived: 0,
       oldestPendingMs: null,
       leasedByInstance: undefined,
       // A fraction from the beginning: the engine then keeps it as one and writes it in place.
