@@ -312,6 +312,7 @@ export class SimulatedControl {
       hasFailed: false,
       isConnected: false,
       isTerminating: false,
+      isLeaving: false,
       leases: new Map(),
       untold: [],
       heardAtMs: nowMs,

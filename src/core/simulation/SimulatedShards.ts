@@ -103,15 +103,20 @@ export class SimulatedShards {
     instance.isConnected = true
     instance.heardAtMs = nowMs
     this.#byWorker.set(instance.id, instance)
+    const isLeaving = instance.isLeaving || instance.isTerminating
     this.#send(instance.function, {
       _tag: "WorkerJoined",
       nowMs,
       workerId: instance.id,
       instanceId: instance.id,
       version: this.#names[instance.function]!,
-      slots: instance.slots,
+      // As the plane does: what it still holds is heard of, and nothing is assigned before it drains.
+      slots: isLeaving ? 0 : instance.slots,
       holds: [...instance.leases].map(([sequence, token]) => ({ sequence, token }))
     })
+    // It may have ended by now, when all that it held was taken from it.
+    if (isLeaving && instance.isConnected)
+      this.#send(instance.function, { _tag: "WorkerDraining", nowMs, workerId: instance.id })
     const { untold } = instance
     instance.untold = []
     for (const sequence of untold) {
@@ -122,6 +127,7 @@ export class SimulatedShards {
 
   drain(instance: SimulatedInstance): void {
     const { nowMs } = this.#world
+    instance.isLeaving = true
     this.#send(instance.function, { _tag: "WorkerDraining", nowMs, workerId: instance.id })
   }
 

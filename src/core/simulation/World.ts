@@ -90,6 +90,8 @@ export interface SimulatedInstance {
   hasFailed: boolean
   isConnected: boolean
   isTerminating: boolean
+  /** Its shard was told to give it nothing more. */
+  isLeaving: boolean
   /** Sequence → token. */
   readonly leases: Map<number, number>
   /** Answers that are finished and could not be told. */
