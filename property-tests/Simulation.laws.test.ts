@@ -185,6 +185,36 @@ describe("the simulation", () => {
     assert.isAbove(seen.withFaults, 30, "runs with faults")
   })
 
+  it("V2 to V4: a worker behind a partition whose instance is to end is given nothing when it is back", () => {
+    const simulation = Simulation.start(
+      scenarioOf({
+        seed: 983_764,
+        functions: 1,
+        clusters: 1,
+        nodes: 2,
+        slots: 1,
+        policy: "demand",
+        failureShare: 0.3,
+        requestTimeoutMs: 600_000,
+        arrivals: [
+          { atMs: 0, function: 0, serviceMs: 4_000 },
+          { atMs: 794, function: 0, serviceMs: 0 },
+          { atMs: 794, function: 0, serviceMs: 0 },
+          { atMs: 794, function: 0, serviceMs: 0 },
+          { atMs: 7_648, function: 0, serviceMs: 4_000 },
+          { atMs: 9_199, function: 0, serviceMs: 40_000 }
+        ],
+        // Just when three of its four instances were told to end, one of which held the fifth.
+        faults: [{ kind: "partition", atMs: 9_301, toMs: 69_301, cluster: 0 }]
+      })
+    )
+    while (!simulation.advance(1_000)) {
+      // To its end.
+    }
+    const { ended, open, redelivered } = simulation.result()
+    assert.deepStrictEqual([ended.responded, open, redelivered], [6, 0, 3])
+  })
+
   it("V5: with room and without faults, nobody waits longer than a start under `demand`", () => {
     upholds(
       fc.property(

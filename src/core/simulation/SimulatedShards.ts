@@ -110,13 +110,10 @@ export class SimulatedShards {
       workerId: instance.id,
       instanceId: instance.id,
       version: this.#names[instance.function]!,
-      // As the plane does: what it still holds is heard of, and nothing is assigned before it drains.
+      // As the plane does: what it still holds is heard of, and nothing is assigned.
       slots: isLeaving ? 0 : instance.slots,
       holds: [...instance.leases].map(([sequence, token]) => ({ sequence, token }))
     })
-    // It may have ended by now, when all that it held was taken from it.
-    if (isLeaving && instance.isConnected)
-      this.#send(instance.function, { _tag: "WorkerDraining", nowMs, workerId: instance.id })
     const { untold } = instance
     instance.untold = []
     for (const sequence of untold) {
