@@ -185,7 +185,10 @@ describe("the simulation", () => {
     assert.isAbove(seen.withFaults, 30, "runs with faults")
   })
 
-  it("V2 to V4: a worker behind a partition whose instance is to end is given nothing when it is back", () => {
+  it.each([
+    ["before its agent heard that", 9_300],
+    ["after its agent heard that", 9_301]
+  ])("V2 to V4: a worker cut off %s its instance is to end is given nothing when it is back", (_, cutAtMs) => {
     const simulation = Simulation.start(
       scenarioOf({
         seed: 983_764,
@@ -205,14 +208,15 @@ describe("the simulation", () => {
           { atMs: 9_199, function: 0, serviceMs: 40_000 }
         ],
         // Just when three of its four instances were told to end, one of which held the fifth.
-        faults: [{ kind: "partition", atMs: 9_301, toMs: 69_301, cluster: 0 }]
+        faults: [{ kind: "partition", atMs: cutAtMs, toMs: 69_301, cluster: 0 }]
       })
     )
     while (!simulation.advance(1_000)) {
       // To its end.
     }
-    const { ended, open, redelivered } = simulation.result()
+    const { ended, open, redelivered, instanceSeconds } = simulation.result()
     assert.deepStrictEqual([ended.responded, open, redelivered], [6, 0, 3])
+    assert.isBelow(instanceSeconds, 320, "with another call it would live 40 s more")
   })
 
   it("V5: with room and without faults, nobody waits longer than a start under `demand`", () => {
