@@ -14,12 +14,15 @@ import { nanos, nuid } from "@nats-io/transport-node"
 import type { ReportFault } from "../embedded/ReportFault.ts"
 import * as NatsFailure from "./NatsFailure.ts"
 import { type Pulled, PullRequest } from "./PullRequests.ts"
+import * as Retry from "./Retry.ts"
 import type { Supervisor } from "./Supervisor.ts"
 
 const batch = 8_192
 const expiresMs = 30_000
 const pauseMs = 100
 const inactiveMs = 60_000
+/** Who owns a shard is followed here: a consumer that died with its server is missed after three of these. */
+const heartbeatMs = 500
 
 export interface Following {
   readonly stream: string
@@ -99,9 +102,9 @@ export class Follower {
   async #makeConsumer(): Promise<string> {
     const { stream, filter } = this.#following
     this.#delivered = 0
-    const info = await this.#supervisor.link.manager.consumers.add(stream, {
+    const wanted = {
       name: nuid.next(),
-      ack_policy: "none",
+      ack_policy: "none" as const,
       filter_subject: filter,
       inactive_threshold: nanos(inactiveMs),
       mem_storage: true,
@@ -110,7 +113,9 @@ export class Follower {
       ...(this.#lastSequence === 0
         ? { deliver_policy: "last_per_subject" as const }
         : { deliver_policy: "by_start_sequence" as const, opt_start_seq: this.#lastSequence + 1 })
-    })
+    }
+    // Asked again beside a try that met an election: whoever follows late takes a dead owner for alive.
+    const info = await Retry.beside(() => this.#supervisor.link.manager.consumers.add(stream, wanted))
     if (this.#lastSequence === 0) this.#pendingAtStart = info.num_pending
     else {
       // It may be lost again before what was missed has come.
@@ -125,7 +130,7 @@ export class Follower {
     const { stream } = this.#following
     while (!this.#isStopped) {
       const isWhole = (delivered: number) => delivered <= this.#delivered
-      const request = { stream, consumer, batch, expiresMs, isWhole }
+      const request = { stream, consumer, batch, expiresMs, heartbeatMs, isWhole }
       this.#request = new PullRequest(this.#supervisor, request, (message) => this.#take(message))
       if ((await this.#request.ended) === "lost") break
     }

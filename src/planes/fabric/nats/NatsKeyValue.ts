@@ -243,14 +243,14 @@ export const make = async (
         while (!isStopped() && !supervisor.isClosed) {
           since = new Set()
           try {
-            const revision = await KeySweep.sweptThrough(supervisor)
+            const revision = await Retry.ask(supervisor, () => KeySweep.sweptThrough(supervisor))
             if (revision <= behind) return
             const there = new Set((await list(prefix, true)).map(({ key }) => key))
             const gone = [...known()].filter((key) => !there.has(key) && !since?.has(key))
             if (!isStopped()) for (const key of gone) deliver({ _tag: "Deleted", key, revision })
             return
           } catch (error) {
-            report(`a watcher of ${prefix} was cut off for long and could not compare what it knows yet`, error)
+            report(`a watcher of ${prefix} was cut off and cannot yet compare what it knows with what is there`, error)
             await sleep(makeUpPauseMs)
           } finally {
             since = undefined

@@ -11,8 +11,8 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { createInbox, type Msg, nanos, type Subscription } from "@nats-io/transport-node"
 import type { Supervisor } from "./Supervisor.ts"
 
-const heartbeatMs = 1_000
-const silenceMs = 3 * heartbeatMs
+const heartbeatMsDefault = 1_000
+const heartbeatsMissed = 3
 const ackRoot = "$JS.ACK."
 /** Of the reply that is parsed; a start reads hundreds of thousands. */
 const dotAt: Array<number> = []
@@ -79,6 +79,8 @@ export interface Request {
   readonly consumer: string
   readonly batch: number
   readonly expiresMs: number
+  /** Default 1,000. */
+  readonly heartbeatMs?: number
 }
 
 export class PullRequest {
@@ -89,11 +91,12 @@ export class PullRequest {
 
   constructor(supervisor: Supervisor, request: Request, onMessage: (message: Pulled) => void) {
     const { connection } = supervisor.link
+    const { heartbeatMs = heartbeatMsDefault } = request
     const inbox = createInbox()
     let left = request.batch
     let heardAtMs = performance.now()
     const watch = setInterval(() => {
-      if (performance.now() - heardAtMs > silenceMs) this.#end("lost")
+      if (performance.now() - heardAtMs > heartbeatsMissed * heartbeatMs) this.#end("lost")
     }, heartbeatMs)
     this.ended = new Promise((resolve) => {
       this.#end = (how) => {
