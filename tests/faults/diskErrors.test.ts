@@ -10,6 +10,8 @@ import { fiuControl, fiuMissing, fiuRun, skipWithout } from "./Tools.ts"
 
 const isSkipped = skipWithout("a disk whose calls fail", fiuMissing())
 const { asyncPlan } = DiskWorld
+/** Else libfiu draws one: a disk that is full is another fault. */
+const eio = 5
 
 interface Faulty extends DiskWorld.DiskWorld {
   readonly control: (command: string) => Promise<void>
@@ -45,7 +47,7 @@ describe.skipIf(isSkipped)("after the first failed call of the disk", () => {
       withFaults(async (disk) => {
         await before(disk)
         const promisedBefore = disk.promised.length
-        await disk.control(`enable name=${point}`)
+        await disk.control(`enable name=${point},failinfo=${eio}`)
         for (let index = 0; index < 5; index++) {
           const plan = asyncPlan(`refused-${index}`)
           await disk.carry(plan)
@@ -96,7 +98,7 @@ describe.skipIf(isSkipped)("a disk on which no file can be opened", () => {
       withFaults(async (disk) => {
         await before(disk)
         const large = (item: string) => asyncPlan(item, { padding: "p".repeat(120_000) })
-        await disk.control("enable name=posix/io/oc/open")
+        await disk.control(`enable name=posix/io/oc/open,failinfo=${eio}`)
         expect(await disk.carry(large("refused"))).toBeUndefined()
         await disk.control("disable name=posix/io/oc/open")
         expect(await disk.carry(large("taken"))).toBeDefined()
