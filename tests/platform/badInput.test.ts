@@ -298,7 +298,7 @@ describe("a deadline", () => {
     })
     blocking.end()
     await eventually("it is busy", () => live(given(), one.versionId)[0]?.state === "leased" || undefined)
-    const late = await call(`${one.url}/once?name=late`, { headers: { "millrace-deadline": "300ms" } })
+    const late = await call(`${one.url}/once?name=late`, { headers: { "millrace-deadline": "2s" } })
     expect(problem(late)).toEqual([504, "deadline-passed"])
     expect(late.wallMs).toBeGreaterThan(290)
     expect(late.headers["nvcf-status"]).toBe("errored")
@@ -308,9 +308,10 @@ describe("a deadline", () => {
   })
 
   it("that passes while it runs ends it with 504, and the function is told", async () => {
-    const answer = await call(`${fn.url}/sleep?ms=20000`, { headers: { "millrace-deadline": "250ms" } })
+    // Long enough to begin on a busy machine: what is read after its deadline is not begun, and not told.
+    const answer = await call(`${fn.url}/sleep?ms=20000`, { headers: { "millrace-deadline": "2s" } })
     expect(problem(answer)).toEqual([504, "deadline-passed"])
-    expect(answer.wallMs).toBeLessThan(2_000)
+    expect(answer.wallMs).toBeLessThan(15_000)
     const id = String(answer.headers["nvcf-reqid"])
     await eventually("the signal fired", async () => {
       const [instance] = given().platform.control.instances({ versionId: fn.versionId })
@@ -320,7 +321,7 @@ describe("a deadline", () => {
   })
 
   it("that passes in the middle of a stream breaks the stream", async () => {
-    const broken = call(`${fn.url}/stream?n=100&ms=50`, { headers: { "millrace-deadline": "300ms" } })
+    const broken = call(`${fn.url}/stream?n=100&ms=50`, { headers: { "millrace-deadline": "2s" } })
     await expect(broken).rejects.toThrow(/aborted|hang up|ECONNRESET/)
   })
 
