@@ -2,10 +2,9 @@
  * Reads a stream from some point on and never stops: every message that matches, once, in order.
  *
  * The consumer behind it is of no account and lives in the server's memory: when it is lost, with its server or by hand,
- * another one goes on behind the last message. O1 no message is left out that the stream still holds, nor one that was on its way when a connection broke: the
- * consumer takes it for delivered. A reconnect begins anew, and the next message or heartbeat shows the rest. O2 none comes
- * twice.
- * O3 after each such break it is told behind which message it went on, when what was missed has been delivered.
+ * another one goes on behind the last message. O1 no message is left out that the stream still holds, nor one that was on
+ * its way when a connection broke: the consumer takes it for delivered. A reconnect begins anew, and the next message or
+ * heartbeat shows the rest. O2 none comes twice. O3 after each such break it is told behind which message it went on, when what was missed has been delivered.
  *
  * @module
  */

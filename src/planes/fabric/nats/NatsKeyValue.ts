@@ -228,10 +228,10 @@ export const make = async (
       return Effect.asVoid(writing("remove", key, expectedRevision, body))
     },
     watch: (prefix, onChange, known) => {
-      /** Put while what is there is compared with what is known. */
-      let since: Set<string> | undefined
+      /** Put while what is there is compared with what is known: of each comparison, since one may begin beside another. */
+      const comparisons = new Set<Set<string>>()
       const deliver = (change: Change) => {
-        if (change._tag === "Put") since?.add(change.entry.key)
+        if (change._tag === "Put") for (const since of comparisons) since.add(change.entry.key)
         try {
           onChange(change)
         } catch (error) {
@@ -241,19 +241,20 @@ export const make = async (
       /** Tells of keys whose removal was swept before it was heard of. */
       const makeUp = async (behind: number, known: () => Iterable<string>, isStopped: () => boolean) => {
         while (!isStopped() && !supervisor.isClosed) {
-          since = new Set()
+          const since = new Set<string>()
+          comparisons.add(since)
           try {
             const revision = await Retry.ask(supervisor, () => KeySweep.sweptThrough(supervisor))
             if (revision <= behind) return
             const there = new Set((await list(prefix, true)).map(({ key }) => key))
-            const gone = [...known()].filter((key) => !there.has(key) && !since?.has(key))
+            const gone = [...known()].filter((key) => !there.has(key) && !since.has(key))
             if (!isStopped()) for (const key of gone) deliver({ _tag: "Deleted", key, revision })
             return
           } catch (error) {
             report(`a watcher of ${prefix} was cut off and cannot yet compare what it knows with what is there`, error)
             await sleep(makeUpPauseMs)
           } finally {
-            since = undefined
+            comparisons.delete(since)
           }
         }
       }

@@ -1,7 +1,8 @@
 /**
  * `WorkQueue` over JetStream work-queue streams. Laws: see `WorkQueue` and `QueueConsumer`.
  *
- * Orders to agents lie in the streams and have the durable consumers that NVCF gives them; other queues share a stream. A message id counts for `duplicateWindowMs`. Messages that somebody else published have the
+ * Orders to agents lie in the streams and have the durable consumers that NVCF gives them; other queues share a stream. A
+ * message id counts for `duplicateWindowMs`. Messages that somebody else published have the
  * id that NVCF's agent gives them: a digest of subject and sequence.
  *
  * @module
