@@ -11,7 +11,7 @@ import { assert, describe, it } from "vitest"
 import { deploymentDefaults, type VersionSpec } from "../src/planes/control/Domain.ts"
 import * as Registry from "../src/planes/control/Registry.ts"
 import * as RegistryTable from "../src/planes/control/RegistryTable.ts"
-import { type Entry, KeyValue } from "../src/planes/fabric/KeyValue.ts"
+import { type Entry, type Change as KeyChange, KeyValue } from "../src/planes/fabric/KeyValue.ts"
 import * as FakeKeyValue from "../tests/control/FakeKeyValue.ts"
 import { upholds } from "./upholds.ts"
 
@@ -449,6 +449,58 @@ describe("the table in memory", () => {
         }
       }),
       { numRuns: 2_000 }
+    )
+  })
+
+  it("P1: one that began with snapshots says what one says that heard of everything, whatever changed while they were written", () => {
+    upholds(
+      fc.property(changes, changes, changes, fc.nat({ max: 3 }), (before, during, after, gap) => {
+        const whole = RegistryTable.make({ onListenerFailure: () => {} })
+        const heard: Array<{
+          readonly area: RegistryTable.Area
+          readonly change: KeyChange
+          readonly revision: number
+        }> = []
+        const apply = ([one, chance]: (typeof before)[number]) => {
+          const key = `${one.area}/${one.id}`
+          const revision = heard.length + 1
+          const entry = { key, value: new TextEncoder().encode(contentOf(one)), revision }
+          const change: KeyChange = chance === 0 ? { _tag: "Deleted", key, revision } : { _tag: "Put", entry }
+          heard.push({ area: one.area, change, revision })
+          whole.apply(one.area, change)
+        }
+        before.forEach(apply)
+        const meanwhile = [...during]
+        const begun = RegistryTable.make({ onListenerFailure: () => {} })
+        const positions = new Map<RegistryTable.Area, number>()
+        // Each is written row by row, and is loaded as it was written.
+        for (const area of RegistryTable.areas) {
+          positions.set(area, heard.length)
+          for (const chunk of whole.chunks(area, 1)) {
+            assert.deepStrictEqual(begun.load(area, chunk), [])
+            meanwhile.splice(0, gap).forEach(apply)
+          }
+        }
+        meanwhile.forEach(apply)
+        after.forEach(apply)
+        for (const { area, change, revision } of heard) {
+          if (revision > (positions.get(area) ?? 0)) begun.apply(area, change)
+        }
+        for (const area of RegistryTable.areas) {
+          assert.sameMembers([...begun.keys(area)], [...whole.keys(area)])
+          assert.strictEqual(begun.count(area), whole.count(area))
+          begun.apply(area, { _tag: "CaughtUp" })
+        }
+        assert.deepStrictEqual(seen(begun), seen(whole))
+        const page = { tenant, prefix: "", after: "", limit: 9 }
+        assert.deepStrictEqual(begun.names(page), whole.names(page))
+        for (const id of versionIds) {
+          assert.deepStrictEqual(begun.version(id), whole.version(id))
+          assert.deepStrictEqual(begun.deployment(id), whole.deployment(id))
+        }
+        for (const id of ids) assert.deepStrictEqual(begun.functionRecord(id), whole.functionRecord(id))
+      }),
+      { numRuns: 1_000 }
     )
   })
 

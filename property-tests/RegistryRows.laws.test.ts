@@ -1,8 +1,10 @@
 /**
- * What the registry keeps its records in. Laws I1, I2: `IdRows`. S1, S2: `SharedTexts`. S3, S4: `StoredRecords`.
+ * What the registry keeps its records in. Laws I1, I2: `IdRows`. S1, S2: `SharedTexts`. S3 to S5: `StoredRecords`. C1:
+ * `RowChunk`.
  *
  * @module
  */
+import { deserialize, serialize } from "node:v8"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as fc from "fast-check"
@@ -16,6 +18,7 @@ import {
   NameRecord,
   NameRecords
 } from "../src/planes/control/registry/RegistryRecords.ts"
+import { ChunkReader, ChunkWriter, type RowChunk } from "../src/planes/control/registry/RowChunk.ts"
 import { SharedTexts, SharedValues } from "../src/planes/control/registry/SharedTexts.ts"
 import { DeploymentRecords, VersionRecords } from "../src/planes/control/registry/SpecRecords.ts"
 import type { StoredRecords } from "../src/planes/control/registry/StoredRecords.ts"
@@ -258,13 +261,14 @@ describe("stored records", () => {
     record: fc.Arbitrary<object>,
     make: () => StoredRecords<A>
   ) =>
-    it(`S3, S4: ${name} are read as the schema decodes what was put last, and what it refuses is told and is not there`, () => {
+    it(`S3, S4, S5: ${name} are read as the schema decodes what was put last, and what it refuses is told and is not there`, () => {
+      const encode = Schema.encodeSync(Schema.fromJsonString(schema))
       const decode = Schema.decodeUnknownResult(Schema.fromJsonString(schema))
       const change = fc.record({ id: someId, text: fc.option(written(record), { freq: 6 }) })
       let readable = 0
       let refused = 0
       upholds(
-        fc.property(fc.array(change, { maxLength: 30 }), (changes) => {
+        fc.property(fc.array(change, { maxLength: 30 }), fc.integer({ min: 1, max: 3 }), (changes, rowsMax) => {
           const records = make()
           const model = new Map<string, { readonly value: A; readonly revision: number }>()
           for (const [revision, { id, text }] of changes.entries()) {
@@ -286,6 +290,18 @@ describe("stored records", () => {
             assert.strictEqual(records.size, model.size)
             assert.sameMembers([...records.ids()], [...model.keys()])
           }
+          const copy = make()
+          let copied = 0
+          for (const chunk of records.chunks(rowsMax, encode)) {
+            if (chunk.form === "usual") assert.isAtMost(chunk.count, rowsMax)
+            copied += chunk.count
+            // As a file has it, and in place of what is there already.
+            const fromFile = deserialize(serialize(chunk))
+            for (const _ of [1, 2]) assert.deepStrictEqual(copy.putChunk(fromFile), [])
+          }
+          assert.strictEqual(copied, model.size)
+          assert.strictEqual(copy.size, model.size)
+          for (const [id, value] of model) assert.deepStrictEqual(copy.get(id), value)
         })
       )
       assert.isAbove(Math.min(readable, refused), 50)
@@ -311,6 +327,66 @@ describe("stored records", () => {
   holds("names", NameRecord, fc.record({ functionId: fc.oneof(someId, fc.constant(1)) }), () => new NameRecords())
   holds("versions", VersionRecord, version, () => new VersionRecords(makeTenants()))
   holds("deployments", DeploymentRecord, deployment, () => new DeploymentRecords(makeTenants()))
+
+  it("S4: a spec in a chunk that the schema refuses is told, and the others are there", () => {
+    const [first = "", second = "", third = ""] = ids
+    const versions = new VersionRecords(makeTenants())
+    const spec = { command: ["a"], environment: {}, durability: "accepted", inferencePath: "/" }
+    for (const [id, command] of [
+      [first, ["a"]],
+      [second, ["b"]],
+      [third, ["a"]]
+    ] as const) {
+      const record = { id, functionId: first, tenant: "t", number: 1, createdAt: "2026-01-01T00:00:00.000Z" }
+      assert.isUndefined(versions.put(id, JSON.stringify({ ...record, spec: { ...spec, command } }), 1))
+    }
+    const [chunk] = [...versions.chunks(9, () => "")]
+    assert.isDefined(chunk)
+    const shared = chunk!.shared.map((text) => text.replace('["b"]', '"b"'))
+    const copy = new VersionRecords(makeTenants())
+    const unreadable = copy.putChunk({ ...chunk!, shared })
+    assert.deepStrictEqual(
+      unreadable.map(({ id }) => id),
+      [second]
+    )
+    assert.include(unreadable[0]?.reason, "command")
+    assert.sameMembers([...copy.ids()], [first, third])
+    assert.deepStrictEqual(copy.get(third), versions.get(third))
+    assert.sameMembers([...copy.of(first)], [first, third])
+  })
+
+  it("C1: columns come back in the order of the writing", () => {
+    const cell = fc.oneof(
+      fc.record({ kind: fc.constant("id" as const), value: id }),
+      fc.record({ kind: fc.constant("number" as const), value: fc.double() }),
+      fc.record({
+        kind: fc.constantFrom("text" as const, "shared" as const),
+        value: fc.constantFrom("", "a", "é", "日")
+      })
+    )
+    upholds(
+      fc.property(fc.array(cell, { maxLength: 60 }), (cells) => {
+        const words = makeWords()
+        const writer = new ChunkWriter()
+        for (const one of cells) {
+          if (one.kind === "number") writer.number(one.value)
+          else if (one.kind === "id") writer.id(parseId(one.value, words) ? words : words)
+          else writer[one.kind](one.value)
+          writer.next()
+        }
+        const chunk: RowChunk = deserialize(serialize(writer.chunk()))
+        assert.strictEqual(new Set(chunk.shared).size, chunk.shared.length)
+        const reader = new ChunkReader(chunk)
+        assert.strictEqual(reader.count, cells.length)
+        for (const { kind, value } of cells) {
+          if (kind === "id") {
+            reader.id(words)
+            assert.strictEqual(formatId(words), value)
+          } else assert.isTrue(Object.is(reader[kind](), value))
+        }
+      })
+    )
+  })
 
   it("S3: the versions of a function come in order of their numbers, in whatever order and form they were put", () => {
     const change = fc.record({

@@ -22,6 +22,7 @@ import type * as ControlErrors from "./control/ControlErrors.ts"
 import { type LogsSource, lettersOf, requestsOf } from "./control/ControlSources.ts"
 import type { ControlView } from "./control/ControlView.ts"
 import { defaultTenant, Registry, type StoreFailure } from "./control/Registry.ts"
+import * as RegistrySnapshots from "./control/RegistrySnapshots.ts"
 import * as EmbeddedFabric from "./fabric/EmbeddedFabric.ts"
 import type { FabricUnavailable, UnsafeServer, UnsafeStore } from "./fabric/FabricError.ts"
 import type * as NatsFabric from "./fabric/NatsFabric.ts"
@@ -99,10 +100,13 @@ const fabricLayer = ({
         )
       )
 
+const registryLayer = ({ fabric, stateDirectory }: PlatformOptions) =>
+  Registry.layer({ snapshots: fabric === undefined ? undefined : RegistrySnapshots.placeIn(stateDirectory) })
+
 const startBackendAndPlanes = <E>(options: PlatformOptions, backend: Layer.Layer<ComputeBackend, E>) =>
   Effect.flatMap(
     // Built into the caller's scope: the store outlives this effect and closes after everything that uses it.
-    Layer.build(Layer.merge(backend, Registry.layer.pipe(Layer.provideMerge(fabricLayer(options))))),
+    Layer.build(Layer.merge(backend, registryLayer(options).pipe(Layer.provideMerge(fabricLayer(options))))),
     (context) => Effect.provide(startPlanes(options), context)
   )
 

@@ -74,7 +74,7 @@ export const make = (options: { readonly lag?: boolean } = {}): FakeKeyValue => 
         return Effect.void
       }),
     watch: (prefix, onChange) =>
-      Effect.asVoid(
+      Effect.as(
         Effect.acquireRelease(
           Effect.sync(() => {
             const watcher = { prefix, deliver: onChange }
@@ -84,7 +84,8 @@ export const make = (options: { readonly lag?: boolean } = {}): FakeKeyValue => 
             return watcher
           }),
           (watcher) => Effect.sync(() => watchers.delete(watcher))
-        )
+        ),
+        { position: () => undefined }
       )
   })
 

@@ -345,6 +345,64 @@ export const keyValueLaws = (maker: FabricMaker): void => {
       )
     })
 
+    it("K6: a watch that goes on from where another stood ends with what is stored, and hears of nothing twice", async () => {
+      await fc.assert(
+        fc.asyncProperty(writes, writes, writes, async (before, between, after) => {
+          const prefix = freshPrefix()
+          const first: Array<Change> = []
+          const second: Array<Change> = []
+          const held = () => new Set(fold(first).map((entry) => entry.slice(0, entry.indexOf("="))))
+          let isGoingOn = false
+          const all = (list: ReadonlyArray<Write>) => Effect.forEach(list, (one) => write(prefix, one))
+          const heardOf = (entry: string) => Number(entry.slice(entry.lastIndexOf("@") + 1))
+          await fabric.run(
+            Effect.gen(function* () {
+              const keyValue = yield* KeyValue
+              yield* all(before)
+              const position = yield* Effect.scoped(
+                Effect.gen(function* () {
+                  const watch = yield* keyValue.watch(prefix, (change) => first.push(change), { known: held })
+                  yield* hasAll(prefix, first)
+                  return watch.position()
+                })
+              )
+              yield* all(between)
+              const onGoingOn = () => {
+                isGoingOn = true
+              }
+              const goOn = { from: position ?? "nowhere", onGoingOn }
+              const onChange = (change: Change) => {
+                // Said before the first change, and only where there was a position.
+                if (second.length === 0 && isGoingOn) assert.isDefined(position)
+                second.push(change)
+              }
+              yield* Effect.scoped(
+                Effect.gen(function* () {
+                  yield* keyValue.watch(prefix, onChange, { known: held, goOn })
+                  yield* all(after)
+                  const wanted = JSON.stringify([...(yield* stored(prefix))].sort())
+                  const seen = () => JSON.stringify(fold([...(isGoingOn ? first : []), ...second]))
+                  yield* Effect.promise(() =>
+                    eventually("the second has what is stored", seen, (one) => isCaughtUp(second) && one === wanted)
+                  )
+                })
+              )
+              assert.strictEqual(isGoingOn, position !== undefined)
+            })
+          )
+          if (!isGoingOn) return
+          const known = Math.max(0, ...fold(first).map(heardOf))
+          const heard = second.filter((change) => change._tag !== "CaughtUp").map(revisionOf)
+          assert.deepStrictEqual(
+            heard,
+            [...new Set(heard)].sort((left, right) => left - right)
+          )
+          for (const revision of heard) assert.isAbove(revision, known)
+        }),
+        { numRuns: 30 }
+      )
+    })
+
     it("K5: a prefix is text: no character of it is special, and a list is in order of key", async () => {
       await fc.assert(
         fc.asyncProperty(

@@ -79,7 +79,11 @@ describe.skipIf(natsIsMissing)("the bucket of the keys", () => {
           // X3: that one was lately.
           yield* keyValue.remove("gone")
           assert.strictEqual(yield* Effect.promise(() => KeySweep.runInTurn(supervisor)), 0)
-          assert.isAbove(yield* Effect.promise(() => KeySweep.sweptThrough(supervisor)), 0)
+          const through = (prefix: string) => Effect.promise(() => KeySweep.sweptThrough(supervisor, prefix))
+          assert.isAbove(yield* through(""), 0)
+          assert.isAbove(yield* through("gon"), 0)
+          // X4.
+          assert.strictEqual(yield* through("area/"), 0)
         }).pipe(Effect.provide(layer(place.address)))
       )
     } finally {

@@ -363,7 +363,7 @@ describe.skipIf(natsIsMissing)("a server that is killed, paused or sent away", (
         try {
           for (const key of ["a/back", "a/gone", "a/kept", "b/other"]) await put(key, "1")
           const watching = Effect.gen(function* () {
-            yield* KeyValue.use((store) => store.watch("a/", onChange, () => heard.keys()))
+            yield* KeyValue.use((store) => store.watch("a/", onChange, { known: () => heard.keys() }))
             yield* Effect.promise(async () => {
               await hears(["a/back 1", "a/gone 1", "a/kept 1"])
               wire.mute()

@@ -154,7 +154,7 @@ export interface OpenFabric {
 export const openFabric = async <E>(layer: Layer.Layer<Fabric, E>): Promise<OpenFabric> => {
   const scope = Effect.runSync(Scope.make())
   const context = await Effect.runPromise(
-    Layer.build(Registry.layer.pipe(Layer.provideMerge(layer))).pipe(Scope.provide(scope))
+    Layer.build(Registry.layer().pipe(Layer.provideMerge(layer))).pipe(Scope.provide(scope))
   )
   return { context, close: () => Effect.runPromise(Scope.close(scope, Exit.void)) }
 }

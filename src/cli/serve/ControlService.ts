@@ -2,7 +2,6 @@
 import * as Effect from "effect/Effect"
 import * as ControlPlane from "../../planes/ControlPlane.ts"
 import * as Leadership from "../../planes/control/Leadership.ts"
-import { Registry } from "../../planes/control/Registry.ts"
 import * as EventLines from "../dev/EventLines.ts"
 import * as Service from "./Service.ts"
 
@@ -19,4 +18,4 @@ export const service = ({ config, check, ready }: Service.Running) =>
     const sources = yield* ControlPlane.remoteSources(plane.control)
     const listening = yield* plane.listen({ host, port, adminToken }, sources)
     ready({ control: listening.url })
-  }).pipe(Service.providing(Registry.layer))
+  }).pipe(Service.providing(Service.registry(config)))

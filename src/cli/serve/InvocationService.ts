@@ -1,7 +1,6 @@
 /** `millrace serve invocation`: gateway, shards and the port of workers. @module */
 import { resolve } from "node:path"
 import * as Effect from "effect/Effect"
-import { Registry } from "../../planes/control/Registry.ts"
 import { PubSub } from "../../planes/fabric/PubSub.ts"
 import * as InvocationPlane from "../../planes/InvocationPlane.ts"
 import * as InstanceWatch from "../../planes/invocation/InstanceWatch.ts"
@@ -41,4 +40,4 @@ export const service = ({ config, check, ready }: Service.Running) =>
       worker: plane.workerUrl,
       requestsFound: plane.shards.recordsReplayed
     })
-  }).pipe(Service.providing(Registry.layer))
+  }).pipe(Service.providing(Service.registry(config)))

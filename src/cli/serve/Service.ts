@@ -10,6 +10,8 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as AdminToken from "../../planes/control/AdminToken.ts"
+import { Registry } from "../../planes/control/Registry.ts"
+import * as RegistrySnapshots from "../../planes/control/RegistrySnapshots.ts"
 import * as NatsFabric from "../../planes/fabric/NatsFabric.ts"
 import * as HealthServer from "../../planes/HealthServer.ts"
 import * as PlaneClock from "../../planes/invocation/PlaneClock.ts"
@@ -80,6 +82,8 @@ export const adminToken = ({ secrets, state }: ServeConfig) =>
       chmodSync(path, 0o600)
     })
   )
+
+export const registry = ({ state }: ServeConfig) => Registry.layer({ snapshots: RegistrySnapshots.placeIn(state) })
 
 /** Built into the service's own scope: it outlives `service`, and closes after all that uses it. */
 export const providing =

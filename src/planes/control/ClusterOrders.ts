@@ -46,7 +46,7 @@ export const make = (
       known.add(change.entry.key)
       onOrder(change.entry.key.slice(prefix.length), order.success)
     }
-    yield* keyValue.watch(prefix, take, () => known)
+    yield* keyValue.watch(prefix, take, { known: () => known })
     return {
       set: (cluster, order) =>
         keyValue.put(`${prefix}${cluster}`, Buffer.from(JSON.stringify(order))).pipe(

@@ -150,10 +150,9 @@ export class Registry extends Context.Service<
     readonly routing: (tenant: string) => RoutingTable
   }
 >()("millrace/planes/control/Registry") {
-  static readonly layer: Layer.Layer<Registry, FabricUnavailable, KeyValue> = Layer.effect(
-    this,
-    Effect.suspend(() => make())
-  )
+  static layer(options: RegistryOptions = {}): Layer.Layer<Registry, FabricUnavailable, KeyValue> {
+    return Layer.effect(Registry, make(options))
+  }
 }
 
 const formatIssues = SchemaIssue.makeFormatterStandardSchemaV1()
@@ -174,7 +173,11 @@ const leftOverAgeMs = 3_600_000
 /** Locks, so that changes of one thing in this process wait for each other instead of colliding. */
 const stripeCount = 64
 
-export const make = Effect.fnUntraced(function* (options: { readonly makeId?: () => string } = {}) {
+export interface RegistryOptions extends Pick<RegistryStore.StoreOptions, "snapshots"> {
+  readonly makeId?: () => string
+}
+
+export const make = Effect.fnUntraced(function* (options: RegistryOptions = {}) {
   const makeId = options.makeId ?? randomUUID
   const keyValue = yield* KeyValue
   const runFork = Effect.runForkWith(yield* Effect.context<never>())
@@ -183,7 +186,12 @@ export const make = Effect.fnUntraced(function* (options: { readonly makeId?: ()
   })
   const onUnreadable = (unreadable: { readonly key: string; readonly reason: string }) =>
     runFork(Effect.logError("a stored record cannot be read and is treated as absent", unreadable))
-  const { put, remove, settled } = yield* RegistryStore.make({ keyValue, table, onUnreadable })
+  const { put, remove, settled } = yield* RegistryStore.make({
+    keyValue,
+    table,
+    onUnreadable,
+    snapshots: options.snapshots
+  })
   const numbers = VersionNumbers.make({
     keyValue,
     highestOf: (functionId) =>

@@ -6,26 +6,19 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as CrashPoint from "../CrashPoint.ts"
 import { type FabricUnavailable, OutcomeUnknown, type RevisionConflict } from "../fabric/FabricError.ts"
-import type { Change, KeyValue } from "../fabric/KeyValue.ts"
+import type { Change, KeyValue, Watch } from "../fabric/KeyValue.ts"
 import { ConcurrentChange } from "./ControlErrors.ts"
-import { DeploymentRecord, FunctionRecord, VersionRecord } from "./Domain.ts"
+import * as RegistrySnapshots from "./RegistrySnapshots.ts"
 import * as RegistryTable from "./RegistryTable.ts"
-import { NameRecord } from "./registry/RegistryRecords.ts"
+import { type Records, textOf } from "./registry/RecordTexts.ts"
+import type { Snapshot } from "./registry/SnapshotFile.ts"
 import type { Stored } from "./registry/StoredRecords.ts"
 
 /** The store failed: nothing happened (`FabricUnavailable`), or nobody knows (`OutcomeUnknown`). */
 export type StoreFailure = FabricUnavailable | OutcomeUnknown
-
-interface Records {
-  readonly functions: FunctionRecord
-  readonly "function-names": NameRecord
-  readonly versions: VersionRecord
-  readonly deployments: DeploymentRecord
-}
 
 export interface RegistryStore {
   /**
@@ -59,31 +52,28 @@ const watchLagMsMax = 10_000
 /** How long to wait, before deciding anew, for the change that was in the way. */
 const catchUpMsMax = 1_000
 
-const encode: { readonly [A in RegistryTable.Area]: (value: Records[A]) => string } = {
-  functions: Schema.encodeSync(Schema.fromJsonString(FunctionRecord)),
-  "function-names": Schema.encodeSync(Schema.fromJsonString(NameRecord)),
-  versions: Schema.encodeSync(Schema.fromJsonString(VersionRecord)),
-  deployments: Schema.encodeSync(Schema.fromJsonString(DeploymentRecord))
-}
-
 const bytes = new TextEncoder()
 
 const isRevisionConflict = (error: unknown): error is RevisionConflict =>
   typeof error === "object" && error !== null && "_tag" in error && error._tag === "RevisionConflict"
 
-/** Succeeds when all that was stored is in the table; keeps it current until the scope closes. */
-export const make = Effect.fnUntraced(function* (options: {
+export interface StoreOptions {
   readonly keyValue: KeyValue["Service"]
   readonly table: RegistryTable.RegistryTable
-  readonly onUnreadable: (unreadable: { readonly key: string; readonly reason: string }) => void
-}) {
+  readonly onUnreadable: (unreadable: RegistryTable.Unreadable) => void
+  /** Where snapshots are kept; absent: there are none. */
+  readonly snapshots?: RegistrySnapshots.SnapshotsPlace | undefined
+}
+
+/** Succeeds when all that was stored is in the table; keeps it current until the scope closes. */
+export const make = Effect.fnUntraced(function* (options: StoreOptions) {
   const { keyValue } = options
   const watching = yield* watchAll(options)
 
   const put: RegistryStore["put"] = (area, id, value, expectedRevision) =>
     Effect.suspend(() => {
       CrashPoint.hit("registry.put.before")
-      return keyValue.put(`${area}/${id}`, bytes.encode(encode[area](value)), expectedRevision)
+      return keyValue.put(`${area}/${id}`, bytes.encode(textOf[area](value)), expectedRevision)
     }).pipe(
       Effect.flatMap((revision) => watching.until(`${area}/${id}`, () => watching.revision(area) >= revision)),
       Effect.as(value)
@@ -121,48 +111,87 @@ interface Watching {
   readonly catchUp: (conflict: RevisionConflict) => Effect.Effect<void>
 }
 
+/** Of one area: what its watch has shown. */
+interface Shown {
+  revision: number
+  changes: number
+  /** It began with one. */
+  hasSnapshot: boolean
+  /** Something was there that could not be read; it may be gone. */
+  isIncomplete: boolean
+}
+
 /** Follows all areas into the table. */
-const watchAll = (options: {
-  readonly keyValue: KeyValue["Service"]
-  readonly table: RegistryTable.RegistryTable
-  readonly onUnreadable: (unreadable: { readonly key: string; readonly reason: string }) => void
-}): Effect.Effect<Watching, FabricUnavailable, Scope.Scope> =>
+const watchAll = (options: StoreOptions): Effect.Effect<Watching, FabricUnavailable, Scope.Scope> =>
   Effect.gen(function* () {
-    const revisions: Record<RegistryTable.Area, number> = {
-      functions: 0,
-      "function-names": 0,
-      versions: 0,
-      deployments: 0
+    const { table, snapshots: place } = options
+    const nothing = (): Shown => ({ revision: 0, changes: 0, hasSnapshot: false, isIncomplete: false })
+    const shown: Readonly<Record<RegistryTable.Area, Shown>> = {
+      functions: nothing(),
+      "function-names": nothing(),
+      versions: nothing(),
+      deployments: nothing()
     }
     const waiters = new Set<{ readonly fact: () => boolean; readonly tell: () => void }>()
-    const revisionOf = (area: RegistryTable.Area) => revisions[area]
+    const revisionOf = (area: RegistryTable.Area) => shown[area].revision
+    const tellUnreadable = (area: RegistryTable.Area, unreadable: RegistryTable.Unreadable) => {
+      shown[area].isIncomplete = true
+      options.onUnreadable(unreadable)
+    }
 
     const onChange = (area: RegistryTable.Area, change: Change) => {
-      const unreadable = options.table.apply(area, change)
+      const unreadable = table.apply(area, change)
       if (change._tag === "CaughtUp") return
-      if (unreadable !== undefined) options.onUnreadable(unreadable)
+      if (unreadable !== undefined) tellUnreadable(area, unreadable)
       const revision = change._tag === "Put" ? change.entry.revision : change.revision
-      revisions[area] = Math.max(revision, revisionOf(area))
+      const ofArea = shown[area]
+      ofArea.revision = Math.max(revision, ofArea.revision)
+      ofArea.changes += 1
       for (const waiter of waiters) {
         if (waiter.fact()) waiter.tell()
       }
     }
 
     const caughtUp = yield* Effect.all(RegistryTable.areas.map(() => Deferred.make<void>()))
-    const watch = (area: RegistryTable.Area) =>
-      options.keyValue.watch(
+    const snapshots =
+      place === undefined
+        ? undefined
+        : RegistrySnapshots.make({
+            ...place,
+            table,
+            revision: revisionOf,
+            changes: (area) => shown[area].changes,
+            hasOne: (area) => shown[area].hasSnapshot,
+            isIncomplete: (area) => shown[area].isIncomplete
+          })
+    const load = (area: RegistryTable.Area, { chunks, revision }: Snapshot) => {
+      for (const chunk of chunks) for (const one of table.load(area, chunk)) tellUnreadable(area, one)
+      shown[area].revision = revision
+      shown[area].hasSnapshot = true
+    }
+    const watches = new Map<RegistryTable.Area, Watch>()
+    const watch = Effect.fnUntraced(function* (area: RegistryTable.Area) {
+      // Let go as soon as it is loaded: the watch keeps for good what it was given.
+      let snapshot = snapshots === undefined ? undefined : yield* snapshots.read(area)
+      const goOn = snapshot && { from: snapshot.position, onGoingOn: () => snapshot && load(area, snapshot) }
+      const known = () => table.keys(area)
+      const watching = yield* options.keyValue.watch(
         `${area}/`,
         (change) => {
           onChange(area, change)
           if (change._tag === "CaughtUp") Deferred.doneUnsafe(caughtUp[RegistryTable.areas.indexOf(area)]!, Effect.void)
         },
-        () => options.table.keys(area)
+        { known, ...(goOn && { goOn }) }
       )
+      snapshot = undefined
+      watches.set(area, watching)
+    })
     // Functions first: names share their texts. The others together, so that the store never waits for this thread.
     const [functions, ...others] = RegistryTable.areas
     yield* watch(functions)
     yield* Effect.forEach(others, watch, { concurrency: "unbounded", discard: true })
     yield* Effect.forEach(caughtUp, Deferred.await, { discard: true })
+    if (snapshots !== undefined) yield* Effect.forkScoped(snapshots.keep(watches))
 
     const wait = (fact: () => boolean) =>
       Effect.callback<void>((resume) => {

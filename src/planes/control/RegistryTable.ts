@@ -13,13 +13,12 @@ import type { Change } from "../fabric/KeyValue.ts"
 import type { DeploymentRecord, FunctionRecord, VersionRecord } from "./Domain.ts"
 import type { Route, RoutingTable } from "./RoutingTable.ts"
 import { formatId } from "./registry/IdRows.ts"
+import { type Area, type Records, textOf } from "./registry/RecordTexts.ts"
 import { FunctionRecords, makeTenants, type NameRecord, NameRecords, nameKey } from "./registry/RegistryRecords.ts"
 import { DeploymentRecords, VersionRecords } from "./registry/SpecRecords.ts"
-import type { Stored, StoredRecords } from "./registry/StoredRecords.ts"
+import type { Stored, StoredChunk, StoredRecords } from "./registry/StoredRecords.ts"
 
-/** In this order they are loaded: names share the texts of the functions that were there before. */
-export const areas = ["functions", "function-names", "versions", "deployments"] as const
-export type Area = (typeof areas)[number]
+export { type Area, areas } from "./registry/RecordTexts.ts"
 
 export interface RegistryTable {
   /** Of everything that is there in this area, in no order. */
@@ -48,12 +47,22 @@ export interface RegistryTable {
   }) => ReadonlyArray<string>
   readonly routing: (tenant: string) => RoutingTable
   /** Answers the key and the reason when the stored value cannot be read; the table then acts as if it was not there. */
-  readonly apply: (area: Area, change: Change) => { readonly key: string; readonly reason: string } | undefined
+  readonly apply: (area: Area, change: Change) => Unreadable | undefined
+  readonly count: (area: Area) => number
+  /** All of the area, in no order; see `StoredRecords.chunks`. */
+  readonly chunks: (area: Area, rowsMax: number) => Iterable<StoredChunk>
+  /** What `chunks` gave, before anybody reads; `CaughtUp` ends it. Answers what cannot be read. */
+  readonly load: (area: Area, chunk: StoredChunk) => ReadonlyArray<Unreadable>
+}
+
+export interface Unreadable {
+  readonly key: string
+  readonly reason: string
 }
 
 const routesMaxDefault = 32_768
 
-const textOf = (bytes: Uint8Array): string =>
+const utf8 = (bytes: Uint8Array): string =>
   (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)).toString("utf8")
 
 /** So many are put in their places one by one. */
@@ -202,7 +211,7 @@ export const make = (options: {
     const before = isAnyoneThere() ? records.get(id)?.value : undefined
     let reason: string | undefined
     if (change._tag === "Deleted") records.remove(id)
-    else reason = records.put(id, textOf(change.entry.value), change.entry.revision)
+    else reason = records.put(id, utf8(change.entry.value), change.entry.revision)
     if (isAnyoneThere()) onSet(id, before)
     return reason === undefined || change._tag === "Deleted" ? undefined : { key: change.entry.key, reason }
   }
@@ -253,11 +262,26 @@ export const make = (options: {
     }
   }
 
-  const recordsOf: Readonly<Record<Area, StoredRecords<object>>> = {
+  const recordsOf: { readonly [A in Area]: StoredRecords<Records[A]> } = {
     functions,
     "function-names": names,
     versions,
     deployments
+  }
+
+  const chunksOf = <A extends Area>(area: A, rowsMax: number): Iterable<StoredChunk> => {
+    const records: StoredRecords<Records[A]> = recordsOf[area]
+    return records.chunks(rowsMax, textOf[area])
+  }
+
+  const load: RegistryTable["load"] = (area, chunk) => {
+    const unreadable = recordsOf[area].putChunk(chunk)
+    if (area === "function-names") {
+      // Of odd ones the texts are keys and values in turn.
+      const keys = chunk.form === "usual" ? chunk.texts : chunk.texts.filter((_, index) => index % 2 === 0)
+      for (const key of keys) if (names.has(key)) sortedNames.add(names.keptKey(key) ?? key)
+    }
+    return unreadable.map(({ id, reason }) => ({ key: `${area}/${id}`, reason }))
   }
 
   return {
@@ -303,6 +327,9 @@ export const make = (options: {
       deployedVersionIds: (isWanted = () => true) => deployments.versionIds(tenant, isWanted),
       onChange
     }),
-    apply
+    apply,
+    count: (area) => recordsOf[area].size,
+    chunks: chunksOf,
+    load
   }
 }

@@ -5,7 +5,8 @@
  * grow over the whole store. K3 of several compare-and-sets at one revision at most one succeeds. K4 a watch delivers
  * the present state first, then every change in order of revision, without gaps and without repeats; a delete is a change.
  * On NATS one that was cut off hears of the last 64 changes of each key that is there, and of what it knows and is gone.
- * K5 a prefix matches literally: no key character is special.
+ * K5 a prefix matches literally: no key character is special. K6 a watch that goes on from where another one stood hears of
+ * every key that changed since, in order of revision; where the store cannot know that, it begins as if it had heard of none.
  *
  * @module
  */
@@ -26,6 +27,27 @@ export type Change =
   | { readonly _tag: "Deleted"; readonly key: string; readonly revision: number }
   /** Everything that was there when the watch began has been delivered. */
   | { readonly _tag: "CaughtUp" }
+
+/** Where a watch stood, for a later one of the same prefix, also in another process. Any text. */
+export type WatchPosition = string
+
+export interface WatchOptions {
+  /**
+   * The keys that the watcher has, asked for when it was cut off for so long that the store has forgotten removals; whoever
+   * leaves it out is not told of those.
+   */
+  readonly known?: () => Iterable<string>
+  readonly goOn?: {
+    readonly from: WatchPosition
+    /** Called before the first change when the watch goes on from there, and not when it begins anew. */
+    readonly onGoingOn: () => void
+  }
+}
+
+export interface Watch {
+  /** What was delivered up to now. Undefined: it has not caught up, or its store reads fast enough to begin anew. */
+  readonly position: () => WatchPosition | undefined
+}
 
 export class KeyValue extends Context.Service<
   KeyValue,
@@ -49,13 +71,12 @@ export class KeyValue extends Context.Service<
     ) => Effect.Effect<void, RevisionConflict | FabricUnavailable | OutcomeUnknown>
     /**
      * Calls `onChange` until the scope closes. In the embedded maker a watch that has caught up has a change before
-     * `put` answers. `known`: the keys that the watcher has, asked for when it was cut off for so long that the store has
-     * forgotten removals; whoever leaves it out is not told of those.
+     * `put` answers.
      */
     readonly watch: (
       prefix: string,
       onChange: (change: Change) => void,
-      known?: () => Iterable<string>
-    ) => Effect.Effect<void, FabricUnavailable, Scope.Scope>
+      options?: WatchOptions
+    ) => Effect.Effect<Watch, FabricUnavailable, Scope.Scope>
   }
 >()("millrace/planes/fabric/KeyValue") {}

@@ -174,6 +174,14 @@ export class IdRows {
     }
   }
 
+  /** Of the rows from `from` on the first that is taken; -1: there is none. */
+  nextRow(from: number): number {
+    for (let row = from; row < this.#end; row++) {
+      if (this.#pageOf(row).words[this.#startOf(row) + this.#rowWords - 1] === 1) return row
+    }
+    return -1
+  }
+
   /** Of all rows, in no order that means anything. */
   ids(): ReadonlyArray<string> {
     const found: Array<string> = []

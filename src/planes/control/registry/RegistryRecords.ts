@@ -8,6 +8,7 @@ import * as Schema from "effect/Schema"
 import { type FunctionId, FunctionRecord, type VersionId } from "../Domain.ts"
 import { formatId, IdRows, type IdWords, makeWords, parseWholeId } from "./IdRows.ts"
 import { RecordText, timeOf } from "./RecordText.ts"
+import type { ChunkReader, ChunkWriter } from "./RowChunk.ts"
 import { flat, SharedTexts } from "./SharedTexts.ts"
 import { type Stored, StoredRecords } from "./StoredRecords.ts"
 
@@ -110,7 +111,7 @@ export class FunctionRecords extends StoredRecords<FunctionRecord> {
     if (!reading.isAsWritten() || !reading.isAtEnd() || !isOwn || !usualName.test(name)) return false
     const before = this.#rows.find(wanted)
     if (before >= 0) this.#forget(before)
-    this.#pack({ tenant, name, createdAtMs, hasActive, revision })
+    this.#pack({ tenant, key: flat(nameKey(tenant, name)), createdAtMs, hasActive, revision })
     return true
   }
 
@@ -120,14 +121,14 @@ export class FunctionRecords extends StoredRecords<FunctionRecord> {
     const hasActive = activeVersionId !== null
     if (createdAtMs === undefined || record.id !== id || !parseWholeId(id, wanted)) return false
     if (hasActive && !parseWholeId(activeVersionId, other)) return false
-    this.#pack({ tenant, name, createdAtMs, hasActive, revision })
+    this.#pack({ tenant, key: flat(nameKey(tenant, name)), createdAtMs, hasActive, revision })
     return true
   }
 
   /** The id is in `wanted`, the active version in `other`. */
   #pack(record: {
     readonly tenant: string
-    readonly name: string
+    readonly key: string
     readonly createdAtMs: number
     readonly hasActive: boolean
     readonly revision: number
@@ -138,7 +139,7 @@ export class FunctionRecords extends StoredRecords<FunctionRecord> {
     this.#rows.setInt(row, 1, record.hasActive ? 1 : 0)
     this.#rows.setFloat(row, 0, record.createdAtMs)
     this.#rows.setFloat(row, 1, record.revision)
-    this.#keys[row] = flat(nameKey(record.tenant, record.name))
+    this.#keys[row] = record.key
   }
 
   protected unpack(id: string): Stored<FunctionRecord> | undefined {
@@ -161,6 +162,36 @@ export class FunctionRecords extends StoredRecords<FunctionRecord> {
   protected unpackAndForget(id: string): void {
     const row = parseWholeId(id, wanted) ? this.#rows.find(wanted) : -1
     if (row >= 0) this.#forget(row)
+  }
+
+  protected writePacked(into: ChunkWriter, from: number, rowsMax: number): number {
+    const rows = this.#rows
+    let row = rows.nextRow(from)
+    for (; row >= 0 && into.count < rowsMax; row = rows.nextRow(row + 1)) {
+      rows.readId(row, wanted)
+      rows.readIdField(row, 0, other)
+      into.id(wanted)
+      into.id(other)
+      into.shared(this.#tenants.text(rows.int(row, 0)))
+      into.number(rows.int(row, 1))
+      into.number(rows.float(row, 0))
+      into.number(rows.float(row, 1))
+      into.text(this.#keys[row]!)
+      into.next()
+    }
+    return row
+  }
+
+  protected packNext(from: ChunkReader): undefined {
+    from.id(wanted)
+    from.id(other)
+    const tenant = from.shared()
+    const hasActive = from.number() === 1
+    const createdAtMs = from.number()
+    const revision = from.number()
+    const before = this.#rows.find(wanted)
+    if (before >= 0) this.#forget(before)
+    this.#pack({ tenant, key: from.text(), createdAtMs, hasActive, revision })
   }
 
   #forget(row: number): void {
@@ -243,6 +274,25 @@ export class NameRecords extends StoredRecords<NameRecord> {
     }
     this.#owners.set(wanted, 4 * row)
     this.#revisions[row] = revision
+  }
+
+  protected writePacked(into: ChunkWriter, from: number, rowsMax: number): number {
+    let row = from
+    for (; row < this.#keys.length && into.count < rowsMax; row++) {
+      const key = this.#keys[row]!
+      if (this.#rows.get(key) !== row) continue
+      into.id(this.#owners.subarray(4 * row, 4 * row + 4))
+      into.number(this.#revisions[row]!)
+      into.text(key)
+      into.next()
+    }
+    return row < this.#keys.length ? row : -1
+  }
+
+  protected packNext(from: ChunkReader): undefined {
+    from.id(wanted)
+    const revision = from.number()
+    this.#pack(from.text(), revision)
   }
 
   protected unpack(key: string): Stored<NameRecord> | undefined {

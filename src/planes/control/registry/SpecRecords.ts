@@ -4,6 +4,7 @@
  *
  * @module
  */
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import {
   DeploymentRecord,
@@ -13,13 +14,14 @@ import {
   VersionRecord,
   VersionSpec
 } from "../Domain.ts"
-import { IdRows, type IdWords, makeWords, parseWholeId } from "./IdRows.ts"
+import { formatId, IdRows, type IdWords, makeWords, parseWholeId } from "./IdRows.ts"
 import { RecordText, timeOf } from "./RecordText.ts"
+import type { ChunkReader, ChunkWriter } from "./RowChunk.ts"
 import { type SharedTexts, SharedValues } from "./SharedTexts.ts"
-import { type Stored, StoredRecords } from "./StoredRecords.ts"
+import { type Decode, type Stored, StoredRecords, type Unreadable } from "./StoredRecords.ts"
 
-const decodeVersionSpec = Schema.decodeUnknownSync(Schema.fromJsonString(VersionSpec))
-const decodeDeploymentSpec = Schema.decodeUnknownSync(Schema.fromJsonString(DeploymentSpec))
+const decodeVersionSpec = Schema.decodeUnknownResult(Schema.fromJsonString(VersionSpec))
+const decodeDeploymentSpec = Schema.decodeUnknownResult(Schema.fromJsonString(DeploymentSpec))
 
 /** Ids on their way between texts and rows; nothing is kept in them from one call to the next. */
 const wanted = makeWords()
@@ -56,17 +58,16 @@ const noSpec = { text: "", number: undefined }
 abstract class SpecRecords<A extends { readonly spec: Spec }, Spec extends object> extends StoredRecords<A> {
   protected readonly rows = new IdRows({ ids: 1, floats: 3, ints: 3 })
   protected readonly specs: SharedValues<Spec>
+  readonly #decodeSpec: Decode<Spec>
   readonly #tenants: SharedTexts
   /** Most records come after one that has the same. */
   #lastSpec: { readonly text: string; readonly number: number | undefined } = noSpec
 
-  constructor(
-    decode: ConstructorParameters<typeof StoredRecords<A>>[0],
-    decodeSpec: (text: string) => Spec,
-    tenants: SharedTexts
-  ) {
+  constructor(decode: Decode<A>, decodeSpec: Decode<Spec>, tenants: SharedTexts) {
     super(decode)
-    this.specs = new SharedValues(decodeSpec)
+    this.#decodeSpec = decodeSpec
+    // What is kept was decoded when it came.
+    this.specs = new SharedValues((text) => Result.getOrThrow(decodeSpec(text)))
     this.#tenants = tenants
   }
 
@@ -180,6 +181,47 @@ abstract class SpecRecords<A extends { readonly spec: Spec }, Spec extends objec
     const { rows } = this
     const row = parseWholeId(id, wanted) ? rows.find(wanted) : -1
     if (row >= 0) this.#forget(row)
+  }
+
+  protected writePacked(into: ChunkWriter, from: number, rowsMax: number): number {
+    const { rows } = this
+    let row = rows.nextRow(from)
+    for (; row >= 0 && into.count < rowsMax; row = rows.nextRow(row + 1)) {
+      rows.readId(row, wanted)
+      rows.readIdField(row, idField, other)
+      into.id(wanted)
+      into.id(other)
+      into.shared(this.tenantOf(row))
+      into.number(rows.float(row, floatFields.count))
+      into.number(rows.float(row, floatFields.createdAt))
+      into.number(rows.float(row, floatFields.revision))
+      into.shared(this.specs.text(rows.int(row, intFields.spec)))
+      into.next()
+    }
+    return row
+  }
+
+  protected packNext(from: ChunkReader): Unreadable | undefined {
+    from.id(wanted)
+    from.id(other)
+    const tenant = from.shared()
+    const count = from.number()
+    const createdAtMs = from.number()
+    const revision = from.number()
+    const specText = from.shared()
+    const known = this.specs.find(specText)
+    const decoded = known === undefined ? this.#decodeSpec(specText) : undefined
+    if (decoded !== undefined && Result.isFailure(decoded)) {
+      const id = formatId(wanted)
+      this.remove(id)
+      return { id, reason: decoded.failure.message }
+    }
+    // Before the old row is let go, with which the last of this spec may go.
+    const spec = known === undefined ? this.specs.take(specText) : this.specs.share(known)
+    const before = this.rows.find(wanted)
+    if (before >= 0) this.#forget(before)
+    this.#pack({ tenant, count, createdAtMs, revision, spec })
+    return undefined
   }
 
   /** Leaves `wanted` and `other` as they are. */

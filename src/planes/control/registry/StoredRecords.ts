@@ -6,16 +6,28 @@
  * them. It is kept as numbers, and made anew each time it is read. Every other readable record is kept as it was decoded.
  *
  * Laws (`property-tests/RegistryRows.laws.test.ts`): S3 whatever its form, a record is read as its schema decodes what was put
- * last; S4 one that the schema refuses is told when it is put, with the reason, and is not there.
+ * last; S4 one that the schema refuses is told when it is put, with the reason, and is not there; S5 records made of the
+ * chunks of others are the same.
  *
  * @module
  */
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
+import { ChunkReader, ChunkWriter, type RowChunk } from "./RowChunk.ts"
 
 export interface Stored<A> {
   readonly value: A
   readonly revision: number
+}
+
+export interface StoredChunk extends RowChunk {
+  /** `usual`: packed rows; `odd`: ids and texts. */
+  readonly form: "usual" | "odd"
+}
+
+export interface Unreadable {
+  readonly id: string
+  readonly reason: string
 }
 
 export type Decode<A> = (text: string) => Result.Result<A, Schema.SchemaError>
@@ -67,6 +79,43 @@ export abstract class StoredRecords<A extends object> {
     return this.#odd
   }
 
+  /**
+   * Those of the usual form, in chunks of at most `rowsMax`, then the others, as texts for `put`. Between two chunks
+   * anything may change: what was there all the time is told, as it was at some moment.
+   */
+  *chunks(rowsMax: number, textOf: (value: A) => string): Generator<StoredChunk> {
+    for (let from = 0; from >= 0; ) {
+      const into = new ChunkWriter()
+      from = this.writePacked(into, from, rowsMax)
+      if (into.count > 0) yield { form: "usual", ...into.chunk() }
+    }
+    const into = new ChunkWriter()
+    for (const [id, { value, revision }] of this.#odd) {
+      into.text(id)
+      into.text(textOf(value))
+      into.number(revision)
+      into.next()
+    }
+    if (into.count > 0) yield { form: "odd", ...into.chunk() }
+  }
+
+  /** Answers the ids of those that cannot be read, and why; they are not there then. */
+  putChunk(chunk: StoredChunk): ReadonlyArray<Unreadable> {
+    const unreadable: Array<Unreadable> = []
+    const from = new ChunkReader(chunk)
+    for (let left = from.count; left > 0; left--) {
+      const problem = chunk.form === "usual" ? this.packNext(from) : this.#putNext(from)
+      if (problem !== undefined) unreadable.push(problem)
+    }
+    return unreadable
+  }
+
+  #putNext(from: ChunkReader): Unreadable | undefined {
+    const id = from.text()
+    const reason = this.put(id, from.text(), from.number())
+    return reason === undefined ? undefined : { id, reason }
+  }
+
   protected abstract isPacked(id: string): boolean
   protected abstract packedCount(): number
   protected abstract packedIds(): Iterable<string>
@@ -76,4 +125,8 @@ export abstract class StoredRecords<A extends object> {
   protected abstract packText(id: string, text: string, revision: number): boolean
   /** Nothing is packed under the id. False: it has not the usual form. Nothing has changed then. */
   protected abstract packRecord(id: string, record: A, text: string, revision: number): boolean
+  /** From this row on; answers the one that is next, and -1 when there is none. */
+  protected abstract writePacked(into: ChunkWriter, from: number, rowsMax: number): number
+  /** One that `writePacked` wrote, in place of what is packed under its id. */
+  protected abstract packNext(from: ChunkReader): Unreadable | undefined
 }

@@ -154,8 +154,9 @@ export const make = (client: StoreClient, report: ReportFault): KeyValue["Servic
     put,
     remove,
     watch: (prefix, onChange) =>
-      Effect.asVoid(
-        Effect.acquireRelease(startWatching(prefix, onChange), (watcher) => Effect.sync(() => stopWatching(watcher)))
+      Effect.as(
+        Effect.acquireRelease(startWatching(prefix, onChange), (watcher) => Effect.sync(() => stopWatching(watcher))),
+        { position: () => undefined }
       )
   }
 }

@@ -27,8 +27,10 @@ export interface Following {
   readonly stream: string
   readonly filter: string
   readonly onMessage: (message: Pulled) => void
-  /** Once, when the last message of each subject was delivered as it was at the start. */
+  /** Once, when all was delivered that was there at the start. */
   readonly onCaughtUp: () => void
+  /** Begins behind this message, as if it had broken there; else with the last message of each subject. */
+  readonly behind?: number | undefined
   /** O3. */
   readonly onResumed?: (behind: number) => void
   /** Messages come without their bodies. */
@@ -41,7 +43,7 @@ export class Follower {
   readonly #following: Following
   #isStopped = false
   #request: PullRequest | undefined
-  #lastSequence = 0
+  #lastSequence: number
   #pendingAtResume = 0
   /** Messages of the start that are still to come. */
   #pendingAtStart = 0
@@ -52,10 +54,10 @@ export class Follower {
   #resumedBehind: number | undefined
   readonly started: Promise<void>
 
-  /** Begins with the last message of each subject. */
   constructor(supervisor: Supervisor, following: Following) {
     this.#supervisor = supervisor
     this.#following = following
+    this.#lastSequence = following.behind ?? 0
     let onStarted: () => void = () => undefined
     let onFailed: (error: unknown) => void = () => undefined
     this.started = new Promise((resolve, reject) => {
@@ -68,6 +70,11 @@ export class Follower {
 
   get isStopped(): boolean {
     return this.#isStopped
+  }
+
+  /** What was missed has not all been delivered, or nobody has been told yet that it was. */
+  get isResuming(): boolean {
+    return this.#resumedBehind !== undefined
   }
 
   stop(): void {
@@ -115,8 +122,9 @@ export class Follower {
     }
     // Asked again beside a try that met an election: whoever follows late takes a dead owner for alive.
     const info = await Retry.beside(() => this.#supervisor.link.manager.consumers.add(stream, wanted))
-    if (this.#lastSequence === 0) this.#pendingAtStart = info.num_pending
-    else {
+    // Of a start that broke off, whoever counted: what is to come is what this consumer has.
+    if (!this.#isCaughtUp) this.#pendingAtStart = info.num_pending
+    if (this.#lastSequence > 0) {
       // It may be lost again before what was missed has come.
       this.#resumedBehind ??= this.#lastSequence
       this.#pendingAtResume = info.num_pending

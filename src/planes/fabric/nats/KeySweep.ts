@@ -3,10 +3,11 @@
  *
  * Laws: X1 a key that was put again keeps everything: only what is not behind the mark goes. X2 a mark stays for as long as
  * a watcher may lag; how far was swept is told before anything goes, so that one which lagged for longer finds out. X3 of
- * many processes one sweeps.
+ * many processes one sweeps. X4 what was swept among other keys is nothing to a watcher: it is told by the keys' first part.
  *
  * @module
  */
+import { nuid } from "@nats-io/transport-node"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { Follower } from "./Follower.ts"
@@ -21,11 +22,18 @@ import type { Supervisor } from "./Supervisor.ts"
 /** How long a mark stays, and how often they are looked for. */
 export const keptMs = 3_600_000
 
-/** Under this key: what the last sweep did. `through`: no mark behind this sequence was ever swept. `atMs`: Unix time. */
+/**
+ * Under this key: what the last sweep did. `through`: behind this sequence no mark was ever swept, by area. `atMs`: Unix
+ * time. An area is a key's first part, and the empty text that of all keys which have no parts.
+ */
 export const key = "key-sweep"
-const Swept = Schema.fromJsonString(Schema.Struct({ through: Schema.Int, atMs: Schema.Number }))
+const Swept = Schema.fromJsonString(
+  Schema.Struct({ through: Schema.Record(Schema.String, Schema.Int), atMs: Schema.Number })
+)
 const decode = Schema.decodeUnknownResult(Swept)
 const encode = Schema.encodeSync(Swept)
+
+const areaOf = (key: string): string => (key.includes("/") ? key.slice(0, key.indexOf("/")) : "")
 
 interface Mark {
   readonly subject: string
@@ -38,7 +46,7 @@ const look = async (supervisor: Supervisor) => {
   const stream = keyStream(supervisor.options.prefix).name
   const message = await StreamReader.message(supervisor, stream, { last_by_subj: subjectOf(supervisor) })
   const found = decode(Buffer.from(message?.data ?? []).toString("utf8"))
-  const swept = Result.isSuccess(found) ? found.success : { through: 0, atMs: 0 }
+  const swept = Result.isSuccess(found) ? found.success : { through: {}, atMs: 0 }
   return { ...swept, revision: message?.sequence ?? 0 }
 }
 
@@ -46,15 +54,20 @@ const look = async (supervisor: Supervisor) => {
 const tell = async (supervisor: Supervisor, swept: typeof Swept.Type, expected: number): Promise<boolean> => {
   const data = Buffer.from(encode(swept))
   const subject = subjectOf(supervisor)
-  const messageId = `${key} ${swept.through} ${swept.atMs} ${expected}`
+  const messageId = `${key} ${nuid.next()}`
   const told = await publish(supervisor, { subject, data, headers: {}, messageId, expectedLastOfSubject: expected })
   if (told._tag === "Conflict") return false
   if (told._tag === "Stored") return true
   throw new NatsFailureError({ _tag: "Unknown", reason: told.reason })
 }
 
-/** Whoever has heard of everything up to this sequence has heard of every removal that was swept. */
-export const sweptThrough = async (supervisor: Supervisor): Promise<number> => (await look(supervisor)).through
+/** Whoever has heard of everything up to this sequence has heard of every removal under the prefix that was swept. */
+export const sweptThrough = async (supervisor: Supervisor, prefix: string): Promise<number> => {
+  const isOf = (area: string) =>
+    prefix.includes("/") ? area === areaOf(prefix) : area === "" || area.startsWith(prefix)
+  const { through } = await look(supervisor)
+  return Math.max(0, ...Object.keys(through).map((area) => (isOf(area) ? (through[area] ?? 0) : 0)))
+}
 
 /** Of removed keys, the last message each; stored at least `ageMs` ago. */
 const marks = (supervisor: Supervisor, ageMs: number): Promise<ReadonlyArray<Mark>> =>
@@ -90,9 +103,14 @@ const marks = (supervisor: Supervisor, ageMs: number): Promise<ReadonlyArray<Mar
 export const run = async (supervisor: Supervisor, ageMs: number): Promise<number> => {
   const old = await marks(supervisor, ageMs)
   if (old.length === 0) return 0
-  const { through, revision } = await look(supervisor)
-  const furthest = old.reduce((most, { sequence }) => Math.max(most, sequence), through)
-  if (!(await tell(supervisor, { through: furthest, atMs: Date.now() }, revision))) return 0
+  const { through: before, revision } = await look(supervisor)
+  const root = `$KV.${supervisor.options.prefix}.`
+  const through: Record<string, number> = { ...before }
+  for (const { subject, sequence } of old) {
+    const area = areaOf(Names.keyOf(subject.slice(root.length)))
+    through[area] = Math.max(sequence, through[area] ?? 0)
+  }
+  if (!(await tell(supervisor, { through, atMs: Date.now() }, revision))) return 0
   let swept = 0
   for (const { subject, sequence } of old) {
     if (supervisor.isClosed) break

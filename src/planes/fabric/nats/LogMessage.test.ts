@@ -25,7 +25,8 @@ describe("batches as messages", () => {
               subject: "s",
               sequence: stream.length + 1,
               data,
-              header: (name) => headers[name]
+              header: (name) => headers[name],
+              storedAtMs: 0
             }
             stream.push(LogMessage.decode(stored))
           }
@@ -49,7 +50,7 @@ describe("batches as messages", () => {
   })
 
   it("a message without Millrace's headers is refused", () => {
-    const foreign = { subject: "s", sequence: 7, data: new Uint8Array(), header: () => undefined }
+    const foreign = { subject: "s", sequence: 7, data: new Uint8Array(), header: () => undefined, storedAtMs: 0 }
     assert.throws(() => LogMessage.decode(foreign), "message 7")
   })
 })

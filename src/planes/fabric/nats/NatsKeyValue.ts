@@ -13,8 +13,8 @@ import * as Effect from "effect/Effect"
 import type { ReportFault } from "../embedded/ReportFault.ts"
 import { FabricUnavailable, OutcomeUnknown, RevisionConflict } from "../FabricError.ts"
 import type { Change, Entry, KeyValue } from "../KeyValue.ts"
-import { Follower, type Following } from "./Follower.ts"
-import * as KeySweep from "./KeySweep.ts"
+import { Follower } from "./Follower.ts"
+import * as KeyWatch from "./KeyWatch.ts"
 import * as Names from "./Names.ts"
 import * as NatsFailure from "./NatsFailure.ts"
 import { NatsFailureError } from "./NatsFailureError.ts"
@@ -33,7 +33,6 @@ const operationHeader = "KV-Operation"
 const writeTries = 100
 const ownLooks = 10
 const ownPauseMs = 50
-const makeUpPauseMs = 1_000
 
 const refuse = (operation: string, reason: string, retryable: boolean) =>
   new FabricUnavailable({ port: "KeyValue", operation, reason, retryable })
@@ -159,15 +158,12 @@ export const make = async (
     return change._tag === "Put" ? change.entry.key : change.key
   }
 
-  const follow = (
-    prefix: string,
-    onChange: (change: Change) => void,
-    more: Partial<Pick<Following, "onResumed" | "headersOnly">> = {}
-  ): Follower =>
+  const makeFollower = (prefix: string, { onChange, onMessage, ...more }: KeyWatch.KeyFollowing): Follower =>
     new Follower(supervisor, {
       stream: spec.name,
       filter: root + Names.keyFilter(prefix),
       onMessage: (message) => {
+        onMessage?.(message)
         const change = changeOf(message)
         const key = keyIn(change)
         if (key.startsWith(prefix)) onChange(change)
@@ -194,7 +190,7 @@ export const make = async (
           resolve([...entries.values()].sort((left, right) => (left.key < right.key ? -1 : 1)))
         }
       }
-      const follower = follow(prefix, take, { headersOnly })
+      const follower = makeFollower(prefix, { onChange: take, headersOnly })
       follower.started.catch((error: unknown) => {
         clearTimeout(limit)
         reject(error)
@@ -227,49 +223,26 @@ export const make = async (
       const body = () => write(key, new Uint8Array(), expectedRevision, true)
       return Effect.asVoid(writing("remove", key, expectedRevision, body))
     },
-    watch: (prefix, onChange, known) => {
-      /** Put while what is there is compared with what is known: of each comparison, since one may begin beside another. */
-      const comparisons = new Set<Set<string>>()
-      const deliver = (change: Change) => {
-        if (change._tag === "Put") for (const since of comparisons) since.add(change.entry.key)
-        try {
-          onChange(change)
-        } catch (error) {
-          report(`a watcher of ${prefix} threw`, error)
-        }
+    watch: (prefix, onChange, watchOptions = {}) => {
+      const reading: KeyWatch.Reading = {
+        supervisor,
+        makeFollower: (options) => makeFollower(prefix, options),
+        keys: async () => (await list(prefix, true)).map(({ key }) => key),
+        report
       }
-      /** Tells of keys whose removal was swept before it was heard of. */
-      const makeUp = async (behind: number, known: () => Iterable<string>, isStopped: () => boolean) => {
-        while (!isStopped() && !supervisor.isClosed) {
-          const since = new Set<string>()
-          comparisons.add(since)
-          try {
-            const revision = await Retry.ask(supervisor, () => KeySweep.sweptThrough(supervisor))
-            if (revision <= behind) return
-            const there = new Set((await list(prefix, true)).map(({ key }) => key))
-            const gone = [...known()].filter((key) => !there.has(key) && !since.has(key))
-            if (!isStopped()) for (const key of gone) deliver({ _tag: "Deleted", key, revision })
-            return
-          } catch (error) {
-            report(`a watcher of ${prefix} was cut off and cannot yet compare what it knows with what is there`, error)
-            await sleep(makeUpPauseMs)
-          } finally {
-            comparisons.delete(since)
-          }
-        }
-      }
-      return Effect.asVoid(
-        Effect.acquireRelease(
+      return Effect.gen(function* () {
+        const beginning = yield* asking("watch", () => KeyWatch.begin(supervisor, prefix, watchOptions))
+        if (beginning.mark !== undefined) watchOptions.goOn?.onGoingOn()
+        const watch = yield* Effect.acquireRelease(
           asking("watch", async () => {
-            const follower = follow(prefix, deliver, {
-              onResumed: (behind) => known !== undefined && void makeUp(behind, known, () => follower.isStopped)
-            })
-            await follower.started
-            return follower
+            const made = new KeyWatch.KeyWatch(reading, { prefix, onChange, known: watchOptions.known, beginning })
+            await made.started
+            return made
           }),
-          (follower) => Effect.sync(() => follower.stop())
+          (made) => Effect.sync(() => made.stop())
         )
-      )
+        return { position: () => watch.position() }
+      })
     }
   }
 }

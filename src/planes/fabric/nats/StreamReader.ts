@@ -18,6 +18,8 @@ export interface StoredMessage {
   readonly sequence: number
   readonly data: Uint8Array
   readonly header: (name: string) => string | undefined
+  /** When the server stored it, Unix time by its clock, milliseconds. */
+  readonly storedAtMs: number
 }
 
 export type Query =
@@ -32,7 +34,13 @@ const silenceMs = 500
 
 interface Answer {
   readonly error?: { readonly code: number; readonly err_code: number; readonly description: string }
-  readonly message?: { readonly subject: string; readonly seq: number; readonly hdrs?: string; readonly data?: string }
+  readonly message?: {
+    readonly subject: string
+    readonly seq: number
+    readonly time: string
+    readonly hdrs?: string
+    readonly data?: string
+  }
 }
 
 /** `NATS/1.0`, then a name and a value on each line. */
@@ -59,8 +67,9 @@ export const message = async (
   )
   const answer = response.json<Answer>()
   if (answer.message !== undefined) {
-    const { subject, seq, hdrs, data } = answer.message
-    return { subject, sequence: seq, data: Buffer.from(data ?? "", "base64"), header: headerOf(hdrs) }
+    const { subject, seq, time, hdrs, data } = answer.message
+    const content = Buffer.from(data ?? "", "base64")
+    return { subject, sequence: seq, data: content, header: headerOf(hdrs), storedAtMs: Date.parse(time) }
   }
   if (answer.error?.code === notFound) return undefined
   throw new NatsFailureError({
@@ -104,5 +113,7 @@ const ofRow = ({ headers, data }: Msg): StoredMessage | undefined => {
   const sequence = Number(headers?.get("Nats-Sequence"))
   if (headers === undefined || !(sequence > 0)) return undefined
   // An absent header is an empty text to this client.
-  return { subject: headers.get("Nats-Subject"), sequence, data, header: (name) => headers.get(name) || undefined }
+  const header = (name: string) => headers.get(name) || undefined
+  const storedAtMs = Date.parse(headers.get("Nats-Time-Stamp"))
+  return { subject: headers.get("Nats-Subject"), sequence, data, header, storedAtMs }
 }
