@@ -9,6 +9,8 @@ import { existsSync, readdirSync } from "node:fs"
 import * as fs from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { jetstreamManager } from "@nats-io/jetstream"
+import { connect } from "@nats-io/transport-node"
 import * as Effect from "effect/Effect"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { deploymentDefaults } from "../../src/planes/control/Domain.ts"
@@ -17,6 +19,8 @@ import * as RegistryTable from "../../src/planes/control/RegistryTable.ts"
 import { KeyValue } from "../../src/planes/fabric/KeyValue.ts"
 import * as NatsFabric from "../../src/planes/fabric/NatsFabric.ts"
 import * as KeySweep from "../../src/planes/fabric/nats/KeySweep.ts"
+import * as StreamCopy from "../../src/planes/fabric/nats/StreamCopy.ts"
+import { connectionOptions } from "../../src/planes/fabric/nats/Supervisor.ts"
 import { natsIsMissing, type RunningNats, startNats } from "../services/RunningNats.ts"
 import { eventually, type FabricPlace } from "./FabricMaker.ts"
 import { layer, makePlace } from "./NatsMaker.ts"
@@ -159,8 +163,44 @@ describe.skipIf(natsIsMissing)("a registry on NATS that starts again", () => {
     assert.strictEqual(await compared(), 0)
   })
 
+  it("reads everything where the store was set back, however much was written since", async () => {
+    const stream = "KV_snapshots"
+    const copy = join(directory, "copy")
+    const connection = await connect(connectionOptions([server!.url], { _tag: "Anonymous" }, "test"))
+    try {
+      const { streams } = await jetstreamManager(connection)
+      const described = await StreamCopy.save(connection, stream, copy)
+      await within(
+        (registry) =>
+          Effect.gen(function* () {
+            yield* create(registry, "undone")
+            const back = yield* registry.findFunction(tenant, "f6")
+            yield* registry.deleteFunction({ tenant, functionId: back.id, force: true })
+          }),
+        false
+      )
+      await save()
+      assert.strictEqual(await compared(), 0)
+      const { state } = await streams.info(stream)
+      await streams.delete(stream)
+      await StreamCopy.restore(connection, described, copy)
+      assert.isBelow((await streams.info(stream)).state.last_seq, state.last_seq)
+      assert.isAbove(await compared(), recordCount / 2)
+      const others = Array.from({ length: state.last_seq }, (_, index) => `other/${index}`)
+      await Effect.runPromise(
+        KeyValue.use((keyValue) =>
+          Effect.forEach(others, (key) => keyValue.put(key, Buffer.from(key)), { concurrency: 32, discard: true })
+        ).pipe(Effect.provide(layer(place!.address)))
+      )
+      assert.isAbove(await compared(), recordCount / 2)
+    } finally {
+      await connection.close()
+    }
+  })
+
   it("reads everything where its folder is damaged, or is of another store", async () => {
     const path = join(snapshots().directory, "versions.snapshot")
+    await save()
     const bytes = await fs.readFile(path)
     await fs.writeFile(path, bytes.subarray(0, bytes.byteLength - 1))
     assert.strictEqual(await compared(), functionCount - 1)

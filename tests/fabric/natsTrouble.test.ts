@@ -341,6 +341,50 @@ describe.skipIf(natsIsMissing)("a server that is killed, paused or sent away", (
     }
   }, 60_000)
 
+  it("a watch whose connection breaks while it begins has caught up when it has everything, not before", async () => {
+    const wire = await Wire.to(server!.settings.port)
+    try {
+      await withFabric(server!, {}, async (opened, _, options) => {
+        const behind = await openWith({ ...options, servers: [`nats://millrace:race@127.0.0.1:${wire.port}`] })
+        const keys = Array.from({ length: 200 }, (_, index) => `key-${index}`)
+        const body = "x".repeat(20_000)
+        const writeAll = Effect.forEach(keys, (key) =>
+          Effect.forEach(["1", "2", "3"], (value) => KeyValue.use((store) => store.put(key, text(value + body))))
+        )
+        await opened.run(writeAll)
+        const heard = new Map<string, string>()
+        let whenCaughtUp: ReadonlyArray<string> | undefined
+        const onChange = (change: Change) => {
+          if (change._tag === "Put")
+            heard.set(change.entry.key, Buffer.from(change.entry.value.subarray(0, 1)).toString())
+          if (change._tag === "CaughtUp") whenCaughtUp = [...heard.values()]
+          if (heard.size === 1) wire.cut()
+        }
+        try {
+          const watching = Effect.gen(function* () {
+            yield* KeyValue.use((store) => store.watch("", onChange))
+            yield* Effect.promise(() =>
+              eventually(
+                "it has caught up",
+                () => whenCaughtUp?.length,
+                (count) => count !== undefined
+              )
+            )
+          })
+          await behind.run(Effect.scoped(watching))
+          assert.deepStrictEqual(
+            whenCaughtUp,
+            keys.map(() => "3")
+          )
+        } finally {
+          await behind.close()
+        }
+      })
+    } finally {
+      await wire.close()
+    }
+  }, 60_000)
+
   it("a watch that was cut off until removals were swept hears of them, and of no removal that was none", async () => {
     const wire = await Wire.to(server!.settings.port)
     try {

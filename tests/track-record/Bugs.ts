@@ -235,5 +235,18 @@ export const bugs: ReadonlyArray<Bug> = [
       file: "tests/fabric/natsTrouble.test.ts",
       name: "a watch hears of every change, once and in order, over a wire"
     }
+  },
+  {
+    id: "complete-too-early",
+    what:
+      "On NATS a process whose connection broke while it read the registry took it for complete before it was: calls of " +
+      "functions that were still to come would have been answered with 404.",
+    from: day,
+    to: "2026-11-22",
+    foundBy: "a look at how a watch begins, when watches learned to go on from where another stood",
+    test: {
+      file: "tests/fabric/natsTrouble.test.ts",
+      name: "a watch whose connection breaks while it begins"
+    }
   }
 ]

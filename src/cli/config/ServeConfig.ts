@@ -31,7 +31,8 @@ const startModels = StartModel.models.map(({ name }) => name)
 
 export const settings = {
   state: text({
-    about: "folder of this process: large bodies, and what its backend keeps. Gateways of the same shards share it",
+    about:
+      "folder of this process: large bodies, what was read of the registry, and what its backend keeps. Gateways of the same shards share it",
     otherwise: ".millrace",
     variable: "MILLRACE_STATE"
   }),

@@ -12,7 +12,7 @@ import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import type { Watch } from "../fabric/KeyValue.ts"
 import type { RegistryTable } from "./RegistryTable.ts"
-import { type Area, areas } from "./registry/RecordTexts.ts"
+import type { Area } from "./registry/RecordTexts.ts"
 import * as SnapshotFile from "./registry/SnapshotFile.ts"
 
 /** About a millisecond of work. */
@@ -75,13 +75,12 @@ export const make = (options: SnapshotsOptions): RegistrySnapshots => {
     })
 
   const keep: RegistrySnapshots["keep"] = (watches) => {
-    const nowMs = performance.now()
-    const first = (area: Area) => ({ changes: 0, atMs: hasOne(area) ? nowMs : Number.NEGATIVE_INFINITY })
-    const last = new Map(areas.map((area) => [area, first(area)]))
+    const startMs = performance.now()
+    const saved = new Map<Area, { readonly changes: number; readonly atMs: number }>()
     const isWanted = (area: Area) => {
-      const before = last.get(area) ?? first(area)
-      const since = changes(area) - before.changes
-      const isOld = performance.now() - before.atMs > ageMsMax
+      const last = saved.get(area)
+      const since = changes(area) - (last?.changes ?? 0)
+      const isOld = last !== undefined || hasOne(area) ? performance.now() - (last?.atMs ?? startMs) > ageMsMax : true
       return table.count(area) >= recordsMin && (since >= changesMax || (since > 0 && isOld))
     }
     const look = Effect.forEach(
@@ -92,10 +91,10 @@ export const make = (options: SnapshotsOptions): RegistrySnapshots => {
         return Effect.matchCauseEffect(save(area, watch), {
           // Tried again with the next changes: a full disk is not told every ten seconds.
           onFailure: (cause) => {
-            last.set(area, at)
+            saved.set(area, at)
             return Effect.logWarning(`no snapshot of ${area} could be written: the next start reads all of it`, cause)
           },
-          onSuccess: (isWritten) => Effect.sync(() => isWritten && last.set(area, at))
+          onSuccess: (isWritten) => Effect.sync(() => isWritten && saved.set(area, at))
         })
       },
       { discard: true }

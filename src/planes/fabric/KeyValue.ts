@@ -37,6 +37,7 @@ export interface WatchOptions {
    * leaves it out is not told of those.
    */
   readonly known?: () => Iterable<string>
+  /** Only beside `known`. */
   readonly goOn?: {
     readonly from: WatchPosition
     /** Called before the first change when the watch goes on from there, and not when it begins anew. */
@@ -45,7 +46,10 @@ export interface WatchOptions {
 }
 
 export interface Watch {
-  /** What was delivered up to now. Undefined: it has not caught up, or its store reads fast enough to begin anew. */
+  /**
+   * What was delivered up to now. Undefined: it has not caught up, its watcher does not say what is `known`, or its store
+   * reads fast enough to begin anew.
+   */
   readonly position: () => WatchPosition | undefined
 }
 

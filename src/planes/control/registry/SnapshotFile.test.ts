@@ -72,5 +72,11 @@ describe("a snapshot as a file", () => {
     assert.include(String(failure), "cannot be written")
     assert.deepStrictEqual(await read(), whole)
     assert.deepStrictEqual(await fs.readdir(folder), ["functions.snapshot"])
+    // What one left that was killed, beside what another one is writing.
+    const names = ["functions.snapshot.killed", "functions.snapshot.present", "versions.snapshot.killed"]
+    for (const name of names) await fs.writeFile(join(folder, name), "")
+    for (const name of [names[0] ?? "", names[2] ?? ""]) await fs.utimes(join(folder, name), 1, 1)
+    await SnapshotFile.write(path(), head, chunks)
+    assert.sameMembers(await fs.readdir(folder), ["functions.snapshot", ...names.slice(1)])
   })
 })

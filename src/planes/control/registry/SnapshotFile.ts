@@ -2,15 +2,17 @@
  * A snapshot of one area of the registry as a file: what a watch goes on from, so that a start does not read what this process,
  * or one before it, has read already.
  *
- * Laws (`SnapshotFile.test.ts`): F1 what was written comes back, or nothing: a file that is cut short, damaged or
- * of another form is none. F2 a process that dies while it writes leaves the file that was there.
+ * Laws (`SnapshotFile.test.ts`): F1 what was written comes back, or nothing: a file that is cut short, damaged or of another
+ * form is none. F2 a process that dies while it writes leaves the file that was there, and what it had begun does not stay.
  *
  * A file is frames: length and CRC-32 of what follows, then that, as the engine serializes it. The first is the head, the last
  * says how many there are.
  *
  * @module
  */
+import { randomUUID } from "node:crypto"
 import * as fs from "node:fs/promises"
+import { basename, dirname, join } from "node:path"
 import { setImmediate as turn } from "node:timers/promises"
 import { deserialize, serialize } from "node:v8"
 import { crc32 } from "node:zlib"
@@ -21,6 +23,7 @@ import type { StoredChunk } from "./StoredRecords.ts"
 /** Raise it when anything is written in another way. */
 const form = 1
 const frameHeadBytes = 8
+const unfinishedMsMax = 3_600_000
 
 const Head = Schema.Struct({
   form: Schema.Literal(form),
@@ -75,10 +78,25 @@ function* chunksOf(frames: ReadonlyArray<Buffer>): Generator<StoredChunk> {
   for (const frame of frames) yield deserialize(frame) as StoredChunk
 }
 
+/** What a writer left that died: others may write at the same time, also on other machines. */
+const removeUnfinished = async (path: string): Promise<void> => {
+  const oldestMs = Date.now() - unfinishedMsMax
+  for (const name of await fs.readdir(dirname(path))) {
+    if (!name.startsWith(`${basename(path)}.`)) continue
+    const other = join(dirname(path), name)
+    const isOld = await fs.stat(other).then(
+      ({ mtimeMs }) => mtimeMs < oldestMs,
+      () => false
+    )
+    if (isOld) await fs.rm(other, { force: true })
+  }
+}
+
 /** Lets others run between two chunks. Throws what the disk says. */
 export const write = async (path: string, head: SnapshotHead, chunks: Iterable<StoredChunk>): Promise<void> => {
-  const fresh = `${path}.${process.pid}.new`
-  const file = await fs.open(fresh, "w", 0o600)
+  await removeUnfinished(path)
+  const fresh = `${path}.${randomUUID()}`
+  const file = await fs.open(fresh, "wx", 0o600)
   try {
     await file.writev(frame({ form, ...head }))
     let count = 0

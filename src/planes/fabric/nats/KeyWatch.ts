@@ -29,9 +29,9 @@ export interface Reading {
   readonly report: ReportFault
 }
 
-/** `mark`: it goes on from there. */
+/** `ground`: of those that can say where they stand. `mark`: it goes on from there. */
 export interface Beginning {
-  readonly ground: WatchMark.Ground
+  readonly ground: WatchMark.Ground | undefined
   readonly mark: WatchMark.Mark | undefined
 }
 
@@ -45,8 +45,10 @@ export interface Watching {
 export const begin = async (
   supervisor: Supervisor,
   prefix: string,
-  { goOn }: Pick<WatchOptions, "goOn">
+  { known, goOn }: WatchOptions
 ): Promise<Beginning> => {
+  // Who cannot say what it has is not told of removals that were swept, and so never stands anywhere for certain.
+  if (known === undefined) return { ground: undefined, mark: undefined }
   const ground = await WatchMark.look(supervisor, prefix)
   const mark = goOn === undefined ? undefined : await WatchMark.standing(supervisor, ground, goOn.from)
   return { ground, mark }
@@ -91,13 +93,12 @@ export class KeyWatch {
 
   /** W1. */
   position(): WatchPosition | undefined {
-    const { known, beginning } = this.#watching
+    const { ground, mark } = this.#watching.beginning
     const newest = this.#newest
     const isWhole = this.#isCaughtUp && !this.#follower.isResuming && this.#comparisons.size === 0
-    if (newest === undefined || known === undefined || !isWhole) return undefined
-    const { created, sweptThrough } = beginning.ground
-    const through = Math.max(newest.sequence, beginning.mark?.through ?? sweptThrough)
-    return WatchMark.positionOf({ created, through, newest })
+    if (ground === undefined || newest === undefined || !isWhole) return undefined
+    const through = Math.max(newest.sequence, mark?.through ?? ground.sweptThrough)
+    return WatchMark.positionOf({ created: ground.created, through, newest })
   }
 
   #deliver(change: Change): void {

@@ -34,7 +34,7 @@ export type Mark = typeof Mark.Type
 const decode = Schema.decodeUnknownResult(Mark)
 const encode = Schema.encodeSync(Mark)
 
-/** What a watch of this prefix must know of the store before it begins. */
+/** What a watch must know of the store before it begins, to say later where it stands. */
 export interface Ground {
   readonly created: string
   /** Removals up to here may have been swept: who reads everything now knows nothing of them, and need not. */
@@ -42,13 +42,12 @@ export interface Ground {
   readonly lastSequence: number
 }
 
-export const look = (supervisor: Supervisor, prefix: string): Promise<Ground> =>
-  Retry.ask(supervisor, async () => {
-    const stream = keyStream(supervisor.options.prefix).name
-    const sweptThrough = await KeySweep.sweptThrough(supervisor, prefix)
-    const { created, state } = await Retry.beside(() => supervisor.link.manager.streams.info(stream))
-    return { created: String(created), sweptThrough, lastSequence: state.last_seq }
-  })
+export const look = async (supervisor: Supervisor, prefix: string): Promise<Ground> => {
+  const stream = keyStream(supervisor.options.prefix).name
+  const sweptThrough = await KeySweep.sweptThrough(supervisor, prefix)
+  const { created, state } = await Retry.beside(() => supervisor.link.manager.streams.info(stream))
+  return { created: String(created), sweptThrough, lastSequence: state.last_seq }
+}
 
 /** M1; undefined: M2. */
 export const standing = async (
@@ -61,7 +60,7 @@ export const standing = async (
   const { created, through, newest } = found.success
   if (created !== ground.created || through < ground.sweptThrough || through > ground.lastSequence) return undefined
   const stream = keyStream(supervisor.options.prefix).name
-  const there = await Retry.ask(supervisor, () => StreamReader.message(supervisor, stream, { seq: newest.sequence }))
+  const there = await StreamReader.message(supervisor, stream, { seq: newest.sequence })
   const isSame = there !== undefined && Math.abs(there.storedAtMs - newest.storedAtMs) <= timeErrorMs
   return isSame ? found.success : undefined
 }
