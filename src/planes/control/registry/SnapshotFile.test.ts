@@ -1,6 +1,8 @@
 import * as fs from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { serialize } from "node:v8"
+import { crc32 } from "node:zlib"
 import * as fc from "fast-check"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import * as SnapshotFile from "./SnapshotFile.ts"
@@ -57,8 +59,16 @@ describe("a snapshot as a file", () => {
     )
   })
 
-  it("F1: one of another form is none", async () => {
+  it("F1: one of another form is none, nor is one of an engine that is newer", async () => {
     await SnapshotFile.write(path(), { ...head, form: 0 } as typeof head, chunks)
+    assert.isUndefined(await read())
+    const [, version = 0] = serialize({})
+    const content = serialize(head)
+    content[1] = version + 1
+    const frameHead = Buffer.alloc(8)
+    frameHead.writeUInt32LE(content.byteLength, 0)
+    frameHead.writeUInt32LE(crc32(content), 4)
+    await fs.writeFile(path(), Buffer.concat([frameHead, content]))
     assert.isUndefined(await read())
   })
 

@@ -71,7 +71,14 @@ const frames = (bytes: Buffer): Array<Buffer> | undefined => {
   return found
 }
 
-const contentOf = (frame: Buffer | undefined): unknown => (frame === undefined ? undefined : deserialize(frame))
+/** Undefined too: an engine wrote it that is newer. */
+const contentOf = (frame: Buffer | undefined): unknown => {
+  try {
+    return frame === undefined ? undefined : deserialize(frame)
+  } catch {
+    return undefined
+  }
+}
 
 function* chunksOf(frames: ReadonlyArray<Buffer>): Generator<StoredChunk> {
   // The head says in which form they were written, and their sums that they are what was written.
