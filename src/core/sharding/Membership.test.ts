@@ -6,20 +6,34 @@ import * as Membership from "./Membership.ts"
 const options: Membership.Options = { deadAfterMs: 100, heirAfterMs: 200, blindAfterMs: 1_000 }
 const start = Membership.make("me", 0)
 
-const announced = (memberId: string, revision: number, nowMs: number, isLeaving = false): Event => ({
+const announced = (memberId: string, revision: number, nowMs: number, isLeaving = false, watchesForMs = 0): Event => ({
   _tag: "Announced",
   nowMs,
-  announcement: { memberId, revision, isLeaving }
+  announcement: { memberId, revision, isLeaving, watchesForMs },
+  isFound: false
+})
+const found = (memberId: string, revision: number, nowMs: number): Event => ({
+  _tag: "Announced",
+  nowMs,
+  announcement: { memberId, revision, isLeaving: false, watchesForMs: 0 },
+  isFound: true
 })
 const removed = (memberId: string, revision: number): Event => ({ _tag: "Removed", memberId, revision })
 const told = (...events: ReadonlyArray<Event>): State =>
   events.reduce((state, event) => Membership.step(options, state, event), start)
 const seen = (state: State) => Object.fromEntries(state.others)
+const heard = (revision: number, atMs: number, sinceMs: number, isLeaving = false) => ({
+  revision,
+  isLeaving,
+  atMs,
+  sinceMs,
+  foundMs: undefined
+})
 
 describe("membership: who is there", () => {
   it("one that knows nobody takes all shards, until it leaves", () => {
-    const heard = { heardMs: 0, heardRevision: 0, blindMs: 0 }
-    assert.deepStrictEqual(start, { me: "me", sinceMs: 0, isLeaving: false, others: new Map(), ...heard })
+    const nothing = { heardMs: 0, heardRevision: 0, blindMs: 0 }
+    assert.deepStrictEqual(start, { me: "me", sinceMs: 0, isLeaving: false, others: new Map(), ...nothing })
     assert.deepStrictEqual(Membership.members(options, start, 0), ["me"])
     const left = told({ _tag: "LeaveWanted" })
     assert.deepStrictEqual(left, { ...start, isLeaving: true })
@@ -56,30 +70,24 @@ describe("membership: who is there", () => {
     assert.deepStrictEqual(Membership.members(own, later, 171), ["me"])
     assert.deepStrictEqual(Membership.forgotten(own, later, 170, 100), [])
     assert.deepStrictEqual(Membership.forgotten(own, later, 171, 100), ["a"])
-    assert.deepStrictEqual(seen(step(later, announced("a", 9, 160))), {
-      a: { revision: 9, isLeaving: false, atMs: 99, sinceMs: 10 }
-    })
+    assert.deepStrictEqual(seen(step(later, announced("a", 9, 160, false, 89))), { a: heard(9, 99, 10) })
     // What it knew before the silence is old.
     assert.deepStrictEqual([both.sinceMs, again.sinceMs, later.sinceMs], [0, 40, 40])
   })
 
   it("a newer announcement counts from when it was seen here; the same or an older one tells nothing", () => {
     const first = told(announced("a", 5, 10))
-    assert.deepStrictEqual(seen(first), { a: { revision: 5, isLeaving: false, atMs: 10, sinceMs: 10 } })
+    assert.deepStrictEqual(seen(first), { a: heard(5, 10, 10) })
     for (const revision of [4, 5])
       assert.strictEqual(Membership.step(options, first, announced("a", revision, 60, true)), first)
-    const newer = Membership.step(options, first, announced("a", 6, 60, true))
+    const newer = Membership.step(options, first, announced("a", 6, 60, true, 20))
     assert.deepStrictEqual(newer, {
       ...start,
       heardMs: 60,
       heardRevision: 6,
-      others: new Map([["a", { revision: 6, isLeaving: true, atMs: 60, sinceMs: 10 }]])
+      others: new Map([["a", heard(6, 60, 40, true)]])
     })
-    assert.deepStrictEqual(
-      seen(first),
-      { a: { revision: 5, isLeaving: false, atMs: 10, sinceMs: 10 } },
-      "the former state is kept"
-    )
+    assert.deepStrictEqual(seen(first), { a: heard(5, 10, 10) }, "the former state is kept")
   })
 
   it("a removal takes one away unless it announced itself since", () => {
@@ -89,7 +97,7 @@ describe("membership: who is there", () => {
     for (const revision of [5, 7]) {
       assert.deepStrictEqual(Membership.step(options, both, removed("a", revision)), {
         ...both,
-        others: new Map([["b", { revision: 6, isLeaving: false, atMs: 10, sinceMs: 10 }]])
+        others: new Map([["b", heard(6, 10, 10)]])
       })
     }
     assert.deepStrictEqual(Object.keys(seen(both)), ["a", "b"], "the former state is kept")
@@ -110,9 +118,48 @@ describe("membership: who is there", () => {
     assert.isFalse(Membership.isHeard(options, state, "a", 110))
     const again = Membership.step(options, state, announced("a", 2, 500))
     assert.deepStrictEqual(Membership.members(options, again, 500), ["a", "me"])
-    assert.strictEqual(again.others.get("a")?.sinceMs, 500)
-    const before = Membership.step(options, state, announced("a", 2, 109))
-    assert.strictEqual(before.others.get("a")?.sinceMs, 10)
+  })
+
+  it("one that was found at the start counts for a shorter time, by the clock, and then as any other when it is heard", () => {
+    const own = { deadAfterMs: 100, heirAfterMs: 200, blindAfterMs: 60 }
+    const step = (state: State, event: Event) => Membership.step(own, state, event)
+    const both = [found("a", 1, 10), found("b", 2, 10)].reduce(step, start)
+    assert.deepStrictEqual(seen(both), {
+      a: { ...heard(1, 10, 10), foundMs: 10 },
+      b: { ...heard(2, 10, 10), foundMs: 10 }
+    })
+    assert.isFalse(Membership.isSure(own, both, 69))
+    assert.isTrue(Membership.isSure(own, both, 70))
+    assert.deepStrictEqual(
+      [69, 70].map((nowMs) => Membership.members(own, both, nowMs).length),
+      [3, 1]
+    )
+    assert.strictEqual(Membership.nextDeathMs(own, both, 69), 70)
+    assert.strictEqual(Membership.nextDeathMs(own, both, 70), Number.POSITIVE_INFINITY)
+    const one = step(both, announced("a", 3, 40))
+    assert.isFalse(Membership.isSure(own, one, 69))
+    // A silence of the store that ended since gives it no more time.
+    const later = step(one, announced("a", 4, 140))
+    assert.strictEqual(later.blindMs, 100)
+    assert.isTrue(Membership.isSure(own, later, 140))
+    assert.deepStrictEqual(Membership.members(own, later, 140), ["a", "me"])
+    assert.isTrue(Membership.isSure(own, start, 0))
+  })
+
+  it("one says for how long it has watched, and nothing while it hears nothing", () => {
+    const own = { deadAfterMs: 100, heirAfterMs: 200, blindAfterMs: 60 }
+    const step = (state: State, event: Event) => Membership.step(own, state, event)
+    const says = (state: State, nowMs: number) => Membership.watchesForMs(own, state, nowMs)
+    const state = [announced("a", 1, 40), announced("me", 2, 90)].reduce(step, start)
+    assert.deepStrictEqual(
+      [90, 150, 151].map((nowMs) => says(state, nowMs)),
+      [90, 150, 0]
+    )
+    const again = step(state, announced("me", 3, 200))
+    assert.deepStrictEqual(
+      [200, 230].map((nowMs) => says(again, nowMs)),
+      [0, 30]
+    )
   })
 
   it("who leaves is still heard, oneself is always heard, and who was never seen is not", () => {
@@ -123,7 +170,7 @@ describe("membership: who is there", () => {
   })
 
   it("who was there for long enough is an heir, and all are while nobody was", () => {
-    const state = told(announced("a", 1, 10), announced("a", 2, 80), announced("b", 3, 150), announced("a", 4, 150))
+    const state = told(announced("b", 3, 150), announced("a", 4, 150, false, 140))
     const heirs = (nowMs: number) => Membership.heirs({ ...options, deadAfterMs: 1_000 }, state, nowMs)
     assert.deepStrictEqual(heirs(199), ["a", "b", "me"])
     assert.deepStrictEqual(heirs(200), ["me"])

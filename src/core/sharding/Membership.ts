@@ -12,10 +12,13 @@
  * - M3 the order in which members were seen does not matter.
  * - M4 who leaves wants nothing, and who was silent for too long is given nothing until it is heard of again.
  * - M5 a member that counts itself is never alone by mistake of its own: it is there as long as it does not leave.
- * - M6 what an owner that fell silent had goes to members that have been there for `heirAfterMs`, while there are any: one
- *   that came just now, or came back, has to watch the lease for its whole time before it may take it.
+ * - M6 what an owner that fell silent had goes to members that have watched for `heirAfterMs`, while there are any: one that
+ *   came just now, or came back, has to watch the lease for its whole time before it may take it. Each says for how long it
+ *   has, so that all agree: a shard that two leave to each other is nobody's.
  * - M7 while nothing at all is heard, not even of itself, it is the store that is silent: nobody goes for that, and the time
  *   counts for nobody when the store is back.
+ * - M8 one that starts is sure of who is there before it counts itself: what it finds may be what the dead have left, and
+ *   would be given what nobody takes.
  *
  * @module
  */
@@ -29,6 +32,8 @@ export interface Announcement {
   readonly revision: number
   /** It hands over what it has and takes nothing. */
   readonly isLeaving: boolean
+  /** For how long it had watched what the others own, as it says itself; see `watchesForMs`. */
+  readonly watchesForMs: number
 }
 
 interface Seen {
@@ -36,8 +41,10 @@ interface Seen {
   readonly isLeaving: boolean
   /** In time in which something was heard. */
   readonly atMs: number
-  /** Never gone since, in the same time. */
+  /** It has watched since, in the same time. */
   readonly sinceMs: number
+  /** When it was found at the start, by the clock; undefined: it was heard since. */
+  readonly foundMs: number | undefined
 }
 
 export interface State {
@@ -54,7 +61,13 @@ export interface State {
 }
 
 export type Event =
-  | { readonly _tag: "Announced"; readonly nowMs: number; readonly announcement: Announcement }
+  | {
+      readonly _tag: "Announced"
+      readonly nowMs: number
+      readonly announcement: Announcement
+      /** It was there at the start, for nobody knows how long: it counts for `blindAfterMs`. */
+      readonly isFound: boolean
+    }
   /** Its announcement was taken back: it left in order. */
   | { readonly _tag: "Removed"; readonly memberId: string; readonly revision: number }
   /** This one leaves. */
@@ -99,10 +112,11 @@ export const step = (options: Options, state: State, event: Event): State => {
 }
 
 const announced = (
-  { blindAfterMs, deadAfterMs }: Options,
+  { blindAfterMs }: Options,
   state: State,
-  { nowMs, announcement: { memberId, revision, isLeaving } }: Extract<Event, { readonly _tag: "Announced" }>
+  { nowMs, announcement, isFound }: Extract<Event, { readonly _tag: "Announced" }>
 ): State => {
+  const { memberId, revision, isLeaving, watchesForMs } = announcement
   const known = state.others.get(memberId)
   // Seen again is not announced again.
   if (revision <= (memberId === state.me ? state.heardRevision : (known?.revision ?? 0))) return state
@@ -113,14 +127,23 @@ const announced = (
   const sinceMs = blindMs > state.blindMs ? atMs : state.sinceMs
   const heard = { ...state, sinceMs, heardMs: nowMs, heardRevision: Math.max(revision, state.heardRevision), blindMs }
   if (memberId === state.me) return heard
-  const isBack = known === undefined || atMs - known.atMs >= deadAfterMs
-  const seen = { revision, isLeaving, atMs, sinceMs: isBack ? atMs : known.sinceMs }
+  const seen = { revision, isLeaving, atMs, sinceMs: atMs - watchesForMs, foundMs: isFound ? nowMs : undefined }
   return { ...heard, others: new Map(state.others).set(memberId, seen) }
 }
 
 /** How much of the time until now one could have heard of others. M7. */
 const watchedMs = ({ blindAfterMs }: Options, { heardMs, blindMs }: State, nowMs: number): number =>
   Math.min(nowMs, heardMs + blindAfterMs) - blindMs
+
+/** For how long this one has watched what the others own; 0 while it hears nothing. */
+export const watchesForMs = (options: Options, state: State, nowMs: number): number =>
+  nowMs - state.heardMs > options.blindAfterMs ? 0 : watchedMs(options, state, nowMs) - state.sinceMs
+
+/** M8: each that was found at the start was heard since, or counts as gone. */
+export const isSure = (options: Options, state: State, nowMs: number): boolean =>
+  [...state.others].every(
+    ([memberId, { foundMs }]) => foundMs === undefined || !isHeard(options, state, memberId, nowMs)
+  )
 
 /** Those who take shards, in order of their ids. */
 export const members = (options: Options, state: State, nowMs: number): ReadonlyArray<string> => {
@@ -141,9 +164,11 @@ export const heirs = (options: Options, state: State, nowMs: number): ReadonlyAr
 
 /** Whether it was heard of lately; who leaves still serves what it has not handed over yet. */
 export const isHeard = (options: Options, state: State, memberId: string, nowMs: number): boolean => {
+  if (memberId === state.me) return true
   const seen = state.others.get(memberId)
-  const isSilent = seen === undefined || watchedMs(options, state, nowMs) - seen.atMs >= options.deadAfterMs
-  return memberId === state.me || !isSilent
+  if (seen === undefined) return false
+  if (seen.foundMs !== undefined) return nowMs - seen.foundMs < options.blindAfterMs
+  return watchedMs(options, state, nowMs) - seen.atMs < options.deadAfterMs
 }
 
 /** Undefined: nobody is there. */
@@ -164,10 +189,11 @@ export const ownerOf = (shard: string, among: ReadonlyArray<string>): string | u
 export const nextDeathMs = (options: Options, state: State, nowMs: number): number => {
   const untilMs = watchedMs(options, state, Number.POSITIVE_INFINITY)
   let next = Number.POSITIVE_INFINITY
-  for (const { atMs } of state.others.values()) {
+  for (const { atMs, foundMs } of state.others.values()) {
     const diesAtMs = atMs + options.deadAfterMs
-    const isAhead = diesAtMs > watchedMs(options, state, nowMs) && diesAtMs <= untilMs
-    if (isAhead && diesAtMs + state.blindMs < next) next = diesAtMs + state.blindMs
+    const atClockMs = foundMs === undefined ? diesAtMs + state.blindMs : foundMs + options.blindAfterMs
+    const isAhead = atClockMs > nowMs && (foundMs !== undefined || diesAtMs <= untilMs)
+    if (isAhead && atClockMs < next) next = atClockMs
   }
   return next
 }

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { setTimeout as sleep } from "node:timers/promises"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
@@ -38,8 +39,16 @@ export const defaults: MembersOptions = { announceMs: 500, deadAfterMs: 1_500, h
 /** What is left of a process that ended without a word is removed by the others after so long. */
 const forgetAfterMs = 60_000
 
+const sureLookMs = 10
+
 const prefix = "gateways/"
-const Announced = Schema.Struct({ peerUrl: Schema.String, workerUrl: Schema.String, isLeaving: Schema.Boolean })
+const Announced = Schema.Struct({
+  peerUrl: Schema.String,
+  workerUrl: Schema.String,
+  isLeaving: Schema.Boolean,
+  // Older gateways do not say it.
+  watchesForMs: Schema.optional(Schema.Number)
+})
 const json = Schema.fromJsonString(Announced)
 const encode = Schema.encodeSync(json)
 const decode = Schema.decodeUnknownResult(json)
@@ -83,6 +92,12 @@ export class GatewayMembers {
   }
 
   #onCaughtUp: () => void = () => {}
+  #isCaughtUp = false
+
+  /** Who was found at the start is there, or counts as gone. */
+  async sure(): Promise<void> {
+    while (!Membership.isSure(this.#options, this.#state, nowMs())) await sleep(sureLookMs)
+  }
 
   /** From now on others know of this one, and it counts itself. */
   join(address: MemberAddress): void {
@@ -140,7 +155,10 @@ export class GatewayMembers {
   }
 
   #on(change: Change): void {
-    if (change._tag === "CaughtUp") return this.#onCaughtUp()
+    if (change._tag === "CaughtUp") {
+      this.#isCaughtUp = true
+      return this.#onCaughtUp()
+    }
     const memberId = (change._tag === "Put" ? change.entry.key : change.key).slice(prefix.length)
     const before = this.#state
     if (change._tag === "Deleted") {
@@ -149,10 +167,11 @@ export class GatewayMembers {
     } else {
       const decoded = decode(Buffer.from(change.entry.value).toString("utf8"))
       if (Result.isFailure(decoded)) return
-      const { isLeaving, ...address } = decoded.success
-      const announcement = { memberId, revision: change.entry.revision, isLeaving }
-      this.#state = Membership.step(this.#options, before, { _tag: "Announced", nowMs: nowMs(), announcement })
-      if (this.#state !== before) this.#addresses.set(memberId, address)
+      const { isLeaving, watchesForMs = 0, peerUrl, workerUrl } = decoded.success
+      const announcement = { memberId, revision: change.entry.revision, isLeaving, watchesForMs }
+      const event = { _tag: "Announced", nowMs: nowMs(), announcement, isFound: !this.#isCaughtUp } as const
+      this.#state = Membership.step(this.#options, before, event)
+      if (this.#state !== before) this.#addresses.set(memberId, { peerUrl, workerUrl })
     }
     if (this.#state === before) return
     this.#armDeath()
@@ -177,7 +196,8 @@ export class GatewayMembers {
     if (this.#mine === undefined || this.#isPutting) return
     this.#isPutting = true
     const { isLeaving } = this.#state
-    const value = Buffer.from(encode({ ...this.#mine, isLeaving }))
+    const watchesForMs = Membership.watchesForMs(this.#options, this.#state, nowMs())
+    const value = Buffer.from(encode({ ...this.#mine, isLeaving, watchesForMs }))
     Effect.runCallback(this.#keyValue.put(prefix + this.me, value), {
       onExit: (exit) => {
         this.#isPutting = false

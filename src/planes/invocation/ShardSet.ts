@@ -219,6 +219,7 @@ export class ShardSet {
 
   join(address: GatewayMembers.MemberAddress): Effect.Effect<void> {
     return Effect.promise(async () => {
+      await this.#members.sure()
       this.#members.join(address)
       this.#review()
       const untilMs = nowMs() + joinWaitMs
