@@ -12,6 +12,10 @@ import * as CrashPoint from "./CrashPoint.ts"
 import type { Entry, KeyValue } from "./fabric/KeyValue.ts"
 import { nowMs } from "./invocation/PlaneClock.ts"
 
+type CompareAndSet = Extract<Lease.Command, { readonly _tag: "CompareAndSet" }>
+
+/** Renewals that may be on their way when a lease is given back. */
+const giveBackTries = 4
 /** Between two readings of a key that could not be read. */
 const readAgainMs = 200
 
@@ -110,8 +114,8 @@ export class LeaseHolder {
         return
       case "CompareAndSet": {
         CrashPoint.hit("lease.beforeWrite")
-        const written = this.#compareAndSet(command)
-        if (isReleased) this.#releasing = written
+        if (isReleased) this.#releasing = this.#giveBack(command)
+        else void this.#compareAndSet(command)
         return
       }
       case "Gained":
@@ -143,7 +147,37 @@ export class LeaseHolder {
     return { record: isAlive ? record : { ...record, holder: null }, revision }
   }
 
-  #compareAndSet({ record, expectedRevision }: Extract<Lease.Command, { _tag: "CompareAndSet" }>): Promise<void> {
+  /**
+   * A renewal that was on its way lands before it, and nobody else would know for a whole ttl that the lease is free: as
+   * long as the store has this very grant, it is given back again.
+   */
+  #giveBack({ record, expectedRevision }: CompareAndSet, triesLeft = giveBackTries): Promise<void> {
+    const { keyValue, key, saw, options } = this.#init
+    const isStillThere = ({ record: there }: Lease.Seen) =>
+      there !== null && there.holder === options.me && there.epoch === record.epoch
+    const again = Effect.flatMap(keyValue.get(key), (entry) => {
+      const seen = seenOf(entry)
+      if (triesLeft === 0 || !isStillThere(seen)) return Effect.void
+      const command = { _tag: "CompareAndSet", record, expectedRevision: seen.revision } as const
+      return Effect.promise(() => this.#giveBack(command, triesLeft - 1))
+    })
+    const given = keyValue.put(key, Buffer.from(Lease.encode(record)), expectedRevision).pipe(
+      Effect.map(() => saw?.(record)),
+      Effect.catchTag("RevisionConflict", () => again),
+      // Whoever wants it next waits until it has run out.
+      Effect.catch(() => Effect.void)
+    )
+    return new Promise((resolve) => {
+      Effect.runCallback(given, {
+        onExit: (exit) => {
+          if (Exit.isFailure(exit)) this.#init.failed(Cause.squash(exit.cause))
+          resolve()
+        }
+      })
+    })
+  }
+
+  #compareAndSet({ record, expectedRevision }: CompareAndSet): Promise<void> {
     const { keyValue, key, saw } = this.#init
     const write = keyValue.put(key, Buffer.from(Lease.encode(record)), expectedRevision).pipe(
       Effect.map((revision) => {
