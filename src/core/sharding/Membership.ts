@@ -193,7 +193,7 @@ export const nextDeathMs = (options: Options, state: State, nowMs: number): numb
     const diesAtMs = atMs + options.deadAfterMs
     const atClockMs = foundMs === undefined ? diesAtMs + state.blindMs : foundMs + options.blindAfterMs
     const isAhead = atClockMs > nowMs && (foundMs !== undefined || diesAtMs <= untilMs)
-    if (isAhead && atClockMs < next) next = atClockMs
+    if (isAhead) next = Math.min(next, atClockMs)
   }
   return next
 }
