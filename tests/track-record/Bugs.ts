@@ -248,5 +248,28 @@ export const bugs: ReadonlyArray<Bug> = [
       file: "tests/fabric/natsTrouble.test.ts",
       name: "a watch whose connection breaks while it begins"
     }
+  },
+  {
+    id: "left-to-each-other",
+    what:
+      "When a gateway died right after NATS had been silent, each of the others left its shards to the others, for up " +
+      "to 2.5 s.",
+    from: "2026-11-22",
+    to: "2026-11-22",
+    foundBy: "hosts that were killed, paused and cut off under load, on NATS",
+    test: {
+      file: "property-tests/Sharding.laws.test.ts",
+      name: "M6: what a silent one had is wanted by exactly one"
+    }
+  },
+  {
+    id: "given-back-in-vain",
+    what:
+      "A shard that a gateway handed over while it was cut off was nobody's for a whole lease more: renewals that were " +
+      "on their way came before the release, which was refused for that.",
+    from: "2026-11-22",
+    to: "2026-11-22",
+    foundBy: "hosts that were killed, paused and cut off under load, on NATS",
+    test: { file: "src/planes/LeaseHolder.test.ts", name: "is free, also when renewals were on their way" }
   }
 ]
