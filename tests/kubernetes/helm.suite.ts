@@ -126,6 +126,14 @@ describe.skipIf(natsIsMissing)("a Helm function", { timeout: 180_000 }, () => {
       )
       throw new Error(`${String(error)}: ${JSON.stringify(there)}`, { cause: error })
     })
+  const noPodOf = (name: string) =>
+    Admin.waitFor("no Pod", async () => (await Kubelet.podsOf(admin, name)).length === 0).catch(
+      async (error: unknown) => {
+        const left = await Kubelet.podsOf(admin, name)
+        const said = await services.cli(control, "instances", "--all", "--json")
+        throw new Error(`${String(error)}: ${JSON.stringify(left)}, of instances ${said}`, { cause: error })
+      }
+    )
   const call = async (name: string) => {
     const url = `${invocation.facts["gateway"]}/f/${name}/echo`
     await Admin.waitFor(`the gateway to know ${name}`, async () => {
@@ -228,7 +236,7 @@ describe.skipIf(natsIsMissing)("a Helm function", { timeout: 180_000 }, () => {
     children.push(await Kubelet.runMillraceHere(admin, sidecar, { "http://127.0.0.1:8000": serviceUrl() }))
     expect(await (await answer).text()).toBe("to served")
     await services.cli(control, "delete", "served", "--force")
-    await Admin.waitFor("no Pod", async () => (await Kubelet.podsOf(admin, "served")).length === 0)
+    await noPodOf("served")
   })
 
   it("one that cannot be rendered there is told as such, and is not tried again and again", async () => {
