@@ -369,6 +369,24 @@ describe("Agent", () => {
     })
   )
 
+  agentTest("an instance whose worker left before the order came is ended at once, unless it is back", (bench) =>
+    Effect.gen(function* () {
+      for (const id of ["a", "b"]) {
+        bench.create(createOf(id, obedient))
+        yield* logLine(bench, id, "up")
+        bench.worker("WorkerReady", id)
+        bench.worker("WorkerGone", id)
+      }
+      bench.worker("WorkerReady", "b")
+      for (const id of ["a", "b"]) bench.terminate(terminateOf(id, { drainMs: 60_000 }))
+      yield* bench.state("a", "stopped")
+      assert.deepStrictEqual(bench.running(), ["b"])
+      assert.strictEqual(bench.last("b")?.state, "draining")
+      bench.worker("WorkerGone", "b")
+      yield* bench.state("b", "stopped")
+    })
+  )
+
   agentTest("a drain ends when the process does, and at the latest when its time is over", (bench) =>
     Effect.gen(function* () {
       bench.create(

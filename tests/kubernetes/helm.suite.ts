@@ -124,7 +124,8 @@ describe.skipIf(natsIsMissing)("a Helm function", { timeout: 180_000 }, () => {
           await find(`/api/v1/namespaces/${one.spec.namespace}`)
         ])
       )
-      throw new Error(`${String(error)}: ${JSON.stringify(there)}`, { cause: error })
+      const said = await services.cli(control, "instances", "--all", "--json")
+      throw new Error(`${String(error)}: instances ${said}, ${JSON.stringify(there)}`, { cause: error })
     })
   const noPodOf = (name: string) =>
     Admin.waitFor("no Pod", async () => (await Kubelet.podsOf(admin, name)).length === 0).catch(

@@ -271,5 +271,15 @@ export const bugs: ReadonlyArray<Bug> = [
     to: "2026-11-22",
     foundBy: "hosts that were killed, paused and cut off under load, on NATS",
     test: { file: "src/planes/LeaseHolder.test.ts", name: "is free, also when renewals were on their way" }
+  },
+  {
+    id: "left-before-the-order",
+    what:
+      "An instance whose worker had drained and left before its agent had the order to end it kept its GPU until another " +
+      "start deadline was over.",
+    from: day,
+    to: "2026-11-22",
+    foundBy: "a test on Kubernetes that failed now and then on a busy machine",
+    test: { file: "tests/compute/Agent.test.ts", name: "left before the order came is ended at once" }
   }
 ]

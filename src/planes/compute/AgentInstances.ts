@@ -26,6 +26,7 @@ export interface Entry extends Alarms.Alarmed {
   state: Instance.State
   /** The launch succeeded. */
   isLaunched: boolean
+  /** It was there, and is not. */
   isWorkerGone: boolean
   /** The last deadline of what its worker holds, once it drains. */
   holdsUntilMs: number
@@ -262,6 +263,7 @@ export const make = ({ cluster, backend, reports, clock, epoch, fork }: AgentIns
       const nowMs = now()
       switch (report._tag) {
         case "WorkerReady":
+          entry.isWorkerGone = false
           return apply(entry, { _tag: "WorkerReady", nowMs })
         case "WorkerDraining":
           return
@@ -269,8 +271,9 @@ export const make = ({ cluster, backend, reports, clock, epoch, fork }: AgentIns
           entry.holdsUntilMs = Math.max(entry.holdsUntilMs, nowMs + report.forMs)
           return
         case "WorkerGone": {
-          if (entry.ending === undefined) return apply(entry, { _tag: "WorkerGone", nowMs })
+          // Also before the order to end: who gave it told the owner first, and the worker may have left by then.
           entry.isWorkerGone = true
+          if (entry.ending === undefined) return apply(entry, { _tag: "WorkerGone", nowMs })
           return proceed(entry)
         }
         default:
