@@ -45,7 +45,8 @@ describe.skipIf(natsIsMissing)("several clusters", () => {
 
   it("a function runs where what it demands is, and where that is nowhere its calls wait and are told why", async () => {
     const deploy = (name: string, deployment: Readonly<Record<string, unknown>>) =>
-      services.cli(control, "deploy", services.functionFolder(name, { idleWindowMs: 200, ...deployment }))
+      // Long enough that what answered is still there when it is asked where it runs.
+      services.cli(control, "deploy", services.functionFolder(name, { idleWindowMs: 5_000, ...deployment }))
     await Promise.all([
       deploy("linked", { attributes: ["rdma", "nvlink"] }),
       deploy("near", { groups: ["edge", "airport"] }),
