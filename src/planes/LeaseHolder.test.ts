@@ -54,7 +54,8 @@ const holder = (me: string, keyValue: KeyValue["Service"], gained: (epoch: numbe
 describe("a lease that is given back", () => {
   const there = (fake: FakeKeyValue.FakeKeyValue) => LeaseHolder.seenOf(fake.entries().find((one) => one.key === key))
 
-  it("is free, also when renewals were on their way that nobody had heard of", async () => {
+  /** One that holds it, and whose writes do not get through for now. */
+  const cutOff = async () => {
     const fake = FakeKeyValue.make()
     const wire = makeWire(fake.service)
     const epochs: Array<number> = []
@@ -62,6 +63,11 @@ describe("a lease that is given back", () => {
     mine.want()
     await until(() => epochs.length === 1)
     wire.close()
+    return { fake, wire, mine }
+  }
+
+  it("is free, also when renewals were on their way that nobody had heard of", async () => {
+    const { fake, wire, mine } = await cutOff()
     await until(() => wire.held.length >= 2)
     const released = mine.release()
     wire.open()
@@ -71,13 +77,7 @@ describe("a lease that is given back", () => {
   })
 
   it("is left alone when another has it by then", async () => {
-    const fake = FakeKeyValue.make()
-    const wire = makeWire(fake.service)
-    const epochs: Array<number> = []
-    const mine = holder("me", wire.service, (epoch) => epochs.push(epoch))
-    mine.want()
-    await until(() => epochs.length === 1)
-    wire.close()
+    const { fake, wire, mine } = await cutOff()
     const released = mine.release()
     const { record } = there(fake)
     const others = JSON.stringify({ ...record, epoch: 2, holder: "another" })

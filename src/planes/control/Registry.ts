@@ -186,12 +186,7 @@ export const make = Effect.fnUntraced(function* (options: RegistryOptions = {}) 
   })
   const onUnreadable = (unreadable: { readonly key: string; readonly reason: string }) =>
     runFork(Effect.logError("a stored record cannot be read and is treated as absent", unreadable))
-  const { put, remove, settled } = yield* RegistryStore.make({
-    keyValue,
-    table,
-    onUnreadable,
-    snapshots: options.snapshots
-  })
+  const { put, remove, settled } = yield* RegistryStore.make({ ...options, keyValue, table, onUnreadable })
   const numbers = VersionNumbers.make({
     keyValue,
     highestOf: (functionId) =>
