@@ -21,6 +21,7 @@ import * as NatsFabric from "../../src/planes/fabric/NatsFabric.ts"
 import * as KeySweep from "../../src/planes/fabric/nats/KeySweep.ts"
 import * as StreamCopy from "../../src/planes/fabric/nats/StreamCopy.ts"
 import { connectionOptions } from "../../src/planes/fabric/nats/Supervisor.ts"
+import type * as WatchMark from "../../src/planes/fabric/nats/WatchMark.ts"
 import { natsIsMissing, type RunningNats, startNats } from "../services/RunningNats.ts"
 import { eventually, type FabricPlace } from "./FabricMaker.ts"
 import { layer, makePlace } from "./NatsMaker.ts"
@@ -196,6 +197,43 @@ describe.skipIf(natsIsMissing)("a registry on NATS that starts again", () => {
     } finally {
       await connection.close()
     }
+  })
+
+  it("M2: a watch goes on from what the store vouches for, and from nothing else", async () => {
+    const options = { known: () => [] }
+    const goesOn = (from: string) =>
+      Effect.gen(function* () {
+        let isGoingOn = false
+        const onGoingOn = () => {
+          isGoingOn = true
+        }
+        const keyValue = yield* KeyValue
+        yield* Effect.scoped(keyValue.watch("vouched/", () => undefined, { ...options, goOn: { from, onGoingOn } }))
+        return isGoingOn
+      })
+    await Effect.runPromise(
+      Effect.gen(function* () {
+        const keyValue = yield* KeyValue
+        yield* keyValue.put("vouched/one", Buffer.from("1"))
+        const watch = yield* keyValue.watch("vouched/", () => undefined, options)
+        const position = yield* Effect.promise(() =>
+          eventually("it has caught up", watch.position, (found) => found !== undefined)
+        )
+        // What `WatchMark` wrote.
+        const mark = JSON.parse(position ?? "") as WatchMark.Mark
+        const { newest } = mark
+        assert.isTrue(yield* goesOn(JSON.stringify(mark)))
+        for (const other of [
+          { ...mark, created: "2000-01-01T00:00:00Z" },
+          { ...mark, through: mark.through + 1_000 },
+          { ...mark, newest: { ...newest, storedAtMs: newest.storedAtMs + 10 } },
+          { ...mark, newest: { ...newest, sequence: newest.sequence + 500 } },
+          { through: mark.through }
+        ]) {
+          assert.isFalse(yield* goesOn(JSON.stringify(other)), JSON.stringify(other))
+        }
+      }).pipe(Effect.scoped, Effect.provide(layer(place!.address)))
+    )
   })
 
   it("reads everything where its folder is damaged, or is of another store", async () => {
